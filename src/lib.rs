@@ -1,0 +1,3 @@
+//! Tributary: an EMR-to-EHR integration engine.
+
+pub mod store;

@@ -1,0 +1,1 @@
+//! `when`: the one small language of conditions, for routes, maps and tests.

@@ -1,0 +1,278 @@
+//! What can happen to a message: the records of the log.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use message::consent::Flags;
+use message::provenance::Step;
+use message::{Finding, Format, MessageId, Sha256};
+use serde::{Deserialize, Serialize};
+
+/// A delivery's number: given by the store, rising over the whole log, never used twice.
+pub type DeliveryId = u64;
+
+/// A destination's name: its file's name.
+pub type DestinationId = String;
+
+/// A lane's key: a keyed hash of the patient's identifier (or of whatever orders the lane). Deliveries
+/// of one lane to one destination leave one at a time, in order.
+pub type Lane = [u8; 16];
+
+/// The lanes that a delivery waits for and blocks: none (no order), one (a patient), or two and more
+/// (a merge joins the lanes of both patients).
+pub type LaneSet = Vec<Lane>;
+
+/// A message as it was accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Received {
+    /// Its id.
+    pub id: MessageId,
+    /// The inbound channel.
+    pub channel: String,
+    /// Who sent it, in the transport's words.
+    pub peer: String,
+    /// When it was taken.
+    pub at: Timestamp,
+    /// What its bytes are.
+    pub format: Format,
+    /// MSH-9 as `ADT^A01`, or the Bundle's type; empty if unreadable.
+    pub kind: String,
+    /// MSH-10, Bundle.identifier or X-Request-Id.
+    pub control_id: Option<String>,
+    /// What tells this sender from others of the channel (MSH-3 and MSH-4), for duplicate checks.
+    pub sender: String,
+    /// What operators search by besides the ids (patient identifiers, accession numbers), in clear:
+    /// the store keeps only keyed hashes of them.
+    pub search: BTreeSet<String>,
+    /// The SHA-256 of `payload`.
+    pub sha256: Sha256,
+    /// The bytes as they came. In the log record itself, or in a file of its own if big.
+    #[serde(skip)]
+    pub payload: Bytes,
+}
+
+/// One thing that happened. Every change of state is one of these, in the log, in order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Record {
+    /// A message was accepted (or kept as a conflict, then followed by `Processed` as `Failed`).
+    Received(Box<Received>),
+    /// Its transforms and routes ran: what came of it, with all its deliveries, as one.
+    Processed {
+        /// The message.
+        message: MessageId,
+        /// When.
+        at: Timestamp,
+        /// What came of it.
+        outcome: Outcome,
+        /// What each transform did.
+        steps: Vec<Step>,
+        /// What the transforms noticed.
+        findings: Vec<Finding>,
+    },
+    /// An attempt did not end in delivery; another is due at `due`.
+    Attempted {
+        /// The delivery.
+        delivery: DeliveryId,
+        /// When the attempt ended.
+        at: Timestamp,
+        /// Why it failed, without patient data.
+        reason: String,
+        /// When the next one is due.
+        due: Timestamp,
+        /// What the destination answered.
+        #[serde(with = "serde_bytes_opt")]
+        answer: Option<Bytes>,
+        /// What remains to be sent where a batch was taken in part; `None` leaves it as it was.
+        #[serde(with = "serde_bytes_opt")]
+        rest: Option<Bytes>,
+    },
+    /// The destination took it.
+    Delivered {
+        /// The delivery.
+        delivery: DeliveryId,
+        /// When.
+        at: Timestamp,
+        /// One line of what it said.
+        summary: String,
+        /// What it answered.
+        #[serde(with = "serde_bytes_opt")]
+        answer: Option<Bytes>,
+    },
+    /// It was refused, or we gave up: a dead letter, until replayed.
+    Dead {
+        /// The delivery.
+        delivery: DeliveryId,
+        /// When.
+        at: Timestamp,
+        /// Why, without patient data.
+        reason: String,
+        /// What the destination answered.
+        #[serde(with = "serde_bytes_opt")]
+        answer: Option<Bytes>,
+    },
+    /// It waits for consent, identity or an operator.
+    Held {
+        /// The delivery.
+        delivery: DeliveryId,
+        /// When.
+        at: Timestamp,
+        /// Why: what a privacy officer or an operator reads.
+        reason: String,
+    },
+    /// It is waiting to be sent again: an operator released it, or what it waited for has come.
+    Released {
+        /// The delivery.
+        delivery: DeliveryId,
+        /// When.
+        at: Timestamp,
+        /// Who and why.
+        reason: String,
+    },
+    /// An operator decided that it is not to be sent.
+    Skipped {
+        /// The delivery.
+        delivery: DeliveryId,
+        /// When.
+        at: Timestamp,
+        /// Who and why.
+        reason: String,
+    },
+    /// An operator sends the message through today's transforms and routes again; a `Processed`
+    /// with the new deliveries follows.
+    Replayed {
+        /// The message.
+        message: MessageId,
+        /// When.
+        at: Timestamp,
+        /// The replay job, for all messages that it selected.
+        job: uuid::Uuid,
+        /// Who and why.
+        reason: String,
+    },
+    /// Anything the engine must remember over a restart under a name: pauses, replay jobs.
+    Setting {
+        /// Its name, such as `paused/destination/regional-repository`.
+        key: String,
+        /// Its value; `None` forgets it.
+        value: Option<String>,
+    },
+}
+
+/// What came of a message's transforms and routes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It goes on to destinations. Delivery ids are given by the store when committed.
+    Queued {
+        /// What it became; deliveries refer to these by index.
+        outputs: Vec<NewOutput>,
+        /// One for each route that took it.
+        deliveries: Vec<NewDelivery>,
+    },
+    /// No route took it.
+    Filtered {
+        /// Why, for a person.
+        reason: String,
+    },
+    /// A step could not be done: parked until replayed.
+    Failed {
+        /// Which transform, or `read`, `route`, `duplicate-check`.
+        step: String,
+        /// Where in the message.
+        location: String,
+        /// Why and what to do; no values of the message.
+        reason: String,
+    },
+}
+
+/// One rendering of a message, as some destinations are to get it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NewOutput {
+    /// What the bytes are.
+    pub format: Format,
+    /// Its consent flags.
+    pub flags: Flags,
+    /// The bytes; `None` for the original bytes, which are not stored twice.
+    #[serde(with = "serde_bytes_opt")]
+    pub bytes: Option<Bytes>,
+}
+
+/// One delivery to come.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NewDelivery {
+    /// Where to.
+    pub destination: DestinationId,
+    /// Index into the outputs beside it.
+    pub output: u32,
+    /// What orders it.
+    pub lanes: LaneSet,
+    /// The route's purposes of use (ActReason codes).
+    pub purposes: Vec<String>,
+    /// Held from the start, with the reason.
+    pub held: Option<String>,
+}
+
+/// The state of a message as a whole, or of one delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// On disk, its transforms not run yet.
+    Received,
+    /// Waiting in a destination's queue (a message: at least one of its deliveries).
+    Queued,
+    /// Waiting for consent, identity or an operator.
+    Held,
+    /// Taken by the destination (a message: all its deliveries, or skipped).
+    Delivered,
+    /// A dead letter.
+    Dead,
+    /// An operator decided that it is not to be sent.
+    Skipped,
+    /// No route took it.
+    Filtered,
+    /// A transform could not be done; parked.
+    Failed,
+}
+
+/// One delivery as the index knows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeliveryRecord {
+    /// Its number.
+    pub id: DeliveryId,
+    /// The message.
+    pub message: MessageId,
+    /// Where to.
+    pub destination: DestinationId,
+    /// What orders it.
+    pub lanes: LaneSet,
+    /// The route's purposes of use.
+    pub purposes: Vec<String>,
+    /// Its consent flags, of its output.
+    pub flags: Flags,
+    /// Where it stands: `Queued`, `Held`, `Delivered`, `Dead` or `Skipped`.
+    pub state: State,
+    /// How many attempts have been made.
+    pub attempts: u32,
+    /// When the next attempt is due, while `Queued`.
+    pub due: Option<Timestamp>,
+    /// When it was created.
+    pub created: Timestamp,
+    /// When its state last changed.
+    pub changed: Timestamp,
+    /// The last reason or summary.
+    pub reason: String,
+}
+
+/// Serde for optional payload bytes.
+mod serde_bytes_opt {
+    use bytes::Bytes;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &Option<Bytes>, serializer: S) -> Result<S::Ok, S::Error> {
+        bytes.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Bytes>, D::Error> {
+        Option::<Bytes>::deserialize(deserializer)
+    }
+}
