@@ -43,7 +43,7 @@ impl Delimiters {
     pub fn read(header: &[u8]) -> Result<Self, Fault> {
         let fault = |location: &str, text: &str| Fault::new(102, location.to_owned(), text);
         let field = *header.get(3).ok_or_else(|| fault("MSH-1", "the header segment ends after its name"))?;
-        if !field.is_ascii_graphic() || field.is_ascii_alphanumeric() {
+        if !is_delimiter(field) {
             return Err(fault("MSH-1", "the field separator is a letter, a digit or no printable character"));
         }
         let rest = header.get(4..).unwrap_or_default();
@@ -52,23 +52,48 @@ impl Delimiters {
         if encoding.is_empty() || encoding.len() > 5 {
             return Err(fault("MSH-2", "one to five encoding characters are expected, such as ^~\\&"));
         }
-        let distinct = encoding.iter().enumerate().all(|(i, b)| {
-            b.is_ascii_graphic() && !b.is_ascii_alphanumeric() && !encoding.iter().skip(i + 1).any(|other| other == b)
-        });
+        let distinct = encoding
+            .iter()
+            .enumerate()
+            .all(|(i, b)| is_delimiter(*b) && !encoding.iter().skip(i + 1).any(|other| other == b));
         if !distinct {
             return Err(fault("MSH-2", "the encoding characters must be printable, no letters, and all different"));
         }
+        Ok(Self::of(field, encoding))
+    }
+
+    /// As [`Delimiters::read`], but with the usual characters where the declared ones cannot be used.
+    #[must_use]
+    pub fn read_leniently(header: &[u8]) -> Self {
+        Self::read(header).unwrap_or_else(|_| match header.get(3) {
+            Some(&field) if is_delimiter(field) && !b"^~\\&".contains(&field) => Self { field, ..Self::default() },
+            _ => Self::default(),
+        })
+    }
+
+    fn of(field: u8, encoding: &[u8]) -> Self {
         let at = |i: usize| encoding.get(i).copied();
-        let default = Self::default();
-        let unless_taken = |b: u8| Some(b).filter(|b| *b != field && !encoding.contains(b));
-        Ok(Self {
+        // With fewer than two characters the repetition separator is what everybody uses, if still free.
+        let usual = Some(b'~').filter(|b| *b != field && !encoding.contains(b));
+        Self {
             field,
-            component: at(0).unwrap_or(default.component),
-            // With fewer characters than four the rest is what everybody uses, where still free.
-            repetition: at(1).or_else(|| unless_taken(b'~')).unwrap_or(0),
+            component: at(0).unwrap_or(b'^'),
+            repetition: at(1).or(usual).unwrap_or(0),
             escape: at(2),
             subcomponent: at(3),
             truncation: at(4),
-        })
+        }
     }
+
+    /// MSH-2 for these delimiters: `^~\&`, and `#` where one is declared.
+    #[must_use]
+    pub fn encoding_characters(&self) -> String {
+        let all = [Some(self.component), Some(self.repetition), self.escape, self.subcomponent, self.truncation];
+        all.into_iter().map_while(|b| b.filter(|b| *b != 0)).map(char::from).collect()
+    }
+}
+
+/// Printable ASCII, but no letter, digit or blank.
+fn is_delimiter(b: u8) -> bool {
+    b.is_ascii_punctuation()
 }
