@@ -3,11 +3,15 @@
 //! An inbound channel frames bytes under hard limits and offers them to the engine's [`Intake`]; an
 //! outbound channel delivers one message once. Neither knows the store, the routes or each other.
 
+mod credentials;
+pub mod fhir;
+pub mod http;
 mod inbound;
 mod outbound;
 pub mod setting;
 mod stop;
 
-pub use inbound::{ChannelError, Inbound, Intake, Offered, Ticket};
+pub use credentials::Credentials;
+pub use inbound::{Acknowledge, ChannelError, Clock, Inbound, Intake, Offered, StatusReport, Ticket};
 pub use outbound::{DeliveryError, Outbound, Outgoing, Receipt};
 pub use stop::{Stop, Stopper};
