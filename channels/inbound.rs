@@ -6,8 +6,25 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use message::{Answer, Format};
+use serde::{Deserialize, Serialize};
 
 use crate::Stop;
+
+/// Tells the time: the engine's clock, passed in, so that tests can set it.
+pub type Clock = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
+
+/// What must have become of a message before its sender hears that it was taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Acknowledge {
+    /// It is on disk.
+    #[default]
+    Stored,
+    /// Its transforms and routes are done.
+    Processed,
+    /// Its destinations have taken it.
+    Delivered,
+}
 
 /// One feed in.
 #[async_trait]

@@ -3,11 +3,12 @@
 //! An inbound channel frames bytes under hard limits and offers them to the engine's [`Intake`]; an
 //! outbound channel delivers one message once. Neither knows the store, the routes or each other.
 
+pub mod file;
 mod inbound;
 mod outbound;
 pub mod setting;
 mod stop;
 
-pub use inbound::{ChannelError, Inbound, Intake, Offered, Ticket};
+pub use inbound::{Acknowledge, ChannelError, Clock, Inbound, Intake, Offered, Ticket};
 pub use outbound::{DeliveryError, Outbound, Outgoing, Receipt};
 pub use stop::{Stop, Stopper};
