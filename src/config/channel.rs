@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use channels::{Acknowledge, file};
 use message::consent::{Confidentiality, Purpose};
 use serde::Deserialize;
 
 use super::awaited::condition::Condition;
-use super::awaited::{file, http, mllp};
+use super::awaited::{http, mllp};
 use super::read::one_or_many;
 use super::site::Fingerprint;
 
@@ -93,19 +94,6 @@ impl InboundKind {
             Self::Mllp(_) | Self::Http(_) => None,
         }
     }
-}
-
-/// When a sender hears "accepted".
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Acknowledge {
-    /// Once the message is on disk.
-    #[default]
-    Stored,
-    /// Once its transforms have run and its deliveries are queued.
-    Processed,
-    /// Once every destination has taken it.
-    Delivered,
 }
 
 /// What becomes of a message with bytes that are no text in its charset.

@@ -4,11 +4,12 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use channels::file;
 use channels::setting::Span;
 use message::consent::Confidentiality;
 use serde::Deserialize;
 
-use super::awaited::{fhir, file, mllp};
+use super::awaited::{fhir, mllp};
 use super::site::Fingerprint;
 
 /// One way out: `destinations/NAME.toml`.

@@ -20,7 +20,7 @@ mod tests;
 
 pub use awaited::*;
 pub use channel::{
-    Acknowledge, ChannelConfig, Content, Expectation, Hl7v2ToFhirConfig, InboundKind, LaneKey, RouteConfig, TestConfig,
+    ChannelConfig, Content, Expectation, Hl7v2ToFhirConfig, InboundKind, LaneKey, RouteConfig, TestConfig,
     TransformConfig, Undecodable,
 };
 pub use destination::{Attempts, Budget, DestinationConfig, OnUnknown, OutboundKind, PauseConfig, RetryConfig};

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use channels::{Acknowledge, file};
 use jiff::tz::TimeZone;
 use message::consent::{Confidentiality, Purpose};
 use serde::Deserialize;
@@ -12,9 +13,9 @@ use super::document::{Document, Node};
 use super::files::Part;
 use super::reader::{keys_of, read};
 use super::{Base, one_kind, plain_text, purpose, zone};
-use crate::config::awaited::{file, http, mllp};
+use crate::config::awaited::{http, mllp};
 use crate::config::channel::{
-    Acknowledge, ChannelConfig, InboundKind, LaneKey, RouteConfig, TestConfig, TransformConfig, Undecodable,
+    ChannelConfig, InboundKind, LaneKey, RouteConfig, TestConfig, TransformConfig, Undecodable,
 };
 
 /// The keys at the top of the file.

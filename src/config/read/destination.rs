@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 
+use channels::file;
 use channels::setting::Span;
 use message::consent::Confidentiality;
 use serde::Deserialize;
@@ -12,7 +13,7 @@ use super::document::{Document, Node, Value};
 use super::files::Part;
 use super::reader::{keys_of, read};
 use super::{Base, is_this_machine, one_kind, plain_text};
-use crate::config::awaited::{fhir, file, mllp};
+use crate::config::awaited::{fhir, mllp};
 use crate::config::destination::{DestinationConfig, OutboundKind, PauseConfig, RetryConfig};
 
 /// The keys at the top of the file.
