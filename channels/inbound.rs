@@ -5,26 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use message::{Answer, Format};
+use jiff::Timestamp;
+use message::{Answer, Format, MessageId};
 use serde::{Deserialize, Serialize};
 
 use crate::Stop;
-
-/// Tells the time: the engine's clock, passed in, so that tests can set it.
-pub type Clock = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
-
-/// What must have become of a message before its sender hears that it was taken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Acknowledge {
-    /// It is on disk.
-    #[default]
-    Stored,
-    /// Its transforms and routes are done.
-    Processed,
-    /// Its destinations have taken it.
-    Delivered,
-}
 
 /// One feed in.
 #[async_trait]
@@ -56,8 +41,44 @@ pub struct ChannelError {
 #[async_trait]
 pub trait Intake: Send + Sync {
     /// Offers one message. When this returns [`Answer::Stored`], it is on disk.
+    ///
+    /// A channel may drop the future before that, because its peer hung up or its time is over: the
+    /// message is then stored wholly or not at all, and a peer that sends it again gets a duplicate's answer.
     async fn offer(&self, offered: Offered) -> Ticket;
+
+    /// What has become of a message that this channel took; `None` if it took none with this id.
+    async fn status(&self, id: MessageId) -> Option<StatusReport> {
+        let _ = id;
+        None
+    }
 }
+
+/// What has become of a message, as its sender may see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusReport {
+    /// The message's state in one word: `stored`, `delivered`, `held`, `dead`.
+    pub state: String,
+    /// When it came into that state.
+    pub changed: Timestamp,
+    /// One line for a person, without patient data.
+    pub text: String,
+}
+
+/// When the sender hears that its message was taken: `acknowledge` in a channel's file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Acknowledge {
+    /// Once it is on disk.
+    #[default]
+    Stored,
+    /// Once it is transformed and routed.
+    Processed,
+    /// Once its destinations have taken it.
+    Delivered,
+}
+
+/// Tells the time. Channels are handed one, so that tests can set it.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// One message as a channel read it.
 #[derive(Clone)]

@@ -3,12 +3,16 @@
 //! An inbound channel frames bytes under hard limits and offers them to the engine's [`Intake`]; an
 //! outbound channel delivers one message once. Neither knows the store, the routes or each other.
 
+mod credentials;
+pub mod fhir;
 pub mod file;
+pub mod http;
 mod inbound;
 mod outbound;
 pub mod setting;
 mod stop;
 
-pub use inbound::{Acknowledge, ChannelError, Clock, Inbound, Intake, Offered, Ticket};
+pub use credentials::Credentials;
+pub use inbound::{Acknowledge, ChannelError, Clock, Inbound, Intake, Offered, StatusReport, Ticket};
 pub use outbound::{DeliveryError, Outbound, Outgoing, Receipt};
 pub use stop::{Stop, Stopper};
