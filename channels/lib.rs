@@ -5,6 +5,7 @@
 
 mod credentials;
 pub mod fhir;
+pub mod file;
 pub mod http;
 pub mod file;
 mod inbound;

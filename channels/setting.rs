@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A length of time, written with its unit: `"200ms"`, `"30s"`, `"5m"`, `"1h 30m"`.
+/// A length of time, written with its unit: `"200ms"`, `"30s"`, `"5m"`, `"1h 30m"`, `"30d"`. A day has 24 hours.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Span(pub Duration);
@@ -16,7 +16,8 @@ impl TryFrom<String> for Span {
     fn try_from(text: String) -> Result<Self, String> {
         let wrong =
             || format!("`{text}` is no length of time; write it with a unit, like \"200ms\", \"30s\" or \"5m\"");
-        let span: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+        let span: jiff::Span = text.parse().map_err(|_| wrong())?;
+        let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
         Duration::try_from(span).map(Self).map_err(|_| wrong())
     }
 }
@@ -101,8 +102,9 @@ impl fmt::Debug for Size {
 }
 
 /// A password, token or key. It prints as `***`, wherever it is printed.
+///
+/// It is read as a newtype of this name, by which the reader of a site's files knows what not to show.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {

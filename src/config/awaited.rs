@@ -1,7 +1,6 @@
 //! Types of other crates that are not there yet, under the names they will have.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use serde::Deserialize;
 
@@ -53,24 +52,5 @@ pub mod fhir {
     pub struct OutboundConfig {
         /// The server's base URL.
         pub url: String,
-    }
-}
-
-/// `channels::file`.
-pub mod file {
-    use super::{Deserialize, PathBuf};
-
-    /// `[inbound.file]`.
-    #[derive(Clone, Debug, Deserialize)]
-    pub struct InboundConfig {
-        /// The folder to watch.
-        pub folder: PathBuf,
-    }
-
-    /// `[outbound.file]`.
-    #[derive(Clone, Debug, Deserialize)]
-    pub struct OutboundConfig {
-        /// The folder to write to.
-        pub folder: PathBuf,
     }
 }

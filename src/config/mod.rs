@@ -1,15 +1,31 @@
 //! What a site says it wants: providers, channels and destinations, read from TOML files.
 //!
-//! [`Site`] is the whole of it, checked and resolved: paths are absolute or relative to the working
-//! directory, `${env:}` and `${file:}` are filled in, conditions are parsed, every name that is used
-//! is there. The engine reads nothing else.
+//! [`Site`] is the whole of it, checked and resolved: `${env:}` and `${file:}` are filled in, relative
+//! paths are joined to what they are relative to, conditions are parsed, every name that is used is
+//! there. The engine reads nothing else. [`load()`] makes one of a folder, or says everything that is
+//! wrong with it; [`plan()`] compares two; [`check`] is `tributary check`; [`init()`] writes a first one.
 
 mod awaited;
+mod channel;
+pub mod check;
+mod destination;
+mod init;
+mod load;
+mod plan;
+mod problem;
+mod read;
 mod site;
+#[cfg(test)]
+mod tests;
 
 pub use awaited::*;
-pub use site::{
-    Acknowledge, AdminConfig, Attempts, Budget, ChannelConfig, Content, DestinationConfig, EngineConfig, Expectation,
-    Hl7v2ToFhirConfig, InboundKind, LaneKey, LimitsConfig, LogConfig, LogFormat, OnUnknown, OutboundKind, PauseConfig,
-    RetryConfig, RouteConfig, Site, StoreConfig, TestConfig, TransformConfig, Undecodable,
+pub use channel::{
+    ChannelConfig, Content, Expectation, Hl7v2ToFhirConfig, InboundKind, LaneKey, RouteConfig, TestConfig,
+    TransformConfig, Undecodable,
 };
+pub use destination::{Attempts, Budget, DestinationConfig, OnUnknown, OutboundKind, PauseConfig, RetryConfig};
+pub use init::{InitError, init};
+pub use load::{Overrides, load, load_with};
+pub use plan::{Change, Effect, Part, plan};
+pub use problem::{Place, Problem, Severity};
+pub use site::{AdminConfig, EngineConfig, Fingerprint, LimitsConfig, LogConfig, LogFormat, Site, StoreConfig};

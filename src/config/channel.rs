@@ -1,0 +1,193 @@
+//! A feed in, resolved: protocol, provider, transforms and routes.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use channels::{Acknowledge, file};
+use message::consent::{Confidentiality, Purpose};
+use serde::Deserialize;
+
+use super::awaited::condition::Condition;
+use super::awaited::{http, mllp};
+use super::read::one_or_many;
+use super::site::Fingerprint;
+
+/// One feed in: `channels/NAME.toml`.
+#[derive(Clone, Debug)]
+pub struct ChannelConfig {
+    /// Its name: its file's name.
+    pub name: String,
+    /// SHA-256 over its file and what it refers to, in hexadecimal.
+    pub hash: String,
+    /// What was filled into its file.
+    pub filled: Fingerprint,
+    /// Its file.
+    pub file: PathBuf,
+    /// What it is, for people.
+    pub description: String,
+    /// False keeps it from starting.
+    pub enabled: bool,
+    /// Whose EMR sends: a key of [`Site::providers`].
+    pub provider: String,
+    /// Protocol and address.
+    pub inbound: InboundKind,
+    /// When the sender hears "accepted".
+    pub acknowledge: Acknowledge,
+    /// IANA zone of times that carry no offset.
+    pub time_zone: jiff::tz::TimeZone,
+    /// MSH-18 of messages that do not say it, such as `8859/1`.
+    pub charset: String,
+    /// What becomes of a message with bytes that are no text in its charset.
+    pub undecodable: Undecodable,
+    /// What everything from here may be used for; `None` does not restrict it.
+    pub purposes: Option<BTreeSet<Purpose>>,
+    /// How confidential everything from here is, at least.
+    pub confidentiality: Confidentiality,
+    /// What orders deliveries.
+    pub lane: LaneKey,
+    /// What is done to each message, in order.
+    pub transforms: Vec<TransformConfig>,
+    /// Where each message goes.
+    pub routes: Vec<RouteConfig>,
+    /// What `tributary test` tries.
+    pub tests: Vec<TestConfig>,
+}
+
+/// A channel's protocol and address: the one table under `[inbound]`.
+#[derive(Clone, Debug)]
+pub enum InboundKind {
+    /// HL7 v2 over MLLP: `[inbound.mllp]`.
+    Mllp(mllp::InboundConfig),
+    /// FHIR Bundles over HTTP: `[inbound.http]`.
+    Http(http::InboundConfig),
+    /// A drop folder: `[inbound.file]`.
+    File(file::InboundConfig),
+}
+
+impl InboundKind {
+    /// Its key under `[inbound]`.
+    #[must_use]
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Mllp(_) => "mllp",
+            Self::Http(_) => "http",
+            Self::File(_) => "file",
+        }
+    }
+
+    /// The address it listens on, if it does.
+    #[must_use]
+    pub fn listen(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Mllp(config) => Some(config.listen),
+            Self::Http(config) => Some(config.listen),
+            Self::File(_) => None,
+        }
+    }
+
+    /// The folder it watches, if it does.
+    #[must_use]
+    pub fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::File(config) => Some(&config.folder),
+            Self::Mllp(_) | Self::Http(_) => None,
+        }
+    }
+}
+
+/// What becomes of a message with bytes that are no text in its charset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Undecodable {
+    /// It is refused, with the place.
+    #[default]
+    Refuse,
+    /// It is taken; each place is a finding, and the bytes stand as U+FFFD in what is made of it.
+    Flag,
+}
+
+/// What orders the deliveries of a channel: those of one lane to one destination leave one at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LaneKey {
+    /// The patient's identifier.
+    #[default]
+    Patient,
+    /// The channel: all its messages in one order.
+    Channel,
+    /// Nothing: each delivery for itself.
+    None,
+}
+
+/// One step: `[[transform]]`, named by its key.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TransformConfig {
+    /// HL7 v2 to FHIR R4 by the mapping tables.
+    #[serde(rename = "hl7v2-to-fhir")]
+    Hl7v2ToFhir(Hl7v2ToFhirConfig),
+}
+
+/// Options of `hl7v2-to-fhir`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Hl7v2ToFhirConfig {
+    /// Folder of the site's own rows over the built-in tables: `maps/NAME` in the site's folder,
+    /// written as `NAME`.
+    pub maps: Option<PathBuf>,
+}
+
+/// One way from a channel to destinations: `[[route]]`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct RouteConfig {
+    /// What it is, for people and for the "filtered" reason; may be empty.
+    #[serde(default)]
+    pub name: String,
+    /// Names of destinations; at least one.
+    #[serde(deserialize_with = "one_or_many")]
+    pub to: Vec<String>,
+    /// What the recipient will use it for; all of them must be allowed.
+    #[serde(deserialize_with = "one_or_many")]
+    pub purpose: BTreeSet<Purpose>,
+    /// What a message must be like to take it; `None` takes all.
+    pub when: Option<Condition>,
+    /// What leaves.
+    #[serde(default)]
+    pub content: Content,
+}
+
+/// What of a message leaves by a route.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Content {
+    /// What the transforms made of it.
+    #[default]
+    Converted,
+    /// The bytes as they came.
+    Original,
+}
+
+/// What `tributary test` tries: `[[test]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct TestConfig {
+    /// A sentence that says what must be true.
+    pub name: String,
+    /// The file to send; relative to the channel's file.
+    pub send: PathBuf,
+    /// What must come of it.
+    #[serde(default)]
+    pub expect: Expectation,
+}
+
+/// What must come of a test's message.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Expectation {
+    /// MSA-1 of the answer.
+    pub ack: Option<String>,
+    /// A destination that a route must take it to.
+    pub to: Option<String>,
+    /// What must be true of the converted content.
+    pub fhirpath: Option<String>,
+}

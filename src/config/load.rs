@@ -1,0 +1,146 @@
+//! Loads a site from its folder.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use message::{Provider, Sha256};
+
+use super::channel::{ChannelConfig, TransformConfig};
+use super::destination::DestinationConfig;
+use super::problem::Problem;
+use super::read::{self, Base, Document, Files, Fill, Part};
+use super::site::Site;
+
+/// What the command line says in place of the files.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// In place of `data_dir` in `tributary.toml`; relative to the working directory.
+    pub data_dir: Option<PathBuf>,
+}
+
+/// Loads the site in the folder `dir`, with `${env:NAME}` looked up by `env`.
+///
+/// # Errors
+///
+/// Every problem of every file, warnings included, if there is any error among them.
+pub fn load(dir: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Site, Vec<Problem>> {
+    load_with(dir, &Overrides::default(), env)
+}
+
+/// As [`load`], with what the command line says.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_with(
+    dir: &Path,
+    overrides: &Overrides,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Site, Vec<Problem>> {
+    let fill = Fill { dir, env };
+    let files = read::read_folder(&fill);
+    let data_dir = overrides.data_dir.as_deref();
+    let engine = files.engine.as_ref().and_then(|document| read::engine(document, dir, data_dir));
+    let (time_zone, data_dir) = match &engine {
+        Some(engine) => (engine.time_zone.clone(), engine.data_dir.clone()),
+        None => (TimeZone::UTC, dir.to_owned()),
+    };
+    let base = Base { dir, data_dir: &data_dir, time_zone: &time_zone };
+    let providers = files.providers.as_ref().map(read::providers).unwrap_or_default();
+    let channels: Vec<_> = files.channels.iter().filter_map(|part| Some((part, read::channel(part, &base)?))).collect();
+    let destinations: Vec<_> =
+        files.destinations.iter().filter_map(|part| Some((part, read::destination(part, &base)?))).collect();
+    read::across(&files, &data_dir);
+    let channels: BTreeMap<_, _> =
+        channels.into_iter().map(|(part, channel)| seal_channel(part, channel, &providers)).collect();
+    let destinations: BTreeMap<_, _> =
+        destinations.into_iter().map(|(part, destination)| seal_destination(part, destination, &providers)).collect();
+    let hash = hash_of_all(&files, &channels);
+    let problems = finish(files);
+    match engine {
+        Some(engine) if !problems.iter().any(Problem::is_error) => {
+            let dir = dir.to_owned();
+            Ok(Site { dir, engine, providers, channels, destinations, hash, warnings: problems })
+        }
+        _ => Err(problems),
+    }
+}
+
+/// All problems: of the folder first, then file by file.
+fn finish(files: Files) -> Vec<Problem> {
+    let parts = files.channels.into_iter().chain(files.destinations).map(|part| part.document);
+    let documents = files.engine.into_iter().chain(files.providers).chain(parts);
+    files.problems.into_iter().chain(documents.flat_map(Document::finish)).collect()
+}
+
+type Providers = BTreeMap<String, Arc<Provider>>;
+
+/// Gives a channel its hash: over its file, its maps and its provider.
+fn seal_channel(part: &Part, mut channel: ChannelConfig, providers: &Providers) -> (String, ChannelConfig) {
+    let mut hash = Hash::default();
+    hash.add("file", part.document.text());
+    hash.add_provider(providers.get(&channel.provider));
+    maps_of(&channel).for_each(|maps| hash.add_folder(maps));
+    channel.hash = hash.finish();
+    (part.name.clone(), channel)
+}
+
+/// Gives a destination its hash: over its file and its recipient.
+fn seal_destination(
+    part: &Part,
+    mut destination: DestinationConfig,
+    providers: &Providers,
+) -> (String, DestinationConfig) {
+    let mut hash = Hash::default();
+    hash.add("file", part.document.text());
+    hash.add_provider(providers.get(&destination.recipient));
+    destination.hash = hash.finish();
+    (part.name.clone(), destination)
+}
+
+fn maps_of(channel: &ChannelConfig) -> impl Iterator<Item = &Path> {
+    channel.transforms.iter().filter_map(|TransformConfig::Hl7v2ToFhir(options)| options.maps.as_deref())
+}
+
+fn hash_of_all(files: &Files, channels: &BTreeMap<String, ChannelConfig>) -> String {
+    let mut hash = Hash::default();
+    for document in files.engine.iter().chain(&files.providers) {
+        hash.add(&document.path().file_name().unwrap_or_default().to_string_lossy(), document.text());
+    }
+    channels.values().for_each(|channel| hash.add(&channel.name, &channel.hash));
+    files.destinations.iter().for_each(|part| hash.add(&part.name, part.document.text()));
+    hash.finish()
+}
+
+/// A SHA-256 over named texts.
+#[derive(Default)]
+struct Hash(Vec<u8>);
+
+impl Hash {
+    /// Adds a text. Lengths go in as well, so that no two sequences of texts look alike.
+    fn add(&mut self, name: &str, text: &str) {
+        for part in [name, text] {
+            self.0.extend(part.len().to_be_bytes());
+            self.0.extend(part.as_bytes());
+        }
+    }
+
+    fn add_provider(&mut self, provider: Option<&Arc<Provider>>) {
+        let text = provider.and_then(|provider| serde_json::to_string(provider.as_ref()).ok());
+        self.add("provider", &text.unwrap_or_default());
+    }
+
+    /// Adds the tables in `folder`, in the order of their names, sub-folders included.
+    fn add_folder(&mut self, folder: &Path) {
+        for path in read::tables_in(folder) {
+            let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
+            self.add(&name, &std::fs::read_to_string(&path).unwrap_or_default());
+        }
+    }
+
+    fn finish(self) -> String {
+        Sha256::of(&self.0).to_string()
+    }
+}

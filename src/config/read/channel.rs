@@ -1,0 +1,186 @@
+//! `channels/NAME.toml`.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use channels::{Acknowledge, file};
+use jiff::tz::TimeZone;
+use message::consent::{Confidentiality, Purpose};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::document::{Document, Node};
+use super::files::Part;
+use super::reader::{keys_of, read};
+use super::{Base, one_kind, plain_text, purpose, zone};
+use crate::config::awaited::{http, mllp};
+use crate::config::channel::{
+    ChannelConfig, InboundKind, LaneKey, RouteConfig, TestConfig, TransformConfig, Undecodable,
+};
+
+/// The keys at the top of the file.
+#[derive(Deserialize)]
+#[serde(default)]
+struct Top {
+    description: String,
+    enabled: bool,
+    provider: String,
+    /// Read by [`inbound`].
+    #[serde(rename = "inbound")]
+    _inbound: IgnoredAny,
+    purposes: Option<BTreeSet<Purpose>>,
+    confidentiality: Confidentiality,
+    lane: LaneKey,
+    #[serde(rename = "transform")]
+    transforms: Vec<TransformConfig>,
+    #[serde(rename = "route")]
+    routes: Vec<RouteConfig>,
+    #[serde(rename = "test")]
+    tests: Vec<TestConfig>,
+}
+
+impl Default for Top {
+    fn default() -> Self {
+        Self {
+            description: String::new(),
+            enabled: true,
+            provider: String::new(),
+            _inbound: IgnoredAny,
+            purposes: None,
+            confidentiality: Confidentiality::default(),
+            lane: LaneKey::default(),
+            transforms: Vec::new(),
+            routes: Vec::new(),
+            tests: Vec::new(),
+        }
+    }
+}
+
+/// What every table under `[inbound]` may have, besides the protocol's own keys.
+#[derive(Deserialize)]
+#[serde(default)]
+struct Common {
+    acknowledge: Acknowledge,
+    #[serde(deserialize_with = "zone")]
+    time_zone: Option<TimeZone>,
+    charset: String,
+    undecodable: Undecodable,
+    plain_text: Option<String>,
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self {
+            acknowledge: Acknowledge::default(),
+            time_zone: None,
+            charset: "UNICODE UTF-8".into(),
+            undecodable: Undecodable::default(),
+            plain_text: None,
+        }
+    }
+}
+
+/// Reads one channel, and reports what is wrong with it for itself.
+pub(in crate::config) fn channel(part: &Part, base: &Base<'_>) -> Option<ChannelConfig> {
+    let document = &part.document;
+    let top = read::<Top>(document, document.root(), &[]);
+    let inbound = inbound(document, base);
+    check_provider(document, "provider");
+    check_routes(document);
+    check_references(document, base.dir);
+    let (mut top, (inbound, common)) = (top?, inbound?);
+    for TransformConfig::Hl7v2ToFhir(options) in &mut top.transforms {
+        options.maps = options.maps.take().map(|maps| base.dir.join("maps").join(maps));
+    }
+    let beside = document.path().parent().unwrap_or(base.dir);
+    top.tests.iter_mut().for_each(|test| test.send = beside.join(&test.send));
+    Some(ChannelConfig {
+        name: part.name.clone(),
+        hash: String::new(),
+        filled: document.filled(),
+        file: document.path().to_owned(),
+        description: top.description,
+        enabled: top.enabled,
+        provider: top.provider,
+        inbound,
+        acknowledge: common.acknowledge,
+        time_zone: common.time_zone.unwrap_or_else(|| base.time_zone.clone()),
+        charset: common.charset,
+        undecodable: common.undecodable,
+        purposes: top.purposes,
+        confidentiality: top.confidentiality,
+        lane: top.lane,
+        transforms: top.transforms,
+        routes: top.routes,
+        tests: top.tests,
+    })
+}
+
+/// Names a provider that must be there: `provider` here, `recipient` in a destination.
+pub(super) fn check_provider(document: &Document, key: &str) {
+    if document.root().at(&[key]).is_none() {
+        let help = format!("add {key} = \"KEY\", a key of providers.toml");
+        document.missing(document.root().span.clone(), format!("`{key}` is missing"), Some(help));
+    }
+}
+
+fn inbound(document: &Document, base: &Base<'_>) -> Option<(InboundKind, Common)> {
+    let (kind, table) = one_kind(document, "inbound", &["mllp", "http", "file"])?;
+    let common_keys = keys_of::<Common>();
+    let (inbound, keys) = match kind {
+        "mllp" => (read(document, table, common_keys).map(InboundKind::Mllp), keys_of::<mllp::InboundConfig>()),
+        "http" => (read(document, table, common_keys).map(InboundKind::Http), keys_of::<http::InboundConfig>()),
+        _ => (read(document, table, common_keys).map(InboundKind::File), keys_of::<file::InboundConfig>()),
+    };
+    let common = read::<Common>(document, table, keys);
+    let (mut inbound, common) = (inbound?, common?);
+    if inbound.listen().is_some_and(|address| !address.ip().is_loopback()) {
+        plain_text(document, table, common.plain_text.as_deref(), "messages arrive", "listen on 127.0.0.1, ");
+    }
+    if let InboundKind::File(config) = &mut inbound {
+        config.folder = base.data_dir.join(&config.folder);
+    }
+    Some((inbound, common))
+}
+
+fn check_routes(document: &Document) {
+    let root = document.root();
+    root.at(&["purposes"]).into_iter().for_each(|purposes| purpose::check(document, purposes));
+    let Some(routes) = root.at(&["route"]) else {
+        let help = "add a [[route]] with `to` and `purpose`; without one, every message ends as filtered".to_owned();
+        return document.warning(root.span.clone(), "no route leads out of this channel", Some(help));
+    };
+    for route in routes.elements() {
+        for key in ["to", "purpose"] {
+            match route.at(&[key]) {
+                None => document.missing(route.span.clone(), format!("`{key}` is missing in [[route]]"), None),
+                Some(list) if list.elements().is_empty() => {
+                    document.error(list.span.clone(), format!("`{key}` is empty"), None);
+                }
+                Some(_) => {}
+            }
+        }
+        route.at(&["purpose"]).into_iter().for_each(|purposes| purpose::check(document, purposes));
+    }
+}
+
+/// What the file refers to must be there: folders of maps, messages of tests.
+fn check_references(document: &Document, dir: &Path) {
+    let root = document.root();
+    let all = |key: &str| root.at(&[key]).map(Node::elements).unwrap_or_default().iter();
+    for maps in all("transform").filter_map(|transform| transform.at(&["hl7v2-to-fhir", "maps"])) {
+        let folder = maps.text().map(|name| dir.join("maps").join(name));
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            let help = format!("make the folder {} for the site's own rows, or leave `maps` out", folder.display());
+            document.error(maps.span.clone(), "there is no such folder of maps", Some(help));
+        }
+    }
+    let beside = document.path().parent().unwrap_or(dir);
+    for send in all("test").filter_map(|test| test.at(&["send"])) {
+        let file = send.text().map(|name| beside.join(name));
+        if let Some(file) = file.filter(|file| !file.is_file()) {
+            let help = format!("it is looked for at {}", file.display());
+            document.error(send.span.clone(), "there is no such file", Some(help));
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! `destinations/NAME.toml`.
+
+use std::num::NonZeroUsize;
+
+use channels::file;
+use channels::setting::Span;
+use message::consent::Confidentiality;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::channel::check_provider;
+use super::document::{Document, Node, Value};
+use super::files::Part;
+use super::reader::{keys_of, read};
+use super::{Base, is_this_machine, one_kind, plain_text};
+use crate::config::awaited::{fhir, mllp};
+use crate::config::destination::{DestinationConfig, OutboundKind, PauseConfig, RetryConfig};
+
+/// The keys at the top of the file.
+#[derive(Deserialize)]
+#[serde(default)]
+struct Top {
+    description: String,
+    enabled: bool,
+    recipient: String,
+    production: bool,
+    clearance: Confidentiality,
+    /// Read by [`outbound`].
+    #[serde(rename = "outbound")]
+    _outbound: IgnoredAny,
+    retry: RetryConfig,
+    pause: PauseConfig,
+    rate: Option<f64>,
+    min_interval: Span,
+    concurrency: NonZeroUsize,
+    block_lane: bool,
+}
+
+impl Default for Top {
+    fn default() -> Self {
+        Self {
+            description: String::new(),
+            enabled: true,
+            recipient: String::new(),
+            production: false,
+            clearance: Confidentiality::default(),
+            _outbound: IgnoredAny,
+            retry: RetryConfig::default(),
+            pause: PauseConfig::default(),
+            rate: None,
+            min_interval: Span(std::time::Duration::ZERO),
+            concurrency: NonZeroUsize::MIN.saturating_add(15),
+            block_lane: false,
+        }
+    }
+}
+
+/// What every table under `[outbound]` may have, besides the protocol's own keys.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Common {
+    plain_text: Option<String>,
+}
+
+/// Reads one destination, and reports what is wrong with it for itself.
+pub(in crate::config) fn destination(part: &Part, base: &Base<'_>) -> Option<DestinationConfig> {
+    let document = &part.document;
+    let top = read::<Top>(document, document.root(), &[]);
+    let outbound = outbound(document, base);
+    check_provider(document, "recipient");
+    check_numbers(document);
+    let (top, outbound) = (top?, outbound?);
+    check_waits(document, &top.retry);
+    Some(DestinationConfig {
+        name: part.name.clone(),
+        hash: String::new(),
+        filled: document.filled(),
+        file: document.path().to_owned(),
+        description: top.description,
+        enabled: top.enabled,
+        recipient: top.recipient,
+        production: top.production,
+        clearance: top.clearance,
+        outbound,
+        retry: top.retry,
+        pause: top.pause,
+        rate: top.rate,
+        min_interval: top.min_interval,
+        concurrency: top.concurrency,
+        block_lane: top.block_lane,
+    })
+}
+
+fn outbound(document: &Document, base: &Base<'_>) -> Option<OutboundKind> {
+    let (kind, table) = one_kind(document, "outbound", &["fhir", "mllp", "file"])?;
+    let common_keys = keys_of::<Common>();
+    let (outbound, keys) = match kind {
+        "fhir" => (read(document, table, common_keys).map(OutboundKind::Fhir), keys_of::<fhir::OutboundConfig>()),
+        "mllp" => (read(document, table, common_keys).map(OutboundKind::Mllp), keys_of::<mllp::OutboundConfig>()),
+        _ => (read(document, table, common_keys).map(OutboundKind::File), keys_of::<file::OutboundConfig>()),
+    };
+    let common = read::<Common>(document, table, keys);
+    let (mut outbound, common) = (outbound?, common?);
+    let reason = common.plain_text.as_deref();
+    match &mut outbound {
+        OutboundKind::Fhir(config) if is_clear(&config.url) => {
+            plain_text(document, table, reason, "messages leave", "use https://, ");
+        }
+        OutboundKind::Mllp(config) if !is_this_machine(host_of(&config.address)) => {
+            plain_text(document, table, reason, "messages leave", "send through a tunnel on 127.0.0.1, ");
+        }
+        OutboundKind::File(config) => config.folder = base.data_dir.join(&config.folder),
+        OutboundKind::Fhir(_) | OutboundKind::Mllp(_) => {}
+    }
+    Some(outbound)
+}
+
+/// True if requests to `url` could be read on the way.
+fn is_clear(url: &str) -> bool {
+    reqwest::Url::parse(url).is_ok_and(|url| url.scheme() == "http" && !url.host_str().is_some_and(is_this_machine))
+}
+
+/// The host of `host:port`.
+fn host_of(address: &str) -> &str {
+    address.rsplit_once(':').map_or(address, |(host, _)| host)
+}
+
+fn check_numbers(document: &Document) {
+    let check = |path: &[&str], right: fn(f64) -> bool, what: &str| {
+        let Some(node) = document.root().at(path) else { return };
+        if number(node).is_some_and(|number| !right(number)) {
+            document.error(node.span.clone(), format!("`{}` must be {what}", path.last().unwrap_or(&"")), None);
+        }
+    };
+    check(&["retry", "factor"], |factor| factor.is_finite() && factor >= 1.0, "1 or more");
+    check(&["retry", "jitter"], |jitter| (0.0..=1.0).contains(&jitter), "between 0 and 1");
+    check(&["rate"], |rate| rate.is_finite() && rate > 0.0, "more than 0");
+}
+
+#[allow(clippy::cast_precision_loss, reason = "only compared with 0 and 1")]
+fn number(node: &Node) -> Option<f64> {
+    match node.value {
+        Value::Integer(number) => Some(number as f64),
+        Value::Float(number) => Some(number),
+        _ => None,
+    }
+}
+
+fn check_waits(document: &Document, retry: &RetryConfig) {
+    let Some(node) = document.root().at(&["retry"]).filter(|_| retry.first > retry.max_delay) else { return };
+    let place = node.at(&["max_delay"]).or_else(|| node.at(&["first"])).unwrap_or(node);
+    let message = format!("the longest wait ({:?}) is shorter than the first ({:?})", retry.max_delay, retry.first);
+    document.error(place.span.clone(), message, None);
+}
