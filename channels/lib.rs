@@ -7,7 +7,6 @@ mod credentials;
 pub mod fhir;
 pub mod file;
 pub mod http;
-pub mod file;
 mod inbound;
 mod outbound;
 pub mod setting;
@@ -15,6 +14,5 @@ mod stop;
 
 pub use credentials::Credentials;
 pub use inbound::{Acknowledge, ChannelError, Clock, Inbound, Intake, Offered, StatusReport, Ticket};
-pub use inbound::{Acknowledge, ChannelError, Clock, Inbound, Intake, Offered, Ticket};
 pub use outbound::{DeliveryError, Outbound, Outgoing, Receipt};
 pub use stop::{Stop, Stopper};
