@@ -1,3 +1,4 @@
 //! Tributary: an EMR-to-EHR integration engine.
 
+pub mod repository;
 pub mod store;
