@@ -33,10 +33,11 @@ impl Resource {
         if content.get("id").is_some_and(|id| !id.as_str().is_some_and(is_id)) {
             return Err(Refusal::invalid("the id is not 1 to 64 of A-Z a-z 0-9 - .").at(|| format!("{}.id", root())));
         }
-        let mut walk = Walk { contained: contained_ids(&content), path: Vec::new(), references: Vec::new() };
-        walk.object(&content).map_err(|text| Refusal::invalid(text).at(|| walk.expression(&root())))?;
         // Entries of a stored Bundle refer to each other, not to what is here.
-        let references = if kind == "Bundle" { Vec::new() } else { walk.references };
+        let contained = (kind != "Bundle").then(|| contained_ids(&content));
+        let mut walk = Walk { contained, path: Vec::new(), references: Vec::new() };
+        walk.object(&content).map_err(|text| Refusal::invalid(text).at(|| walk.expression(&root())))?;
+        let references = walk.references;
         drop_version(&mut content);
         Ok(Self { kind, content, references })
     }
@@ -47,12 +48,9 @@ impl Resource {
 
     /// Puts `id` in, right after the type.
     pub(super) fn set_id(&mut self, id: &str) {
-        match self.content.get_mut("id") {
-            Some(value) => *value = Value::from(id),
-            None => {
-                self.content.shift_insert(1, "id".to_owned(), Value::from(id));
-            }
-        }
+        self.content.shift_remove("id");
+        let place = self.content.len().min(1);
+        self.content.shift_insert(place, "id".to_owned(), Value::from(id));
     }
 
     /// Writes `new` for each link that `new` knows: references, and elements of type uri and url
@@ -121,7 +119,8 @@ fn is_link(key: &str) -> bool {
 
 /// Goes through a resource once: nothing empty, every reference of a known form.
 struct Walk<'a> {
-    contained: Vec<&'a str>,
+    /// The ids that `#…` may name; `None` if references are not looked at.
+    contained: Option<Vec<&'a str>>,
     path: Vec<Place<'a>>,
     references: Vec<String>,
 }
@@ -169,8 +168,9 @@ impl<'a> Walk<'a> {
     }
 
     fn reference(&mut self, text: &str) -> Result<(), String> {
+        let Some(contained) = &self.contained else { return Ok(()) };
         if let Some(id) = text.strip_prefix('#') {
-            let is_known = id.is_empty() || self.contained.contains(&id);
+            let is_known = id.is_empty() || contained.contains(&id);
             return if is_known { Ok(()) } else { Err("no resource of this id is contained".to_owned()) };
         }
         let is_absolute = text.split_once(':').is_some_and(|(scheme, _)| {
