@@ -5,9 +5,28 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use message::{Answer, Format};
+use serde::{Deserialize, Serialize};
 
 use crate::Stop;
+
+/// What time it is. Channels never read the wall clock themselves.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// When a channel tells its sender that a message is taken: `acknowledge = "stored"`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Acknowledge {
+    /// Once it is on disk.
+    #[default]
+    Stored,
+    /// Once it is transformed, routed and queued as well: the sender hears of content that cannot be
+    /// converted.
+    Processed,
+    /// Once every destination has taken it, with what the destination answered.
+    Delivered,
+}
 
 /// One feed in.
 #[async_trait]

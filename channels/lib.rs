@@ -4,10 +4,11 @@
 //! outbound channel delivers one message once. Neither knows the store, the routes or each other.
 
 mod inbound;
+pub mod mllp;
 mod outbound;
 pub mod setting;
 mod stop;
 
-pub use inbound::{ChannelError, Inbound, Intake, Offered, Ticket};
+pub use inbound::{Acknowledge, ChannelError, Clock, Inbound, Intake, Offered, Ticket};
 pub use outbound::{DeliveryError, Outbound, Outgoing, Receipt};
 pub use stop::{Stop, Stopper};
