@@ -14,6 +14,7 @@ mod entry;
 mod http;
 mod kind;
 mod outcome;
+mod plan;
 mod read;
 mod search;
 mod serve;

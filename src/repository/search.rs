@@ -65,13 +65,16 @@ fn each(value: Option<&Value>, mut visit: impl FnMut(&Value)) {
     }
 }
 
-/// What a search asks for: every criterion, and of each criterion one of its values.
+/// Every one must hold, and of each one of its values.
+pub(super) type Criteria = Vec<(Parameter, Vec<String>)>;
+
+/// What a search asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Query {
     pub(super) kind: Kind,
     /// As it was written.
     pub(super) text: String,
-    pub(super) criteria: Vec<(Parameter, Vec<String>)>,
+    pub(super) criteria: Criteria,
     pub(super) count: usize,
     pub(super) offset: usize,
 }
