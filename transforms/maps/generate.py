@@ -33,6 +33,7 @@ MISPRINTS = [
     (r"fastingStatus", "fastingStatus"), (r"agent\[(\d)\]\.role\[1\]\.coding", r"agent[\1].role.coding"),
     (r"repeat\.countMax", "repeat.countMax"), (r"occurred$", "occurredDateTime"), (r"^Account$", "Account"),
     (r"^location\[1\]\(", "location("),
+    (r"^extension\[2\]\.valueReference\(Location\)$", "extension[2].valueReference(Location.address)"),
 ]
 # Remarks in the assignment column that the engine does by itself, or by a named conversion.
 REMARKS = [("must convert v2 date time format", ()), ("convert from A or HEX", ("convert", "base64")),
@@ -302,8 +303,7 @@ def assignment(text, prefix):
 
 
 def base_type(name):
-    inner = re.search(r"\[(.*)\]", name).group(1)
-    return {"Basic": "Basic"}.get(inner.split("-")[0], inner.split("-")[0])
+    return re.search(r"\[(.*)\]", name).group(1).split("-")[0]
 
 
 def field_rows(file, kind, known):
@@ -341,15 +341,27 @@ def field_rows(file, kind, known):
             drop(name, source, attribute, "said by `chain` of the table")
             continue
         kind_at, wrong = path_type(root, target)
-        if wrong:
-            drop(name, source, attribute, wrong)
+        if wrong or target.startswith("[1-6]"):
+            drop(name, source, attribute, wrong or "said per instance in ours/")
             continue
-        row["to"] = target
         if data_type:
             if data_type.lower() not in known:
                 drop(name, source, attribute, f"the guide has no map {data_type}")
                 continue
             row["as"] = known[data_type.lower()]
+            assign = "" if kind_at not in PRIMITIVES else assign
+            made = base_type(row["as"])
+            if kind_at == "Reference" and made in ELEMENTS and "identifier" in ELEMENTS[made]:
+                target, kind_at = re.sub(r"(actor)\[1\]$", r"\1", target) + f"({made})", made
+            if not fits(made, kind_at) and not fits(made, parent_type(root, target)):
+                other = f"{row['as'].split('[')[0]}[{kind_at}]".lower()
+                if other not in known:
+                    drop(name, source, attribute, f"{row['as']} makes a {made}, the element holds a {kind_at}")
+                    continue
+                row["as"] = known[other]
+        elif assign and kind_at == "CodeableConcept":
+            target, kind_at = target + ".coding.code", "code"
+        row["to"] = target
         if vocabulary:
             row["code"] = re.sub(r"[/ ]", "", vocabulary)
         if assign:
@@ -367,6 +379,11 @@ def field_rows(file, kind, known):
             except (ValueError, IndexError) as wrong:
                 drop(name, source, attribute, f"its condition cannot be said: {antlr[:80]}")
                 continue
+            own = cells[3] if kind == "Segment" else source_type
+            if kind == "Segment":
+                row["when"] = re.sub(rf"\b{own}\.(\d)", rf"{source}.\1", row["when"])
+            else:
+                row["when"] = re.sub(rf"\b{own}-(\d)", rf"{own}.\1", row["when"])
             if kind == "Data Type":
                 row["when"] = re.sub(r"\b(CWE|PL)\.(\d)", rf"{source_type}.\2", row["when"])
         if not {"fixed", "value", "as", "convert"} & row.keys():
@@ -379,10 +396,25 @@ def field_rows(file, kind, known):
                     drop(name, source, attribute, f"no map from {cells[3]} to {kind_at}")
                     continue
                 row["as"] = known[guess]
+        if "value" in row:
+            row["value"] = row["value"].replace("{MSG.", "{MSH-9.")
         if narrative:
             row["note"] = narrative
         out.append(row)
     return name, out
+
+
+def parent_type(root, target):
+    head = re.sub(r"\.?[A-Za-z]\w*(\[[\w-]+\])?\)*$", "", target)
+    head += ")" * (head.count("(") - head.count(")"))
+    return path_type(root, head)[0] if head and not head.endswith("(") else root
+
+
+def fits(made, kind):
+    primitive = {"DateTime": "dateTime", "String": "string"}
+    made = primitive.get(made, made)
+    quantities = {"Quantity", "Duration", "Age", "SimpleQuantity"}
+    return made == kind or (made in PRIMITIVES and kind in PRIMITIVES) or (made in quantities and kind in quantities)
 
 
 def code_tables(folder):
@@ -438,6 +470,7 @@ def link_of(text, to):
         return label or "[1]"
 
     left = left.replace("Immunzation", "Immunization")
+    path = "diagnosis.condition" if path == "diagnosis" else path
     return f"{left}{label_of(left, label)}.{path} = {right}{label_of(right, rlabel)}"
 
 
@@ -496,6 +529,16 @@ def message_tables(folder, known):
                 continue
             row["to"] = target if "[" in target else target + "[1]"
             row["as"] = known[table.lower()]
+            made, resource = base_type(row["as"]), row["to"].split("[")[0]
+            if made != resource:
+                other = f"{segment}[{resource}]".lower()
+                if other in known:
+                    row["as"] = known[other]
+                elif made in ("CareTeam",):
+                    row["to"] = f"{made}[1]"
+                else:
+                    drop(name, source, target, f"{table} makes a {made}")
+                    continue
             if antlr:
                 try:
                     row["when"] = Condition(antlr, segment).translate()
@@ -505,9 +548,11 @@ def message_tables(folder, known):
             for reference in re.split(r"[;\n]", references):
                 if not reference.strip() or "Bundle" in reference:
                     continue
-                link = link_of(reference, row["to"])
+                link = link_of(reference.replace(".reference)", ")"), row["to"])
                 if not link:
                     drop(name, source, reference.strip(), "a reference that cannot be said")
+                elif path_type(link.split("[")[0], re.match(r"^\w+\[\w+\]\.(.*) =", link).group(1))[1]:
+                    drop(name, source, reference.strip(), "R4 has no such element")
                 else:
                     links.append(link)
             row["link"] = links
