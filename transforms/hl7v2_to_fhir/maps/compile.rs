@@ -10,7 +10,9 @@ use crate::r4::{self, Kind, Primitive, types};
 use super::condition::{self, Scope};
 use super::error::{MapError, Wrong, place};
 use super::layers::{Folder, Layered, LayeredRow, Layers, Source};
-use super::plan::{Action, Codes, Convert, From, Place, Plan, Row, Step, Table, Target, Test, Translation};
+use super::plan::{
+    Action, Codes, Convert, From, MessagePlan, Place, Plan, Row, Step, Table, Target, Test, Translation,
+};
 use super::{path, structure};
 
 /// What the compiler knows while it works.
@@ -43,7 +45,7 @@ pub(super) fn compile(layers: Layers, sources: &[Source]) -> Result<Plan, Vec<Ma
     if compiler.errors.is_empty() {
         let any = structures.get("ANY").copied().unwrap_or(0);
         let coding_systems = compiler.codes.get("codingsystem").copied();
-        Ok(Plan { tables, codes, messages: plans, structures, any, coding_systems })
+        Ok(Plan { tables, codes, messages: plans, structures, any, empty: MessagePlan::default(), coding_systems })
     } else {
         Err(compiler.errors)
     }
@@ -129,6 +131,7 @@ impl Compiler<'_> {
                 Err((offset, wrong)) => self.report(row.file, offset, wrong),
             }
         }
+        align(&mut table.rows);
         table
     }
 
@@ -217,6 +220,21 @@ impl Compiler<'_> {
 
     fn parent_fits(&self, base: Kind, target: &Target) -> bool {
         compatible(base, target.parent) && matches!(target.steps.last(), Some(Step::Element { .. }))
+    }
+}
+
+/// A fixed row goes where its field's value goes: what a repetition multiplies for one, it
+/// multiplies for all that share the path so far.
+fn align(rows: &mut [Row]) {
+    let leads: Vec<(From, Vec<Step>)> = rows
+        .iter()
+        .filter(|row| matches!(row.action, Action::Table(_) | Action::Copy(_)))
+        .filter_map(|row| Some((row.from, row.target.steps.get(..=row.target.multiplies?)?.to_vec())))
+        .collect();
+    for row in rows {
+        let of_field = leads.iter().filter(|(from, _)| from.part == row.from.part);
+        let shared = of_field.filter(|(_, lead)| row.target.steps.starts_with(lead)).map(|(_, lead)| lead.len() - 1);
+        row.target.multiplies = shared.min().or(row.target.multiplies);
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) struct Plan {
     pub(crate) structures: HashMap<String, usize>,
     /// For structures that have no table.
     pub(crate) any: usize,
+    /// For a plan without any structure.
+    pub(crate) empty: MessagePlan,
     /// Table 0396: names of coding systems to their URIs.
     pub(crate) coding_systems: Option<usize>,
 }
@@ -225,7 +227,7 @@ impl Order {
 }
 
 /// A message structure: its grammar and what each segment becomes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct MessagePlan {
     pub(crate) name: String,
     /// The grammar; 0 is the whole message.
