@@ -35,7 +35,8 @@ impl Default for Delimiters {
 impl Delimiters {
     /// Reads MSH-1 and MSH-2 from a header segment's text, `MSH|^~\&|…` (also `FHS`, `BHS`).
     ///
-    /// MSH-2 may have one to five characters: senders leave out what they never use.
+    /// MSH-2 may have one to five characters: senders leave out what they never use, or put a blank there. A doubled
+    /// escape character counts once.
     ///
     /// # Errors
     ///
@@ -49,17 +50,18 @@ impl Delimiters {
         let rest = header.get(4..).unwrap_or_default();
         let end = rest.iter().position(|&b| b == field || b == b'\r' || b == b'\n').unwrap_or(rest.len());
         let encoding = rest.get(..end).unwrap_or_default();
-        if encoding.is_empty() || encoding.len() > 5 {
+        let declared: Vec<u8> = undoubled(encoding).take(6).collect();
+        if declared.is_empty() || declared.len() > 5 {
             return Err(fault("MSH-2", "one to five encoding characters are expected, such as ^~\\&"));
         }
-        let distinct = encoding
-            .iter()
-            .enumerate()
-            .all(|(i, b)| is_delimiter(*b) && !encoding.iter().skip(i + 1).any(|other| other == b));
+        let distinct = declared.iter().enumerate().all(|(i, b)| {
+            let blank = *b == b' ' && i > 0;
+            blank || is_delimiter(*b) && !declared.iter().skip(i + 1).any(|other| other == b)
+        });
         if !distinct {
             return Err(fault("MSH-2", "the encoding characters must be printable, no letters, and all different"));
         }
-        Ok(Self::of(field, encoding))
+        Ok(Self::of(field, &declared))
     }
 
     /// As [`Delimiters::read`], but with the usual characters where the declared ones cannot be used.
@@ -72,7 +74,7 @@ impl Delimiters {
     }
 
     fn of(field: u8, encoding: &[u8]) -> Self {
-        let at = |i: usize| encoding.get(i).copied();
+        let at = |i: usize| encoding.get(i).copied().filter(|b| *b != b' ');
         // With fewer than two characters the repetition separator is what everybody uses, if still free.
         let usual = Some(b'~').filter(|b| *b != field && !encoding.contains(b));
         Self {
@@ -88,9 +90,17 @@ impl Delimiters {
     /// MSH-2 for these delimiters: `^~\&`, and `#` where one is declared.
     #[must_use]
     pub fn encoding_characters(&self) -> String {
-        let all = [Some(self.component), Some(self.repetition), self.escape, self.subcomponent, self.truncation];
-        all.into_iter().map_while(|b| b.filter(|b| *b != 0)).map(char::from).collect()
+        let repetition = Some(self.repetition).filter(|b| *b != 0);
+        let all = [Some(self.component), repetition, self.escape, self.subcomponent, self.truncation];
+        let text: String = all.into_iter().map(|b| b.map_or(' ', char::from)).collect();
+        text.trim_end().to_owned()
     }
+}
+
+/// MSH-2 with the second of two escape characters left out: programs that escape it once too often write `^~\\&`.
+fn undoubled(encoding: &[u8]) -> impl Iterator<Item = u8> {
+    let doubled = encoding.get(2).is_some_and(|escape| encoding.get(3) == Some(escape));
+    encoding.iter().copied().enumerate().filter(move |(i, _)| !(doubled && *i == 3)).map(|(_, b)| b)
 }
 
 /// Printable ASCII, but no letter, digit or blank.

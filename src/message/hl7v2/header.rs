@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::charset::Form;
-use super::message::bytes_between;
+use super::charset::{self, Charset, Form};
+use super::split::bytes_between;
 use super::{Delimiters, Version};
 
 /// Longest header read from UTF-16 and UTF-32, in bytes.
@@ -19,10 +19,20 @@ pub struct Header {
     /// `MSH|^~\&|…` without its terminator, one byte for an ASCII character; empty without MSH.
     line: Vec<u8>,
     delimiters: Delimiters,
-    form: Form,
-    byte_order_mark: bool,
+    wire: Wire,
     preceded: Preceded,
     acknowledges: bool,
+}
+
+/// How the bytes of a message relate to its header's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// One byte for an ASCII character, and an ASCII byte is that character: the header is those bytes.
+    Bytes,
+    /// One byte for an ASCII character, but a character set that hides such bytes in others: the header is in UTF-8.
+    Charset(Charset),
+    /// UTF-16 or UTF-32, with a byte order mark or without: the header is in UTF-8.
+    Form(Form, bool),
 }
 
 /// What stands before the MSH segment.
@@ -61,17 +71,29 @@ impl Header {
     /// whatever else stands before it. Without one, all fields are empty.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Self {
+        Self::read_in(bytes, Charset::default())
+    }
+
+    /// As [`Header::read`], with the character set of messages whose MSH-18 names none.
+    #[must_use]
+    pub fn read_in(bytes: &[u8], default: Charset) -> Self {
         let bytes = bytes.strip_prefix(b"\x0B").unwrap_or(bytes);
         let (form, mark) = Form::sniff(bytes);
-        let bytes = bytes.get(mark..).unwrap_or_default();
-        let mut header = if form == Form::Bytes {
-            Self::read_text(bytes)
-        } else {
-            Self::read_text(form.decode(bytes.get(..WIDE_HEADER).unwrap_or(bytes)).0.as_bytes())
-        };
-        header.form = form;
-        header.byte_order_mark = mark > 0;
-        header
+        if form != Form::Bytes {
+            let text = form.decode(bytes.get(..WIDE_HEADER).unwrap_or(bytes)).0;
+            let header = Self::read_text(text.trim_start_matches('\u{FEFF}').as_bytes());
+            return Self { wire: Wire::Form(form, mark > 0), ..header };
+        }
+        let header = Self::read_text(bytes);
+        match charset::untangle(&header.line, header.delimiters.field, default) {
+            Some((text, charset)) => Self { line: text.into_bytes(), wire: Wire::Charset(charset), ..header },
+            None => header,
+        }
+    }
+
+    /// A header of its own.
+    pub(super) fn of_line(line: &[u8]) -> Self {
+        Self::read_text(line)
     }
 
     fn read_text(text: &[u8]) -> Self {
@@ -84,8 +106,7 @@ impl Header {
         Self {
             line: line.to_vec(),
             delimiters,
-            form: Form::Bytes,
-            byte_order_mark: false,
+            wire: Wire::Bytes,
             preceded: preceded(before),
             acknowledges: holds_msa(rest, delimiters.field),
         }
@@ -97,7 +118,7 @@ impl Header {
         !self.line.is_empty()
     }
 
-    /// The whole segment, without its terminator; in UTF-8 if the message is UTF-16 or UTF-32.
+    /// The whole segment, without its terminator: its bytes, or UTF-8 (see [`Header::wire`]).
     #[must_use]
     pub fn line(&self) -> &[u8] {
         &self.line
@@ -115,16 +136,10 @@ impl Header {
         self.delimiters
     }
 
-    /// How the message's characters lie in its bytes.
+    /// How the message's bytes relate to the header's text.
     #[must_use]
-    pub fn form(&self) -> Form {
-        self.form
-    }
-
-    /// True if the message begins with a byte order mark.
-    #[must_use]
-    pub fn has_byte_order_mark(&self) -> bool {
-        self.byte_order_mark
+    pub fn wire(&self) -> Wire {
+        self.wire
     }
 
     /// MSH-`number`'s bytes, from MSH-2 on; empty where nothing stands.
@@ -346,6 +361,6 @@ fn holds_msa(rest: &[u8], field: u8) -> bool {
     let lines =
         rest.split(|b| matches!(b, b'\r' | b'\n')).map(<[u8]>::trim_ascii_start).filter(|line| !line.is_empty());
     let control = |line: &&[u8]| line.starts_with(b"SFT") || line.starts_with(b"UAC") || line.starts_with(b"ARV");
-    let first = lines.skip_while(control).next().unwrap_or_default();
+    let first = lines.into_iter().find(|line| !control(line)).unwrap_or_default();
     first.starts_with(b"MSA") && first.get(3).is_none_or(|b| *b == field)
 }

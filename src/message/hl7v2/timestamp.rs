@@ -1,7 +1,5 @@
 //! HL7's times (DT, TM, DTM, TS): read with their precision and offset, and written.
 
-use std::fmt::Write as _;
-
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -12,10 +10,7 @@ pub fn render(now: Timestamp, zone: &TimeZone) -> String {
     let local = offset.to_datetime(now);
     let minutes = offset.seconds().abs() / 60;
     let sign = if offset.is_negative() { '-' } else { '+' };
-    let mut out = String::with_capacity(19);
-    // Writing to a string cannot fail.
-    let _ = write!(
-        out,
+    format!(
         "{:04}{:02}{:02}{:02}{:02}{:02}{sign}{:02}{:02}",
         local.year().max(0),
         local.month(),
@@ -25,6 +20,5 @@ pub fn render(now: Timestamp, zone: &TimeZone) -> String {
         local.second(),
         minutes / 60,
         minutes % 60
-    );
-    out
+    )
 }

@@ -6,9 +6,9 @@ use jiff::tz::TimeZone;
 
 use super::error::err_segment;
 use super::{AcknowledgmentCode, Phase};
-use crate::hl7v2::charset::{self, Form};
+use crate::hl7v2::charset::Charset;
 use crate::hl7v2::escape::escape;
-use crate::hl7v2::header::Header;
+use crate::hl7v2::header::{Header, Wire};
 use crate::hl7v2::{Delimiters, Version, timestamp};
 use crate::{Answer, Fault};
 
@@ -160,13 +160,11 @@ impl<'a> Draft<'a> {
     /// Text of our own: escaped, and in the message's character set.
     pub(super) fn text(&mut self, text: &str) {
         let escaped = escape(text, self.delimiters);
-        match self.header.form() {
-            Form::Bytes => {
-                let declared = self.header.charsets().next().unwrap_or_default();
-                self.out.extend_from_slice(&charset::encode_or_mark(&escaped, &declared));
-            }
-            _ => self.out.extend_from_slice(escaped.as_bytes()),
+        if escaped.is_ascii() || self.header.wire() != Wire::Bytes {
+            return self.raw(escaped.as_bytes());
         }
+        let declared = self.header.charsets().next().and_then(|name| name.parse().ok()).unwrap_or(Charset::Ascii);
+        self.raw(&declared.encode(&escaped));
     }
 
     pub(super) fn end_of_segment(&mut self) {
@@ -176,12 +174,13 @@ impl<'a> Draft<'a> {
     }
 
     fn in_the_form_of_the_message(self) -> Bytes {
-        let form = self.header.form();
-        if form == Form::Bytes {
-            return Bytes::from(self.out);
+        let text = || String::from_utf8_lossy(&self.out);
+        match self.header.wire() {
+            Wire::Bytes => Bytes::from(self.out),
+            Wire::Charset(charset) => Bytes::from(charset.encode(&text())),
+            Wire::Form(form, false) => Bytes::from(form.encode(&text())),
+            Wire::Form(form, true) => Bytes::from(form.encode(&format!("\u{FEFF}{}", text()))),
         }
-        let mark = if self.header.has_byte_order_mark() { "\u{FEFF}" } else { "" };
-        Bytes::from(form.encode(&format!("{mark}{}", String::from_utf8_lossy(&self.out))))
     }
 }
 

@@ -6,8 +6,8 @@ use std::fmt;
 use super::AcknowledgmentCode;
 use crate::Fault;
 use crate::hl7v2::escape::unescape;
-use crate::hl7v2::header::{Header, text_of};
-use crate::hl7v2::message::bytes_between;
+use crate::hl7v2::header::{Header, Wire, text_of};
+use crate::hl7v2::split::bytes_between;
 
 /// An acknowledgment that came in, read tolerantly: a usable MSA segment is all it needs.
 #[derive(Clone, PartialEq, Eq)]
@@ -81,9 +81,10 @@ fn fault(code: u16, location: &str, text: &str) -> Fault {
 
 /// The text with one byte for an ASCII character.
 fn in_single_bytes<'a>(header: &Header, bytes: &'a [u8]) -> Cow<'a, [u8]> {
-    match header.form() {
-        crate::hl7v2::charset::Form::Bytes => Cow::Borrowed(bytes),
-        form => Cow::Owned(form.decode(bytes).0.into_bytes()),
+    match header.wire() {
+        Wire::Bytes => Cow::Borrowed(bytes),
+        Wire::Charset(charset) => Cow::Owned(charset.read(bytes).into_bytes()),
+        Wire::Form(form, _) => Cow::Owned(form.decode(bytes).0.into_bytes()),
     }
 }
 
