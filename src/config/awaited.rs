@@ -31,18 +31,6 @@ pub mod mllp {
     }
 }
 
-/// `channels::http`.
-pub mod http {
-    use super::{Deserialize, SocketAddr};
-
-    /// `[inbound.http]`.
-    #[derive(Clone, Debug, Deserialize)]
-    pub struct InboundConfig {
-        /// Where to listen.
-        pub listen: SocketAddr,
-    }
-}
-
 /// `channels::fhir`.
 pub mod fhir {
     use super::Deserialize;
