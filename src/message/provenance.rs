@@ -1,7 +1,13 @@
-//! Who did what to a message: the lineage that the engine keeps around every transform.
+//! Who did what to a message: the lineage that the engine keeps around every transform, and the
+//! FHIR Provenance that travels with the data.
+
+mod entry;
+mod r4;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use entry::{Activity, Agent, Provenance, Reference, Role};
 
 /// One transform's stamp, written by the engine around it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
