@@ -1,6 +1,7 @@
 //! One message: its text and where its segments begin and end.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -19,7 +20,7 @@ pub struct Message {
     charset: Charset,
     delimiters: Delimiters,
     /// Start and end of each segment within `text`, separators and blank lines not counted.
-    segments: Vec<(u32, u32)>,
+    segments: Arc<[(u32, u32)]>,
 }
 
 /// Prints sizes only: a message is patient data.
@@ -77,7 +78,7 @@ impl Message {
         let delimiters = Delimiters::read(content)?;
         let mut lines = Lines::new(content.len());
         lines.cut(content, start, delimiters.field);
-        Ok((Self { bytes, text, charset, delimiters, segments: lines.spans }, lines.broken))
+        Ok((Self { bytes, text, charset, delimiters, segments: lines.spans.into() }, lines.broken))
     }
 
     fn broken_value(&self, number: usize) -> Finding {
