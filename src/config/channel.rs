@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use channels::{Acknowledge, file, http};
+use channels::{Acknowledge, file, http, mllp};
+use message::condition::Condition;
 use message::consent::{Confidentiality, Purpose};
 use message::hl7v2::CharsetOptions;
 use serde::Deserialize;
 
-use super::awaited::condition::Condition;
-use super::awaited::mllp;
 use super::read::one_or_many;
 use super::site::Fingerprint;
 

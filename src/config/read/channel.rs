@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use channels::{Acknowledge, file, http};
+use channels::{Acknowledge, file, http, mllp};
 use jiff::tz::TimeZone;
 use message::consent::{Confidentiality, Purpose};
 use message::hl7v2::{Charset, CharsetOptions, Undecodable};
@@ -14,7 +14,6 @@ use super::document::{Document, Node};
 use super::files::Part;
 use super::reader::{keys_of, read};
 use super::{Base, one_kind, plain_text, purpose, zone};
-use crate::config::awaited::mllp;
 use crate::config::channel::{ChannelConfig, InboundKind, LaneKey, RouteConfig, TestConfig, TransformConfig};
 
 /// The keys at the top of the file.

@@ -29,31 +29,15 @@ fn the_same_site_changes_nothing() {
 
 #[test]
 fn channels_come_go_and_change() {
-    check(
-        &[],
-        &[ORU],
-        expect!["+ channel oru: added"],
-    );
-    check(
-        &[ORU],
-        &[],
-        expect!["- channel oru: removed"],
-    );
-    check(
-        &[ORU],
-        &[(ORU.0, &format!("description = \"x\"\n{}", ORU.1))],
-        expect!["~ channel oru: changed"],
-    );
+    check(&[], &[ORU], expect!["+ channel oru: added"]);
+    check(&[ORU], &[], expect!["- channel oru: removed"]);
+    check(&[ORU], &[(ORU.0, &format!("description = \"x\"\n{}", ORU.1))], expect!["~ channel oru: changed"]);
 }
 
 #[test]
 fn a_provider_changes_what_names_it() {
     let providers = "[st-mary]\nname = \"St Mary's\"\n[region]\nname = \"Regional EHR\"\n";
-    check(
-        &[],
-        &[("providers.toml", providers)],
-        expect!["~ channel adt: changed"],
-    );
+    check(&[], &[("providers.toml", providers)], expect!["~ channel adt: changed"]);
 }
 
 #[test]
@@ -69,8 +53,7 @@ fn a_changed_secret_is_a_change_but_no_other_hash() {
     let (old, new) = (site("one"), site("two"));
     assert_eq!(old.hash, new.hash);
     let changed: Vec<_> = plan(&old, &new).into_iter().filter(|c| c.effect == Effect::Changed).collect();
-    expect![[r#"[Change { part: Channel("oru"), effect: Changed }]"#]]
-        .assert_eq(&format!("{changed:?}"));
+    expect![[r#"[Change { part: Channel("oru"), effect: Changed }]"#]].assert_eq(&format!("{changed:?}"));
     assert!(!format!("{old:?}").contains(&old.channels["oru"].filled.0.to_string()));
 }
 
@@ -79,9 +62,5 @@ fn maps_belong_to_their_channel() {
     let channel = super::GOOD[2].1.replace("hl7v2-to-fhir = {}", "hl7v2-to-fhir = { maps = \"st-mary\" }");
     let adt = ("channels/adt.toml", channel.as_str());
     let maps = |text| [adt, ("maps/st-mary/codes/sex.toml", text)];
-    check(
-        &maps("# one\n"),
-        &maps("# two\n"),
-        expect!["~ channel adt: changed"],
-    );
+    check(&maps("# one\n"), &maps("# two\n"), expect!["~ channel adt: changed"]);
 }
