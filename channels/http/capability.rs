@@ -8,7 +8,7 @@ use super::config::InboundConfig;
 
 /// The CapabilityStatement (FHIR R4 §5.1) of `channel` as it runs since `started`.
 pub(super) fn statement(channel: &str, config: &InboundConfig, started: Timestamp) -> Bytes {
-    let security = config.credentials.as_ref().map_or_else(
+    let security = config.auth.as_ref().map_or_else(
         || json!({ "description": "No credentials are asked." }),
         |credentials| json!({ "description": format!("HTTP {} credentials are asked.", credentials.scheme()) }),
     );

@@ -44,7 +44,7 @@ pub struct InboundConfig {
     pub acknowledge: Acknowledge,
     /// What clients must show, if anything: basic or bearer.
     #[serde(default)]
-    pub credentials: Option<Credentials>,
+    pub auth: Option<Credentials>,
 }
 
 fn max_body_bytes() -> Size {
@@ -154,7 +154,7 @@ mod tests {
                 request_timeout: 300s,
                 answer_timeout: 60s,
                 acknowledge: Stored,
-                credentials: None,
+                auth: None,
             }
         "#]]
         .assert_debug_eq(&config);

@@ -100,7 +100,7 @@ impl Door {
 
     /// The body, and the client's name for its request.
     async fn read(&self, headers: &HeaderMap, body: &mut Body) -> Result<(Held, Option<String>), Refusal> {
-        authorize(headers, self.config.credentials.as_ref())?;
+        authorize(headers, self.config.auth.as_ref())?;
         check_media_type(headers)?;
         let transport_id = request_id(headers)?;
         Ok((self.limits.read(body).await?, transport_id))
@@ -164,7 +164,7 @@ async fn metadata(State(door): State<Arc<Door>>) -> Response {
 
 /// What has become of a message, as Parameters.
 async fn status(State(door): State<Arc<Door>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
-    if let Err(refusal) = authorize(&headers, door.config.credentials.as_ref()) {
+    if let Err(refusal) = authorize(&headers, door.config.auth.as_ref()) {
         return refusal.into_response();
     }
     let report = match id.parse::<MessageId>() {

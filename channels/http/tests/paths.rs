@@ -97,7 +97,7 @@ async fn tells_what_has_become_of_a_message() {
 
 #[tokio::test]
 async fn the_capability_statement_says_what_the_channel_does() {
-    let channel = Channel::start("credentials = { bearer = { token = \"s3cret\" } }", Engine::storing()).await;
+    let channel = Channel::start("auth = { bearer = { token = \"s3cret\" } }", Engine::storing()).await;
     let reply = channel.get("/metadata").await;
     assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/fhir+json; charset=utf-8")));
     let statement: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
@@ -252,7 +252,7 @@ async fn a_request_id_that_cannot_name_anything_is_refused() {
 
 #[tokio::test]
 async fn credentials_are_asked_for_all_but_the_metadata() {
-    let settings = "credentials = { basic = { user = \"emr\", password = \"pass\" } }";
+    let settings = "auth = { basic = { user = \"emr\", password = \"pass\" } }";
     check(
         settings,
         ("POST", "/", JSON),
