@@ -1,47 +1,6 @@
 //! Types of other crates that are not there yet, under the names they will have.
 
-use std::net::SocketAddr;
-
 use serde::Deserialize;
-
-/// `message::condition`.
-pub mod condition {
-    /// A condition.
-    #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
-    #[serde(transparent)]
-    pub struct Condition(pub String);
-}
-
-/// `channels::mllp`.
-pub mod mllp {
-    use super::{Deserialize, SocketAddr};
-
-    /// `[inbound.mllp]`.
-    #[derive(Clone, Debug, Deserialize)]
-    pub struct InboundConfig {
-        /// Where to listen.
-        pub listen: SocketAddr,
-    }
-
-    /// `[outbound.mllp]`.
-    #[derive(Clone, Debug, Deserialize)]
-    pub struct OutboundConfig {
-        /// Where to connect, `host:port`.
-        pub address: String,
-    }
-}
-
-/// `channels::http`.
-pub mod http {
-    use super::{Deserialize, SocketAddr};
-
-    /// `[inbound.http]`.
-    #[derive(Clone, Debug, Deserialize)]
-    pub struct InboundConfig {
-        /// Where to listen.
-        pub listen: SocketAddr,
-    }
-}
 
 /// `channels::fhir`.
 pub mod fhir {

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use channels::{Acknowledge, file};
+use channels::{Acknowledge, file, http, mllp};
+use message::condition::Condition;
 use message::consent::{Confidentiality, Purpose};
+use message::hl7v2::CharsetOptions;
 use serde::Deserialize;
 
-use super::awaited::condition::Condition;
-use super::awaited::{http, mllp};
 use super::read::one_or_many;
 use super::site::Fingerprint;
 
@@ -36,10 +36,8 @@ pub struct ChannelConfig {
     pub acknowledge: Acknowledge,
     /// IANA zone of times that carry no offset.
     pub time_zone: jiff::tz::TimeZone,
-    /// MSH-18 of messages that do not say it, such as `8859/1`.
-    pub charset: String,
-    /// What becomes of a message with bytes that are no text in its charset.
-    pub undecodable: Undecodable,
+    /// How bytes become text where MSH-18 does not say, and what becomes of bytes that are none.
+    pub charset: CharsetOptions,
     /// What everything from here may be used for; `None` does not restrict it.
     pub purposes: Option<BTreeSet<Purpose>>,
     /// How confidential everything from here is, at least.
@@ -94,17 +92,6 @@ impl InboundKind {
             Self::Mllp(_) | Self::Http(_) => None,
         }
     }
-}
-
-/// What becomes of a message with bytes that are no text in its charset.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Undecodable {
-    /// It is refused, with the place.
-    #[default]
-    Refuse,
-    /// It is taken; each place is a finding, and the bytes stand as U+FFFD in what is made of it.
-    Flag,
 }
 
 /// What orders the deliveries of a channel: those of one lane to one destination leave one at a time.

@@ -4,12 +4,12 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use channels::file;
 use channels::setting::Span;
+use channels::{file, mllp};
 use message::consent::Confidentiality;
 use serde::Deserialize;
 
-use super::awaited::{fhir, mllp};
+use super::awaited::fhir;
 use super::site::Fingerprint;
 
 /// One way out: `destinations/NAME.toml`.

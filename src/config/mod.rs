@@ -21,7 +21,7 @@ mod tests;
 pub use awaited::*;
 pub use channel::{
     ChannelConfig, Content, Expectation, Hl7v2ToFhirConfig, InboundKind, LaneKey, RouteConfig, TestConfig,
-    TransformConfig, Undecodable,
+    TransformConfig,
 };
 pub use destination::{Attempts, Budget, DestinationConfig, OnUnknown, OutboundKind, PauseConfig, RetryConfig};
 pub use init::{InitError, init};

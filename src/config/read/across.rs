@@ -53,8 +53,11 @@ fn refers(document: &Document, node: Option<&Node>, known: &[&str], what: &str) 
 
 fn unused(part: &Part, channels: &[Part]) {
     let leads_here = |node: &Node| node.elements().iter().any(|to| to.text() == Some(&part.name));
+    if is_disabled(part) || channels.iter().any(|part| part.document.is_broken()) {
+        return;
+    }
     let mut all = channels.iter().flat_map(routes).filter_map(|route| route.at(&["to"]));
-    if !all.any(leads_here) && !channels.iter().any(|part| part.document.is_broken()) {
+    if !all.any(leads_here) {
         let help = format!("add a [[route]] with to = \"{}\" to a channel", part.name);
         part.document.warning(part.document.root().span.clone(), "no route leads to this destination", Some(help));
     }
@@ -73,7 +76,9 @@ fn flow(part: &Part, destinations: &[Part]) {
     let Some(original) = taken_in(document) else { return };
     let mut converted = original;
     let transforms = document.root().at(&["transform"]).map(Node::elements).unwrap_or_default();
-    for step in transforms.iter().filter_map(|transform| transform.at(&["hl7v2-to-fhir"])) {
+    for transform in transforms {
+        // A step that is not understood may do anything.
+        let Some(step) = transform.at(&["hl7v2-to-fhir"]) else { return };
         if converted == Content::Fhir {
             let help = "leave this [[transform]] out".to_owned();
             document.error(step.span.clone(), "what comes here is FHIR already", Some(help));
@@ -165,8 +170,11 @@ fn folders(files: &Files, data_dir: &Path) {
 }
 
 fn enabled(parts: &[Part]) -> impl Iterator<Item = &Part> {
-    let disabled = |node: &Node| matches!(node.value, Value::Boolean(false));
-    parts.iter().filter(move |part| !part.document.root().at(&["enabled"]).is_some_and(disabled))
+    parts.iter().filter(|part| !is_disabled(part))
+}
+
+fn is_disabled(part: &Part) -> bool {
+    part.document.root().at(&["enabled"]).is_some_and(|node| matches!(node.value, Value::Boolean(false)))
 }
 
 /// `path` without `.` and `..`, without looking at the disk: the folder may not be there yet.

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use channels::{Acknowledge, file};
+use channels::{Acknowledge, file, http, mllp};
 use jiff::tz::TimeZone;
 use message::consent::{Confidentiality, Purpose};
+use message::hl7v2::{Charset, CharsetOptions, Undecodable};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -13,10 +14,7 @@ use super::document::{Document, Node};
 use super::files::Part;
 use super::reader::{keys_of, read};
 use super::{Base, one_kind, plain_text, purpose, zone};
-use crate::config::awaited::{http, mllp};
-use crate::config::channel::{
-    ChannelConfig, InboundKind, LaneKey, RouteConfig, TestConfig, TransformConfig, Undecodable,
-};
+use crate::config::channel::{ChannelConfig, InboundKind, LaneKey, RouteConfig, TestConfig, TransformConfig};
 
 /// The keys at the top of the file.
 #[derive(Deserialize)]
@@ -57,27 +55,15 @@ impl Default for Top {
 }
 
 /// What every table under `[inbound]` may have, besides the protocol's own keys.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
 struct Common {
     acknowledge: Acknowledge,
     #[serde(deserialize_with = "zone")]
     time_zone: Option<TimeZone>,
-    charset: String,
+    charset: Charset,
     undecodable: Undecodable,
     plain_text: Option<String>,
-}
-
-impl Default for Common {
-    fn default() -> Self {
-        Self {
-            acknowledge: Acknowledge::default(),
-            time_zone: None,
-            charset: "UNICODE UTF-8".into(),
-            undecodable: Undecodable::default(),
-            plain_text: None,
-        }
-    }
 }
 
 /// Reads one channel, and reports what is wrong with it for itself.
@@ -105,8 +91,7 @@ pub(in crate::config) fn channel(part: &Part, base: &Base<'_>) -> Option<Channel
         inbound,
         acknowledge: common.acknowledge,
         time_zone: common.time_zone.unwrap_or_else(|| base.time_zone.clone()),
-        charset: common.charset,
-        undecodable: common.undecodable,
+        charset: CharsetOptions { default: common.charset, undecodable: common.undecodable },
         purposes: top.purposes,
         confidentiality: top.confidentiality,
         lane: top.lane,

@@ -2,8 +2,8 @@
 
 use std::num::NonZeroUsize;
 
-use channels::file;
 use channels::setting::Span;
+use channels::{file, mllp};
 use message::consent::Confidentiality;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -13,7 +13,7 @@ use super::document::{Document, Node, Value};
 use super::files::Part;
 use super::reader::{keys_of, read};
 use super::{Base, is_this_machine, one_kind, plain_text};
-use crate::config::awaited::{fhir, mllp};
+use crate::config::awaited::fhir;
 use crate::config::destination::{DestinationConfig, OutboundKind, PauseConfig, RetryConfig};
 
 /// The keys at the top of the file.
@@ -106,7 +106,7 @@ fn outbound(document: &Document, base: &Base<'_>) -> Option<OutboundKind> {
         OutboundKind::Fhir(config) if is_clear(&config.url) => {
             plain_text(document, table, reason, "messages leave", "use https://, ");
         }
-        OutboundKind::Mllp(config) if !is_this_machine(host_of(&config.address)) => {
+        OutboundKind::Mllp(config) if !is_this_machine(host_of(config.address.as_str())) => {
             plain_text(document, table, reason, "messages leave", "send through a tunnel on 127.0.0.1, ");
         }
         OutboundKind::File(config) => config.folder = base.data_dir.join(&config.folder),

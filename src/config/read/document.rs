@@ -109,6 +109,16 @@ impl Document {
         Fingerprint(Sha256::of(self.filled.join("\0").as_bytes()))
     }
 
+    /// The place of the character at byte `offset` of the text that `node` holds; `None` if it is
+    /// written with escapes, so that offsets are others.
+    pub(in crate::config) fn within(&self, node: &Node, offset: usize) -> Option<Range<usize>> {
+        let inner = node.span.start.checked_add(1)?..node.span.end.checked_sub(1)?;
+        let written = self.text.get(inner.clone()).filter(|written| node.text() == Some(written))?;
+        let length = written.get(offset..)?.chars().next().map_or(1, char::len_utf8);
+        let start = inner.start + offset;
+        Some(start..start + length)
+    }
+
     /// True if there are mistakes of syntax, so that something may seem not to be there.
     pub(in crate::config) fn is_broken(&self) -> bool {
         self.found.borrow().iter().any(|found| found.kind == Kind::Syntax)
@@ -289,7 +299,9 @@ impl Builder<'_> {
                 Value::Text { text, filled: true }
             }
             Err(unfilled) => {
-                self.error(Kind::Content, span.clone(), unfilled.message, Some(unfilled.help));
+                for one in unfilled {
+                    self.error(Kind::Content, span.clone(), one.message, Some(one.help));
+                }
                 Value::Broken
             }
         }

@@ -26,11 +26,16 @@ impl Fill<'_> {
     /// `text` with everything filled in, or `None` if there is nothing to fill in.
     ///
     /// `$${` stands for a literal `${`. What was filled in is not looked at again.
-    pub(in crate::config) fn fill(&self, text: &str) -> Result<Option<String>, Unfilled> {
+    ///
+    /// # Errors
+    ///
+    /// Everything that could not be filled in.
+    pub(in crate::config) fn fill(&self, text: &str) -> Result<Option<String>, Vec<Unfilled>> {
         if !text.contains("${") {
             return Ok(None);
         }
         let mut filled = String::with_capacity(text.len());
+        let mut unfilled = Vec::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("${") {
             if let Some(before) = before.strip_suffix('$') {
@@ -38,15 +43,19 @@ impl Fill<'_> {
                 rest = after;
                 continue;
             }
-            let (what, after) = after.split_once('}').ok_or_else(|| Unfilled {
-                message: "`${` without its `}`".into(),
-                help: "close it, or write `$${` for a literal `${`".into(),
-            })?;
-            filled.extend([before, &self.value_of(what)?]);
+            let Some((what, after)) = after.split_once('}') else {
+                let message = "`${` without its `}`".to_owned();
+                unfilled.push(Unfilled { message, help: "close it, or write `$${` for a literal `${`".into() });
+                break;
+            };
+            match self.value_of(what) {
+                Ok(value) => filled.extend([before, &value]),
+                Err(error) => unfilled.push(error),
+            }
             rest = after;
         }
         filled.push_str(rest);
-        Ok(Some(filled))
+        if unfilled.is_empty() { Ok(Some(filled)) } else { Err(unfilled) }
     }
 
     fn value_of(&self, what: &str) -> Result<String, Unfilled> {
@@ -90,12 +99,16 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(text: &str, expected: Result<Option<&str>, &str>) {
+    fn check(text: &str, expected: Result<Option<&str>, &[&str]>) {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("token"), "s3cret\r\n").unwrap();
         let env = |name: &str| (name == "HOST").then(|| "emr.example".to_owned());
         let filled = Fill { dir: dir.path(), env: &env }.fill(text);
-        assert_eq!(filled.as_ref().map(Option::as_deref).map_err(|unfilled| unfilled.message.as_str()), expected);
+        let messages = |unfilled: &Vec<Unfilled>| unfilled.iter().map(|one| one.message.clone()).collect::<Vec<_>>();
+        match (&filled, expected) {
+            (Err(unfilled), Err(expected)) => assert_eq!(messages(unfilled), expected),
+            _ => assert_eq!(filled.as_ref().map(Option::as_deref).map_err(messages), expected.map_err(|_| vec![])),
+        }
     }
 
     #[test]
@@ -115,9 +128,10 @@ mod tests {
 
     #[test]
     fn names_what_is_missing() {
-        check("${env:PORT}", Err("the environment has no `PORT`"));
-        check("${vault:x}", Err("`${vault:x}` is unknown"));
-        check("${env:HOST", Err("`${` without its `}`"));
-        check("${file:.}", Err("cannot read the file `.`: it is no file"));
+        check("${env:PORT}", Err(&["the environment has no `PORT`"]));
+        check("${vault:x}", Err(&["`${vault:x}` is unknown"]));
+        check("${env:PORT}${x}", Err(&["the environment has no `PORT`", "`${x}` is unknown"]));
+        check("${env:HOST", Err(&["`${` without its `}`"]));
+        check("${file:.}", Err(&["cannot read the file `.`: it is no file"]));
     }
 }

@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Range;
 
 use serde::de::{
     self, DeserializeOwned, DeserializeSeed, EnumAccess, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
@@ -65,12 +66,28 @@ impl Reading<'_> {
             Kind::Missing(key) => {
                 self.document.missing(at.span.clone(), format!("`{key}` is missing{}", within(at)), None);
             }
-            Kind::Wrong(_, _) if at.is_filled() => {
+            Kind::Wrong(_) if at.is_filled() => {
                 let help = "the value is not shown: it was filled in from elsewhere".to_owned();
                 self.document.error(at.span.clone(), "what is filled in does not fit here", Some(help));
             }
-            Kind::Wrong(message, help) => self.document.error(at.span.clone(), message, help),
+            Kind::Wrong(message) => {
+                let (span, message) = self.pinpoint(at, message);
+                match message.split_once("; ") {
+                    Some((message, help)) => self.document.error(span, message, Some(help.to_owned())),
+                    None => self.document.error(span, message, None),
+                }
+            }
             Kind::Reported => {}
+        }
+    }
+
+    /// Takes ` (at character N)` off the end of `message`, and points there within the text of `node`.
+    fn pinpoint(&self, node: &Node, message: String) -> (Range<usize>, String) {
+        let place = message.strip_suffix(')').and_then(|message| message.rsplit_once(" (at character "));
+        let found = place.and_then(|(rest, number)| Some((rest, number.parse::<usize>().ok()?.checked_sub(1)?)));
+        match found.and_then(|(rest, offset)| Some((self.document.within(node, offset)?, rest.to_owned()))) {
+            Some(pinpointed) => pinpointed,
+            None => (node.span.clone(), message),
         }
     }
 
@@ -105,14 +122,15 @@ struct Error<'a> {
 
 #[derive(Debug)]
 enum Kind {
-    Wrong(String, Option<String>),
+    /// `what is wrong; what to do (at character N)`, the last two if there is anything to say.
+    Wrong(String),
     Missing(&'static str),
     Reported,
 }
 
 impl Error<'_> {
     fn wrong(message: String) -> Self {
-        Self { kind: Kind::Wrong(message, None), at: None }
+        Self { kind: Kind::Wrong(message), at: None }
     }
 }
 
@@ -139,17 +157,13 @@ impl fmt::Display for Error<'_> {
 impl std::error::Error for Error<'_> {}
 
 impl de::Error for Error<'_> {
-    /// Takes `what is wrong; what to do`.
     fn custom<T: fmt::Display>(message: T) -> Self {
-        let message = match message.to_string().as_str() {
-            "invalid socket address syntax" => "this is no socket address; write it like \"127.0.0.1:2575\"".to_owned(),
-            message => message.to_owned(),
-        };
-        let (message, help) = match message.split_once("; ") {
-            Some((message, help)) => (message.to_owned(), Some(help.to_owned())),
-            None => (message, None),
-        };
-        Self { kind: Kind::Wrong(message, help), at: None }
+        match message.to_string().as_str() {
+            "invalid socket address syntax" => {
+                Self::wrong("this is no socket address; write it like \"127.0.0.1:2575\"".to_owned())
+            }
+            message => Self::wrong(message.to_owned()),
+        }
     }
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -165,8 +179,7 @@ impl de::Error for Error<'_> {
     }
 
     fn unknown_variant(variant: &str, known: &'static [&'static str]) -> Self {
-        let help = Some(nearest::help(variant, known));
-        Self { kind: Kind::Wrong(format!("`{variant}` is unknown here"), help), at: None }
+        Self::wrong(format!("`{variant}` is unknown here; {}", nearest::help(variant, known)))
     }
 
     fn missing_field(field: &'static str) -> Self {

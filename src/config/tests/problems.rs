@@ -1,0 +1,423 @@
+//! Every mistake is told, with its place.
+
+use expect_test::{Expect, expect};
+
+use super::{load_changed, problems};
+
+#[track_caller]
+fn check(changed: &[(&str, &str)], expected: Expect) {
+    expected.assert_eq(&problems(changed));
+}
+
+#[test]
+fn says_nothing_of_a_good_site() {
+    check(&[], expect![""]);
+}
+
+#[test]
+fn tells_every_mistake_of_every_file_in_one_run() {
+    check(
+        &[
+            ("tributary.toml", "nme = \"x\"\ngrace = \"soon\"\n[log]\nformat = \"xml\"\nlevel = 3\n"),
+            ("providers.toml", "[st-mary]\nnaem = \"St Mary\"\nhub = \"yes\"\n[region]\nname = \"R\"\n"),
+            (
+                "channels/adt.toml",
+                r#"provider = "st-marry"
+lane = "pateint"
+
+[inbound.mllp]
+lisen = "127.0.0.1:2575"
+time_zone = "America/Chigaco"
+
+[[transform]]
+hl7v2-to-fihr = {}
+
+[[route]]
+to = ["repositori", "archive"]
+purpose = "TRAET"
+wen = "MSH-9.1 = 'ADT'"
+"#,
+            ),
+            (
+                "destinations/repository.toml",
+                "recipient = \"regoin\"\nrate = 0\n[retry]\nfactor = 0.5\nattempts = { erred = 0, unknwon = 3 }\n[outbound.fihr]\nurl = 1\n",
+            ),
+        ],
+        expect![[r#"
+            error: tributary.toml:1:1: unknown key `nme`
+              help: did you mean `name`?
+            error: tributary.toml:2:9: `soon` is no length of time
+              help: write it with a unit, like "200ms", "30s" or "5m"
+            error: tributary.toml:4:10: `xml` is unknown here
+              help: known here: `text`, `json`
+            error: tributary.toml:5:9: expected text in quotes, found a whole number
+            error: providers.toml:2:1: unknown key `naem` in [st-mary]
+              help: did you mean `name`?
+            error: providers.toml:3:7: expected `true` or `false`, found text
+            error: channels/adt.toml:1:12: there is no provider `st-marry`
+              help: did you mean `st-mary`?
+            error: channels/adt.toml:2:8: `pateint` is unknown here
+              help: did you mean `patient`?
+            error: channels/adt.toml:5:1: unknown key `lisen` in [inbound.mllp]
+              help: did you mean `listen`?
+            error: channels/adt.toml:6:13: this is no IANA time zone
+              help: did you mean `America/Chicago`?
+            error: channels/adt.toml:9:1: unknown key `hl7v2-to-fihr` in [[transform]]
+              help: did you mean `hl7v2-to-fhir`?
+            error: channels/adt.toml:12:7: there is no destination `repositori`
+              help: did you mean `repository`?
+            error: channels/adt.toml:12:21: there is no destination `archive`
+              help: known here: `repository`
+            warning: channels/adt.toml:13:11: this is no code of HL7's value set PurposeOfUse
+              help: did you mean `TREAT`?
+            error: channels/adt.toml:14:1: unknown key `wen` in [[route]]
+              help: did you mean `when`?
+            warning: destinations/repository.toml:1:1: no route leads to this destination
+              help: add a [[route]] with to = "repository" to a channel
+            error: destinations/repository.toml:1:13: there is no provider `regoin`
+              help: did you mean `region`?
+            error: destinations/repository.toml:2:8: `rate` must be more than 0
+            error: destinations/repository.toml:4:10: `factor` must be 1 or more
+            error: destinations/repository.toml:5:22: attempts must be 1 or more
+            error: destinations/repository.toml:5:25: unknown key `unknwon` in [retry.attempts]
+              help: did you mean `unknown`?
+            error: destinations/repository.toml:6:11: unknown kind `fihr` in [outbound]
+              help: did you mean `fhir`?"#]],
+    );
+}
+
+#[test]
+fn finds_the_good_lines_of_a_file_with_broken_ones() {
+    check(
+        &[(
+            "channels/adt.toml",
+            "provider = st-mary\nlane = \"none\nlaen = 1\n[inbound.mllp]\nlisten = 127.0.0.1:2575\nlisten2 = 1\n",
+        )],
+        expect![[r#"
+            error: channels/adt.toml:1:12: a value is missing or not in quotes
+              help: text goes in quotes: key = "value"
+            error: channels/adt.toml:2:13: invalid basic string, expected `"`
+            error: channels/adt.toml:3:1: unknown key `laen`
+              help: did you mean `lane`?
+            error: channels/adt.toml:5:15: this is no number
+              help: text goes in quotes: key = "value"
+            error: channels/adt.toml:6:1: unknown key `listen2` in [inbound.mllp]
+              help: did you mean `listen`?"#]],
+    );
+}
+
+#[test]
+fn shows_the_line_and_a_mark_at_a_terminal() {
+    let (dir, site) = load_changed(&[("tributary.toml", "name = \"x\"\ngarce = \"30s\"\n")]);
+    let shown: Vec<_> = site.unwrap_err().iter().map(|problem| problem.render(false)).collect();
+    expect![[r#"
+        error: unknown key `garce`
+         --> tributary.toml:2:1
+          |
+        2 | garce = "30s"
+          | ^^^^^
+          |
+          = help: did you mean `grace`?"#]]
+    .assert_eq(&shown.join("\n").replace(&format!("{}/", dir.path().display()), ""));
+}
+
+/// A channel with `rest` after what every channel needs.
+fn channel(rest: &str) -> String {
+    format!("provider = \"st-mary\"\n[[route]]\nto = \"repository\"\npurpose = \"TREAT\"\n{rest}\n")
+}
+
+#[track_caller]
+fn check_channel(rest: &str, expected: Expect) {
+    check(&[("channels/adt.toml", &channel(rest))], expected);
+}
+
+#[track_caller]
+fn check_destination(text: &str, expected: Expect) {
+    check(&[("destinations/repository.toml", text)], expected);
+}
+
+#[test]
+fn a_channel_has_one_kind() {
+    check_channel(
+        "",
+        expect![[r#"
+        error: channels/adt.toml:1:1: [inbound.…] is missing
+          help: add one of [inbound.mllp], [inbound.http], [inbound.file]"#]],
+    );
+    check_channel(
+        "[inbound]",
+        expect![[r#"
+        error: channels/adt.toml:5:1: [inbound.…] is missing
+          help: add one of [inbound.mllp], [inbound.http], [inbound.file]"#]],
+    );
+    check_channel(
+        "[inbound.mllp]\nlisten = \"127.0.0.1:1\"\n[inbound.http]\nlisten = \"127.0.0.1:2\"",
+        expect![[r#"
+        error: channels/adt.toml:7:10: a second kind, `http`, in [inbound]
+          help: keep one of them, and make the other a file of its own"#]],
+    );
+    check(
+        &[("channels/adt.toml", &format!("inbound = \"mllp\"\n{}", channel("")))],
+        expect![[r#"
+            error: channels/adt.toml:1:11: `inbound` must be a table
+              help: write one of [inbound.mllp], [inbound.http], [inbound.file]"#]],
+    );
+}
+
+#[test]
+fn an_address_is_an_address() {
+    check_channel(
+        "[inbound.mllp]\nlisten = \"localhost:2575\"",
+        expect![[r#"
+        error: channels/adt.toml:3:6: HL7 v2 cannot go to a FHIR destination
+          help: convert it: [[transform]] with hl7v2-to-fhir = {}, and no content = "original"
+        error: channels/adt.toml:6:10: this is no socket address
+          help: write it like "127.0.0.1:2575""#]],
+    );
+    check_channel(
+        "[inbound.mllp]\nlisten = 2575",
+        expect![[r#"
+        error: channels/adt.toml:3:6: HL7 v2 cannot go to a FHIR destination
+          help: convert it: [[transform]] with hl7v2-to-fhir = {}, and no content = "original"
+        error: channels/adt.toml:6:10: expected an address and a port in quotes, like "127.0.0.1:2575", found a whole number"#]],
+    );
+}
+
+#[test]
+fn a_port_is_used_once() {
+    check(
+        &[
+            ("tributary.toml", "[admin]\nlisten = \"127.0.0.1:2575\"\n"),
+            ("channels/oru.toml", &channel("[inbound.http]\nlisten = \"127.0.0.1:2575\"")),
+            (
+                "channels/off.toml",
+                &format!("enabled = false\n{}", channel("[inbound.http]\nlisten = \"127.0.0.1:2575\"")),
+            ),
+        ],
+        expect![[r#"
+            error: channels/adt.toml:4:10: port 2575 is used twice
+              help: give one of them another port; the other is in tributary.toml
+            error: channels/oru.toml:6:10: port 2575 is used twice
+              help: give one of them another port; the other is in tributary.toml"#]],
+    );
+}
+
+#[test]
+fn a_folder_is_read_by_one_channel() {
+    let fhir = |folder: &str| channel(&format!("[inbound.file]\nformat = \"fhir\"\nfolder = \"{folder}\""));
+    check(
+        &[("channels/a.toml", &fhir("in/a")), ("channels/b.toml", &fhir("in/../in/./a"))],
+        expect![[r#"
+        error: channels/b.toml:7:10: two channels take files from this folder
+          help: give each its own; the other is in channels/a.toml"#]],
+    );
+}
+
+#[test]
+fn a_destination_gets_what_it_can_take() {
+    let fhir = "provider = \"st-mary\"\n[inbound.http]\nlisten = \"127.0.0.1:1\"\n[[transform]]\nhl7v2-to-fhir = {}\n[[route]]\nto = \"emr\"\npurpose = \"TREAT\"\n";
+    check(
+        &[
+            ("channels/adt.toml", &channel("content = \"original\"\n[inbound.mllp]\nlisten = \"127.0.0.1:2\"")),
+            ("channels/http.toml", fhir),
+            ("destinations/emr.toml", "recipient = \"region\"\n[outbound.mllp]\naddress = \"127.0.0.1:3\"\n"),
+        ],
+        expect![[r#"
+            error: channels/adt.toml:3:6: HL7 v2 cannot go to a FHIR destination
+              help: convert it: [[transform]] with hl7v2-to-fhir = {}, and no content = "original"
+            error: channels/http.toml:5:17: what comes here is FHIR already
+              help: leave this [[transform]] out
+            error: channels/http.toml:7:6: FHIR cannot go to an MLLP destination
+              help: write content = "original" in this route, or leave the transform out"#]],
+    );
+}
+
+#[test]
+fn clear_text_off_this_machine_needs_a_reason() {
+    let listen = "[inbound.mllp]\nlisten = \"0.0.0.0:2575\"\n[[transform]]\nhl7v2-to-fhir = {}";
+    check_channel(
+        listen,
+        expect![[r#"
+        error: channels/adt.toml:5:1: messages arrive in clear text, to be read on the way
+          help: listen on 127.0.0.1, or say why it may be so: plain_text = "the reason""#]],
+    );
+    check_channel(
+        &listen.replace("[[tr", "plain_text = \" \"\n[[tr"),
+        expect![[r#"
+        error: channels/adt.toml:5:1: messages arrive in clear text, to be read on the way
+          help: listen on 127.0.0.1, or say why it may be so: plain_text = "the reason""#]],
+    );
+    check_channel(&listen.replace("[[tr", "plain_text = \"a VLAN of its own\"\n[[tr"), expect![[""]]);
+    let fhir = |url: &str| format!("recipient = \"region\"\n[outbound.fhir]\nurl = \"{url}\"\n");
+    check_destination(
+        &fhir("http://ehr.example/fhir"),
+        expect![[r#"
+        error: destinations/repository.toml:2:1: messages leave in clear text, to be read on the way
+          help: use https://, or say why it may be so: plain_text = "the reason""#]],
+    );
+    check_destination(&fhir("https://ehr.example/fhir"), expect![[""]]);
+    check_destination(&fhir("http://[::1]:8090"), expect![[""]]);
+}
+
+#[test]
+fn numbers_are_in_their_bounds() {
+    check_destination(
+        r#"recipient = "region"
+rate = 0.0
+concurrency = 0
+min_interval = 5
+[retry]
+first = "10m"
+factor = 0.5
+jitter = 2
+attempts = { unavailable = "always", unknown = 0, erred = 1.5 }
+[outbound.fhir]
+url = "http://localhost:8090"
+"#,
+        expect![[r#"
+            error: destinations/repository.toml:2:8: `rate` must be more than 0
+            error: destinations/repository.toml:3:15: expected a whole number from 1 on
+            error: destinations/repository.toml:4:16: expected a length of time in quotes, like "30s" or "5m", found a whole number
+            error: destinations/repository.toml:7:10: `factor` must be 1 or more
+            error: destinations/repository.toml:8:10: `jitter` must be between 0 and 1
+            error: destinations/repository.toml:9:28: expected a number of attempts from 1 on, or "unlimited"
+            error: destinations/repository.toml:9:48: attempts must be 1 or more
+            error: destinations/repository.toml:9:59: expected a number of attempts from 1 on, or "unlimited", found a number"#]],
+    );
+    check_destination(
+        "recipient = \"region\"\n[retry]\nfirst = \"10m\"\n[outbound.fhir]\nurl = \"http://localhost:8090\"\n",
+        expect!["error: destinations/repository.toml:3:9: the longest wait (300s) is shorter than the first (600s)"],
+    );
+}
+
+#[test]
+fn names_that_are_missing_are_told() {
+    check(
+        &[
+            ("providers.toml", "[st-mary]\nname = \"St Mary\"\nsystem = \"urn:oid:1.2\"\n[region]\n"),
+            ("channels/adt.toml", "[inbound.mllp]\n[[route]]\nto = []\n[[route]]\n"),
+            ("destinations/repository.toml", "rate = 1\n"),
+        ],
+        expect![[r#"
+            error: providers.toml:1:1: `value` is missing in [st-mary]
+              help: an identifier is a `system` (a URI) and a `value` in it
+            error: providers.toml:4:1: `name` is missing in [region]
+            error: channels/adt.toml:1:1: `listen` is missing in [inbound.mllp]
+            error: channels/adt.toml:1:1: `provider` is missing
+              help: add provider = "KEY", a key of providers.toml
+            error: channels/adt.toml:2:1: `purpose` is missing in [[route]]
+            error: channels/adt.toml:3:6: `to` is empty
+            error: channels/adt.toml:4:1: `to` is missing in [[route]]
+            error: channels/adt.toml:4:1: `purpose` is missing in [[route]]
+            error: destinations/repository.toml:1:1: [outbound.…] is missing
+              help: add one of [outbound.fhir], [outbound.mllp], [outbound.file]
+            error: destinations/repository.toml:1:1: `recipient` is missing
+              help: add recipient = "KEY", a key of providers.toml
+            warning: destinations/repository.toml:1:1: no route leads to this destination
+              help: add a [[route]] with to = "repository" to a channel"#]],
+    );
+}
+
+#[test]
+fn files_that_are_referred_to_must_be_there() {
+    check_channel(
+        r#"[inbound.mllp]
+listen = "127.0.0.1:1"
+[[transform]]
+hl7v2-to-fhir = { maps = "st-mary" }
+[[test]]
+name = "a discharge"
+send = "adt-a03.hl7"
+expect = { to = "registry" }
+"#,
+        expect![[r#"
+            error: channels/adt.toml:8:26: there is no such folder of maps
+              help: make the folder maps/st-mary for the site's own rows, or leave `maps` out
+            error: channels/adt.toml:11:8: there is no such file
+              help: it is looked for at channels/adt-a03.hl7
+            error: channels/adt.toml:12:17: there is no destination `registry`
+              help: known here: `repository`"#]],
+    );
+}
+
+#[test]
+fn a_channel_without_routes_is_worth_a_warning() {
+    check(
+        &[("channels/adt.toml", "provider = \"st-mary\"\n[inbound.mllp]\nlisten = \"127.0.0.1:1\"\n")],
+        expect![[r#"
+            warning: channels/adt.toml:1:1: no route leads out of this channel
+              help: add a [[route]] with `to` and `purpose`; without one, every message ends as filtered
+            warning: destinations/repository.toml:1:1: no route leads to this destination
+              help: add a [[route]] with to = "repository" to a channel"#]],
+    );
+}
+
+#[test]
+fn the_engine_has_rules_of_its_own() {
+    check(
+        &[(
+            "tributary.toml",
+            r#"base_uri = "https://ehr.example/"
+time_zone = "Mars/Olympus"
+[admin]
+listen = "0.0.0.0:9180"
+[log]
+level = "tributary=loud"
+[store]
+segment = "64 furlongs"
+keep = "-3d"
+"#,
+        )],
+        expect![[r#"
+            error: tributary.toml:1:12: this is no absolute URI to build others on
+              help: write it like "https://ehr.example.org/tributary", without a final `/`
+            error: tributary.toml:2:13: this is no IANA time zone
+              help: write it like `America/Chicago`
+            error: tributary.toml:4:10: the admin port must be on a loopback address
+              help: write "127.0.0.1:PORT", and reach it from elsewhere through a proxy that asks who it is
+            error: tributary.toml:6:9: this is no log filter
+              help: write a level (error, warn, info, debug, trace) or a filter like "warn,tributary=debug"
+            error: tributary.toml:8:11: `64 furlongs` is no size
+              help: write it like "64MiB" or "500kB"
+            error: tributary.toml:9:8: `-3d` is no length of time
+              help: write it with a unit, like "200ms", "30s" or "5m""#]],
+    );
+}
+
+#[test]
+fn what_nobody_reads_is_told() {
+    let (dir, _) = load_changed(&[
+        ("channels/adt.toml.bak", ""),
+        ("channels/.adt.toml.swp", ""),
+        ("channels/ADT Feed.toml", ""),
+        ("chanels/x.toml", ""),
+        ("extra.toml", ""),
+        ("maps/st-mary/codes.toml", ""),
+        ("README.md", ""),
+    ]);
+    std::fs::write(dir.path().join("channels/latin1.toml"), b"# St. Mary\ndescription = \"M\xe4rz\"\n").unwrap();
+    let told: Vec<_> =
+        crate::config::load(dir.path(), &super::env).unwrap_err().iter().map(ToString::to_string).collect();
+    expect![[r#"
+        error: channels/ADT Feed.toml: `ADT Feed` cannot be a name
+          help: use small letters, digits, `-` and `_`, and begin with a letter or digit
+        warning: channels/adt.toml.bak: is not read: only files that end in .toml are
+        error: channels/latin1.toml:2:17: is not UTF-8 from here on
+          help: save it as UTF-8
+        warning: chanels: is not read
+          help: did you mean `channels`?
+        warning: extra.toml: is not read
+          help: channels and destinations have folders of their own"#]]
+    .assert_eq(&told.join("\n").replace(&format!("{}/", dir.path().display()), ""));
+}
+
+#[test]
+fn an_empty_folder_is_no_site() {
+    let dir = tempfile::tempdir().unwrap();
+    let told: Vec<_> =
+        crate::config::load(dir.path(), &super::env).unwrap_err().iter().map(ToString::to_string).collect();
+    expect![[r#"
+        error: DIR/tributary.toml: there is no such file
+          help: `tributary init DIR` writes a site to begin with"#]]
+    .assert_eq(&told.join("\n").replace(&dir.path().display().to_string(), "DIR"));
+}

@@ -1,0 +1,100 @@
+//! The sites that we ship load without a word, and mean what they should.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::{InboundKind, InitError, OutboundKind, Overrides, Site, check, init, load, load_with};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn no_env(_: &str) -> Option<String> {
+    None
+}
+
+#[track_caller]
+fn check_loads(dir: &Path) -> Site {
+    let site = load(dir, &no_env).unwrap_or_else(|problems| panic!("{}: {problems:#?}", dir.display()));
+    assert!(site.warnings.is_empty(), "{:#?}", site.warnings);
+    assert!(!site.channels.is_empty() && !site.destinations.is_empty());
+    site
+}
+
+#[test]
+fn the_sample_site_loads() {
+    let site = check_loads(&root().join("config"));
+    let kinds: Vec<_> = site.channels.values().map(|channel| channel.inbound.key()).collect();
+    assert_eq!(kinds, ["file", "http", "mllp"]);
+}
+
+#[test]
+fn every_example_site_loads() {
+    let sites: Vec<_> =
+        std::fs::read_dir(root().join("examples")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let sites: Vec<_> = sites.iter().filter(|path| path.join("tributary.toml").is_file()).collect();
+    assert!(!sites.is_empty());
+    sites.into_iter().for_each(|dir| drop(check_loads(dir)));
+}
+
+#[test]
+fn every_toml_file_of_config_and_examples_belongs_to_a_site() {
+    let sites = ["config", "examples/site-three-emrs"].map(|dir| root().join(dir));
+    let loaded: Vec<PathBuf> = sites.iter().flat_map(|dir| files_of(&check_loads(dir))).collect();
+    for dir in ["config", "examples"] {
+        for file in toml_files(&root().join(dir)) {
+            assert!(loaded.contains(&file), "{} is loaded by no test", file.display());
+        }
+    }
+}
+
+fn files_of(site: &Site) -> Vec<PathBuf> {
+    let channels = site.channels.values().map(|channel| channel.file.clone());
+    let destinations = site.destinations.values().map(|destination| destination.file.clone());
+    let own = ["tributary.toml", "providers.toml"].map(|name| site.dir.join(name));
+    channels.chain(destinations).chain(own).collect()
+}
+
+fn toml_files(dir: &Path) -> Vec<PathBuf> {
+    let paths = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let (dirs, files): (Vec<_>, Vec<_>) = paths.partition(|path| path.is_dir());
+    let files = files.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    files.chain(dirs.iter().flat_map(|dir| toml_files(dir))).collect()
+}
+
+#[test]
+fn drop_folders_are_within_the_data_directory() {
+    let overrides = Overrides { data_dir: Some("/srv/data".into()) };
+    let site = load_with(&root().join("config"), &overrides, &no_env).unwrap();
+    let InboundKind::File(inbound) = &site.channels["harbor-lab"].inbound else { panic!("no drop folder") };
+    let OutboundKind::File(outbound) = &site.destinations["archive"].outbound else { panic!("no folder") };
+    assert_eq!(inbound.folder, Path::new("/srv/data/in/harbor-lab"));
+    assert_eq!(outbound.folder, Path::new("/srv/data/out/archive"));
+    assert_eq!(site.engine.admin.socket, Path::new("/srv/data/tributary.sock"));
+}
+
+#[test]
+fn init_writes_a_site_that_loads() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = dir.path().join("new");
+    assert_eq!(init(&site).unwrap().len(), 4);
+    check_loads(&site);
+    assert_eq!(check::run(&site, &no_env).summary(), "ok: 1 channel, 1 destination, 0 warnings");
+}
+
+#[test]
+fn init_overwrites_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let there = dir.path().join("providers.toml");
+    std::fs::write(&there, "mine").unwrap();
+    assert!(matches!(init(dir.path()), Err(InitError::Exists(path)) if path == there));
+    assert_eq!(std::fs::read_to_string(there).unwrap(), "mine");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_check_of_a_bad_site_ends_with_78() {
+    let dir = tempfile::tempdir().unwrap();
+    let report = check::run(dir.path(), &no_env);
+    assert_eq!((report.exit_code(), report.summary().as_str()), (78, "1 error, 0 warnings"));
+    assert!(report.render(false, false).contains("tributary init"));
+}
