@@ -31,6 +31,51 @@ pub fn unescape(text: &str, delimiters: Delimiters) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Writes `text` so that [`unescape`] gives it back: delimiters as `\F\ \S\ \R\ \E\ \T\ \P\`, line ends and
+/// other control characters as `\Xhh\`.
+///
+/// Where the message declares no escape character HL7 has no way to say them: they become blanks.
+#[must_use]
+pub fn escape(text: &str, delimiters: Delimiters) -> Cow<'_, str> {
+    let special = |c: char| c.is_ascii_control() || u8::try_from(c).is_ok_and(|b| letter(b, delimiters).is_some());
+    if !text.contains(special) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    let mark = delimiters.escape.map(char::from);
+    for c in text.chars() {
+        match (special(c), mark) {
+            (false, _) => out.push(c),
+            (true, None) => out.push(' '),
+            (true, Some(mark)) => {
+                out.push(mark);
+                out.push_str(
+                    &u8::try_from(c)
+                        .ok()
+                        .and_then(|b| letter(b, delimiters))
+                        .map_or_else(|| format!("X{:02X}", u32::from(c)), |name| char::from(name).to_string()),
+                );
+                out.push(mark);
+            }
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// The letter that stands for `b` between two escape characters, if it is a delimiter.
+fn letter(b: u8, delimiters: Delimiters) -> Option<u8> {
+    let Delimiters { field, component, repetition, escape, subcomponent, truncation } = delimiters;
+    let names = [
+        (Some(field), b'F'),
+        (Some(component), b'S'),
+        (Some(repetition), b'R'),
+        (escape, b'E'),
+        (subcomponent, b'T'),
+        (truncation, b'P'),
+    ];
+    names.into_iter().find(|(delimiter, _)| *delimiter == Some(b) && b != 0).map(|(_, name)| name)
+}
+
 /// What the escape sequence `name` stands for, if it is one that stands for text.
 fn decoded(name: &str, delimiters: Delimiters) -> Option<String> {
     let one = |b: u8| Some(char::from(b).to_string());
