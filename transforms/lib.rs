@@ -1,1 +1,3 @@
-//! t
+//! Pure steps over a message: HL7 v2 to FHIR by mapping tables, labels, provenance.
+
+pub mod stamp;
