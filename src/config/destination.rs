@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use channels::setting::Span;
-use channels::{file, mllp};
+use channels::{fhir, file, mllp};
 use message::consent::Confidentiality;
 use serde::Deserialize;
 
-use super::awaited::fhir;
 use super::site::Fingerprint;
 
 /// One way out: `destinations/NAME.toml`.

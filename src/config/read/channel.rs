@@ -83,7 +83,7 @@ pub(in crate::config) fn channel(part: &Part, base: &Base<'_>) -> Option<Channel
     Some(ChannelConfig {
         name: part.name.clone(),
         hash: String::new(),
-        filled: document.filled(),
+        filled: document.filled(&[]),
         file: document.path().to_owned(),
         description: top.description,
         enabled: top.enabled,

@@ -104,9 +104,15 @@ impl Document {
         &self.root
     }
 
-    /// The digest of everything that was filled in: it changes when a secret does.
-    pub(in crate::config) fn filled(&self) -> Fingerprint {
-        Fingerprint(Sha256::of(self.filled.join("\0").as_bytes()))
+    /// The digest of everything that was filled in and of `files` that are read later: it changes
+    /// when a secret or a certificate does.
+    pub(in crate::config) fn filled(&self, files: &[&Path]) -> Fingerprint {
+        let mut all = self.filled.join("\0").into_bytes();
+        for file in files {
+            all.push(0);
+            all.extend(std::fs::read(file).unwrap_or_default());
+        }
+        Fingerprint(Sha256::of(&all))
     }
 
     /// The place of the character at byte `offset` of the text that `node` holds; `None` if it is

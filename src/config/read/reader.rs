@@ -350,7 +350,8 @@ impl<'a> Entries<'a, '_> {
         }
         let also = self.reader.also;
         if !also.contains(&entry.key.as_str()) {
-            let all: Vec<&str> = known.iter().chain(also).copied().collect();
+            let others = also.iter().filter(|key| !known.contains(key));
+            let all: Vec<&str> = known.iter().chain(others).copied().collect();
             self.reader.reading.unknown_key(self.reader.node, entry, &all);
         }
         false

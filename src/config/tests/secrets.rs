@@ -35,8 +35,8 @@ content = "${env:TOKEN}"
           help: the value is not shown: it was filled in from elsewhere
         error: channels/adt.toml:5:11: what is filled in does not fit here
           help: the value is not shown: it was filled in from elsewhere
-        error: channels/adt.toml:6:1: unknown key `idle_timeout` in [inbound.mllp]
-          help: known here: `listen`, `acknowledge`, `time_zone`, `charset`, `undecodable`, `plain_text`
+        error: channels/adt.toml:6:16: what is filled in does not fit here
+          help: the value is not shown: it was filled in from elsewhere
         error: channels/adt.toml:7:13: what is filled in does not fit here
           help: the value is not shown: it was filled in from elsewhere
         error: channels/adt.toml:9:6: there is no destination
