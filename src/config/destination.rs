@@ -50,6 +50,7 @@ pub struct DestinationConfig {
 
 /// A destination's protocol and address: the one table under `[outbound]`.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one for each destination, and it is not moved about")]
 pub enum OutboundKind {
     /// A FHIR server: `[outbound.fhir]`.
     Fhir(fhir::OutboundConfig),

@@ -10,9 +10,10 @@ use message::hl7v2::{Charset, CharsetOptions, Undecodable};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::document::{Document, Node};
+use super::document::Document;
 use super::files::Part;
 use super::reader::{keys_of, read};
+use super::tree::Node;
 use super::{Base, one_kind, plain_text, purpose, zone};
 use crate::config::channel::{ChannelConfig, InboundKind, LaneKey, RouteConfig, TestConfig, TransformConfig};
 

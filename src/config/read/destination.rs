@@ -10,9 +10,10 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::channel::check_provider;
-use super::document::{Document, Node, Value};
+use super::document::Document;
 use super::files::Part;
 use super::reader::{keys_of, read};
+use super::tree::{Node, Value};
 use super::{Base, is_this_machine, one_kind, plain_text};
 use crate::config::destination::{DestinationConfig, OutboundKind, PauseConfig, RetryConfig};
 

@@ -2,8 +2,9 @@
 
 use message::consent::Purpose;
 
-use super::document::{Document, Node};
+use super::document::Document;
 use super::nearest;
+use super::tree::Node;
 
 /// Warns of each code under `node` that HL7's value set does not have: a site may have its own.
 pub(super) fn check(document: &Document, node: &Node) {
