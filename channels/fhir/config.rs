@@ -137,6 +137,12 @@ impl Prefer {
 pub struct BaseUrl(Url);
 
 impl BaseUrl {
+    /// As it is written, but for what a URL's normal form changes: `https://ehr.example.org/fhir`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
     /// The base itself.
     pub(super) fn root(&self) -> &Url {
         &self.0
@@ -179,7 +185,7 @@ impl TryFrom<String> for BaseUrl {
 
 impl std::fmt::Debug for BaseUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.0.as_str())
+        f.write_str(self.as_str())
     }
 }
 

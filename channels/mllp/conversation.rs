@@ -163,7 +163,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Conversation<R, W> {
         }
         let header = Header::read(message.get(..HEADER).unwrap_or(&message));
         if header.is_general_acknowledgment() {
-            self.drop_acknowledgment();
+            add(&self.channel.counts.acknowledgments_received, 1);
+            self.complain("an acknowledgment came in where messages do; it is dropped and not answered");
             return;
         }
         self.messages += 1;
@@ -179,17 +180,6 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Conversation<R, W> {
         match poll!(&mut reply) {
             std::task::Poll::Ready(reply) => self.reply_in_order(reply),
             std::task::Poll::Pending => self.waiting.push_back(reply),
-        }
-    }
-
-    fn drop_acknowledgment(&mut self) {
-        add(&self.channel.counts.acknowledgments_received, 1);
-        let (channel, peer) = (&self.channel.name, &self.peer);
-        let what = "an acknowledgment came in where messages do; it is dropped and not answered";
-        if std::mem::replace(&mut self.complained, true) {
-            tracing::debug!(%channel, %peer, "{what}");
-        } else {
-            tracing::warn!(%channel, %peer, "{what}; further ones of this connection are logged as debug");
         }
     }
 
@@ -235,23 +225,28 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Conversation<R, W> {
         }
     }
 
-    /// Counts what was skipped; the first of it on a connection is logged as a warning.
+    /// Counts what was skipped since the last message.
     fn tell_of_faults(&mut self) {
         let (noise, abandoned) = self.reader.take_faults();
-        if noise.bytes == 0 && abandoned == 0 {
-            return;
-        }
         add(&self.channel.counts.noise_bytes, noise.bytes);
         add(&self.channel.counts.abandoned, abandoned);
-        let (channel, peer, looks_like) = (&self.channel.name, &self.peer, noise.looks_like());
-        let what = "skipped bytes between messages, or messages given up half way";
+        if noise.bytes > 0 {
+            let what = format!("skipped {} bytes before or between messages ({})", noise.bytes, noise.looks_like());
+            self.complain(&what);
+        }
+        if abandoned > 0 {
+            self.complain("the peer gave up a message half way and began another; the half is dropped, unanswered");
+        }
+    }
+
+    /// Logs what a peer does wrong that can be lived with: the first time as a warning, so that a peer
+    /// that always does it does not fill the log.
+    fn complain(&mut self, what: &str) {
+        let (channel, peer) = (&self.channel.name, &self.peer);
         if std::mem::replace(&mut self.complained, true) {
-            tracing::debug!(%channel, %peer, noise_bytes = noise.bytes, looks_like, abandoned, "{what}");
+            tracing::debug!(%channel, %peer, "{what}");
         } else {
-            tracing::warn!(
-                %channel, %peer, noise_bytes = noise.bytes, looks_like, abandoned,
-                "{what}; further ones of this connection are logged as debug"
-            );
+            tracing::warn!(%channel, %peer, "{what}; more from this connection is logged as debug");
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod inbound;
 mod limits;
+mod logs;
 mod outbound;
 mod policy;
 mod together;

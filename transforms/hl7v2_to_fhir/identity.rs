@@ -1,0 +1,371 @@
+//! What makes a resource the same one in the next message: its business identifier, or a natural
+//! key within what it belongs to; and from that its URL and its UUID.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::r4::types;
+
+use super::run::{Run, encoded};
+use super::tree::{NodeId, ResourceId, Tree};
+
+/// How a resource is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// UUIDv5 of its key: the same for the same thing in every message.
+    pub(super) uuid: Uuid,
+    /// `Patient?identifier=…` or `Patient/<uuid>`.
+    pub(super) url: String,
+    /// True if the URL is a search, so that the server gives the id.
+    pub(super) conditional: bool,
+}
+
+/// The identities of all resources of a message.
+pub(super) struct Identities {
+    /// By resource; `None` for one that is empty or merged into another.
+    pub(super) identities: Vec<Option<Identity>>,
+    /// The resource that stands for each: itself, or the one it was merged into.
+    pub(super) redirects: Vec<ResourceId>,
+}
+
+/// Types of which the same identifier or key means the same thing twice.
+const MERGED: [&str; 11] = [
+    "Patient",
+    "Practitioner",
+    "PractitionerRole",
+    "Organization",
+    "Location",
+    "Device",
+    "Specimen",
+    "Encounter",
+    "Account",
+    "Medication",
+    "RelatedPerson",
+];
+
+/// Types of which an identifier alone finds one resource.
+const BY_IDENTIFIER: [&str; 17] = [
+    "Patient",
+    "Encounter",
+    "Practitioner",
+    "Organization",
+    "Device",
+    "Account",
+    "Specimen",
+    "ServiceRequest",
+    "DiagnosticReport",
+    "Condition",
+    "Procedure",
+    "Observation",
+    "Immunization",
+    "MedicationRequest",
+    "Appointment",
+    "DocumentReference",
+    "EpisodeOfCare",
+];
+
+/// Types of which one number can be on several resources, told apart by their code.
+const WITH_CODE: [&str; 2] = ["ServiceRequest", "DiagnosticReport"];
+
+struct Reader<'r, 'a> {
+    run: &'r mut Run<'a>,
+    keys: Vec<Option<String>>,
+    message_key: String,
+}
+
+/// Finds the identities of all resources, and merges those that are the same.
+pub(super) fn of(run: &mut Run<'_>) -> Identities {
+    let count = run.tree.resources.len();
+    for number in 0..count {
+        complete_systems(run, resource_id(number));
+    }
+    let message_key = message_key(run);
+    let mut reader = Reader { run, keys: vec![None; count], message_key };
+    let mut out = Identities { identities: vec![None; count], redirects: (0..count).map(resource_id).collect() };
+    let mut seen: HashMap<String, ResourceId> = HashMap::new();
+    let mut repeated: HashMap<String, usize> = HashMap::new();
+    for number in 0..count {
+        let id = resource_id(number);
+        let Some(root) = reader.root(id).filter(|root| !reader.run.tree.is_empty(*root)) else { continue };
+        let key = reader.key(id, 0);
+        let kind = reader.run.kind_name(id);
+        if let Some(&first) = seen.get(&key).filter(|_| MERGED.contains(&kind)) {
+            if let (Some(into), Some(slot)) = (reader.root(first), out.redirects.get_mut(number)) {
+                reader.run.tree.merge(into, root);
+                *slot = first;
+            }
+            continue;
+        }
+        let times = repeated.entry(key.clone()).or_default();
+        *times += 1;
+        let times = *times;
+        seen.entry(key.clone()).or_insert(id);
+        if let Some(slot) = out.identities.get_mut(number) {
+            *slot = Some(reader.identity(id, &key, times));
+        }
+    }
+    out
+}
+
+fn resource_id(number: usize) -> ResourceId {
+    ResourceId(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+/// Sender, MSH-7 and MSH-10: what makes this message this message.
+fn message_key(run: &Run<'_>) -> String {
+    let Some(header) = run.source.segments.first().copied() else { return String::new() };
+    let fields = [3, 4, 7, 9, 10].map(|number| run.source.field(header, number));
+    fields.join("\u{1f}")
+}
+
+/// Numbers without an assigning authority are the sender's own: their system is made from the
+/// provider and the kind of thing, so that they find it again and meet no other sender's.
+fn complete_systems(run: &mut Run<'_>, id: ResourceId) {
+    let kind = run.kind_name(id);
+    if !BY_IDENTIFIER.contains(&kind) {
+        return;
+    }
+    let Some(root) = run.tree.get(id).map(|r| r.root) else { return };
+    let Some(identifier) = types().id("Identifier") else { return };
+    for node in run.tree.all_named(root, "identifier") {
+        if run.tree.text(node, "value").is_none() || run.tree.text(node, "system").is_some() {
+            continue;
+        }
+        let name = match identifier_type(&run.tree, node) {
+            Some(code) => format!("{}-{}", kind.to_ascii_lowercase(), code.to_ascii_lowercase()),
+            None => kind.to_ascii_lowercase(),
+        };
+        let system = run.systems.own("ns", &name);
+        run.tree.overwrite(node, identifier, "system", Value::String(system));
+    }
+}
+
+fn identifier_type(tree: &Tree, identifier: NodeId) -> Option<&str> {
+    let coding = tree.named(tree.named(identifier, "type")?, "coding")?;
+    tree.text(coding, "code")
+}
+
+impl Reader<'_, '_> {
+    fn root(&self, id: ResourceId) -> Option<NodeId> {
+        self.run.tree.get(id).map(|r| r.root)
+    }
+
+    fn identity(&self, id: ResourceId, key: &str, times: usize) -> Identity {
+        let kind = self.run.kind_name(id);
+        let context = self.run.context;
+        let namespace = Uuid::new_v5(&Uuid::NAMESPACE_URL, context.base_uri.as_bytes());
+        let ordinal = if times > 1 { format!("#{times}") } else { String::new() };
+        let uuid = Uuid::new_v5(&namespace, format!("{}\n{key}{ordinal}", context.provider.key).as_bytes());
+        let search = self.identifier(id).filter(|_| times == 1 && BY_IDENTIFIER.contains(&kind));
+        match search {
+            Some((system, value)) => {
+                let code = self.code(id).filter(|_| WITH_CODE.contains(&kind));
+                let code = code.map_or_else(String::new, |code| format!("&code={}", encoded(&code)));
+                let url = format!("{kind}?identifier={}%7C{}{code}", encoded(&system), encoded(&value));
+                Identity { uuid, url, conditional: true }
+            }
+            None => Identity { uuid, url: format!("{kind}/{uuid}"), conditional: false },
+        }
+    }
+
+    /// The identifier that finds the resource: the best by its type, in the order of the message.
+    fn identifier(&self, id: ResourceId) -> Option<(String, String)> {
+        let kind = self.run.kind_name(id);
+        let root = self.root(id)?;
+        let tree = &self.run.tree;
+        let mut all = tree.keyed(root, "identifier");
+        if let Some(master) = tree.named(root, "masterIdentifier") {
+            all.insert(0, (super::tree::Key::default(), master));
+        }
+        let complete = all.into_iter().filter_map(|(key, node)| {
+            let system = tree.text(node, "system")?.to_owned();
+            let value = tree.text(node, "value").filter(|value| !value.trim().is_empty())?.to_owned();
+            Some((rank(kind, identifier_type(tree, node), key.label), system, value))
+        });
+        complete.min_by_key(|(rank, ..)| *rank).map(|(_, system, value)| (system, value))
+    }
+
+    /// `system|code` of the first coding, or the text.
+    fn code(&self, id: ResourceId) -> Option<String> {
+        let tree = &self.run.tree;
+        let code = tree.named(self.root(id)?, "code")?;
+        let coding = tree.named(code, "coding").and_then(|coding| {
+            let code = tree.text(coding, "code")?;
+            Some(tree.text(coding, "system").map_or(code.to_owned(), |system| format!("{system}|{code}")))
+        });
+        coding
+    }
+
+    /// What a resource is the same by, within its provider.
+    fn key(&mut self, id: ResourceId, depth: usize) -> String {
+        let number = id.0 as usize;
+        if let Some(Some(key)) = self.keys.get(number) {
+            return key.clone();
+        }
+        // Deeper than any chain of our tables: a resource that hangs on itself.
+        let key = if depth > 8 { String::new() } else { self.find_key(id, depth) };
+        if let Some(slot) = self.keys.get_mut(number) {
+            *slot = Some(key.clone());
+        }
+        key
+    }
+
+    fn find_key(&mut self, id: ResourceId, depth: usize) -> String {
+        let kind = self.run.kind_name(id);
+        let code = self.code_or_text(id);
+        if let Some((system, value)) = self.identifier(id).filter(|_| BY_IDENTIFIER.contains(&kind)) {
+            let code = if WITH_CODE.contains(&kind) { code } else { String::new() };
+            return joined(&[kind, &system, &value, &code]);
+        }
+        let patient = self.of_patient(id, depth);
+        let own = match kind {
+            "Observation" => {
+                let context = self.of_context(id, depth);
+                let [sub_id, effective] = [self.sub_id(id), self.text(id, &["effectiveDateTime"])];
+                return joined(&[kind, &patient, &context, &code, &sub_id, &effective]);
+            }
+            "Location" => return self.location_key(id, depth),
+            "Organization" => self.text(id, &["name"]),
+            "Practitioner" => self.name(id),
+            "PractitionerRole" => {
+                let members = ["practitioner", "organization"].map(|name| self.referred(id, name, depth));
+                return joined(&[
+                    kind,
+                    &members.join("\u{1f}"),
+                    &code,
+                    &self.text(id, &["specialty", "coding", "code"]),
+                ]);
+            }
+            "RelatedPerson" => {
+                [self.any_identifier(id), self.name(id), self.text(id, &["relationship", "coding", "code"])]
+                    .join("\u{1f}")
+            }
+            "Condition" | "Procedure" | "AllergyIntolerance" if !code.is_empty() => {
+                let when = self.text(id, &["performedDateTime"]);
+                let visit = if kind == "AllergyIntolerance" { String::new() } else { self.of_context(id, depth) };
+                joined(&[&code, &visit, &when])
+            }
+            "Coverage" => {
+                [self.any_identifier(id), self.text(id, &["subscriberId"]), self.text(id, &["order"])].join("\u{1f}")
+            }
+            "Encounter" => self.text(id, &["period", "start"]),
+            "Specimen" => joined(&[&self.of_context(id, depth), "specimen"]),
+            "CareTeam" | "Account" | "Medication" => code,
+            _ => String::new(),
+        };
+        // With nothing of its own it is this message's, by its place among its kind.
+        let scope = if own.trim_matches('\u{1f}').is_empty() { self.message_key.clone() } else { patient };
+        joined(&[kind, &scope, &own])
+    }
+
+    fn location_key(&mut self, id: ResourceId, depth: usize) -> String {
+        let outer = self.referred(id, "partOf", depth);
+        let parts = [self.any_identifier(id), self.text(id, &["name"]), self.text(id, &["description"])];
+        joined(&["Location", &parts.join("\u{1f}"), &outer])
+    }
+
+    fn any_identifier(&self, id: ResourceId) -> String {
+        let Some(root) = self.root(id) else { return String::new() };
+        let tree = &self.run.tree;
+        let values = tree.all_named(root, "identifier").into_iter().filter_map(|node| tree.text(node, "value"));
+        values.collect::<Vec<_>>().join("\u{1e}")
+    }
+
+    fn code_or_text(&self, id: ResourceId) -> String {
+        let text = || {
+            ["text", "display"].into_iter().find_map(|leaf| {
+                let found = if leaf == "text" {
+                    self.text(id, &["code", "text"])
+                } else {
+                    self.text(id, &["code", "coding", "display"])
+                };
+                Some(found).filter(|text| !text.is_empty())
+            })
+        };
+        self.code(id).or_else(text).unwrap_or_default()
+    }
+
+    fn name(&self, id: ResourceId) -> String {
+        ["family", "given", "text"].map(|part| self.text(id, &["name", part])).join("\u{1f}")
+    }
+
+    fn sub_id(&self, id: ResourceId) -> String {
+        let Some(root) = self.root(id) else { return String::new() };
+        let tree = &self.run.tree;
+        let is_sub_id =
+            |node: &NodeId| tree.text(*node, "url").is_some_and(|url| url.ends_with("observation-v2-subid"));
+        let Some(node) = tree.all_named(root, "extension").into_iter().find(is_sub_id) else { return String::new() };
+        let parts = tree.all_named(node, "extension").into_iter().filter_map(|part| {
+            let value =
+                ["valueString", "valueDecimal"].into_iter().find_map(|name| tree.value(tree.named(part, name)?));
+            value.map(ToString::to_string)
+        });
+        parts.collect::<Vec<_>>().join("\u{1e}")
+    }
+
+    /// The text at the end of `path`, first members of lists; empty where nothing stands.
+    fn text(&self, id: ResourceId, path: &[&str]) -> String {
+        let tree = &self.run.tree;
+        let node = path.iter().try_fold(self.root(id), |node, name| Some(node.and_then(|node| tree.named(node, name))));
+        let value = node.flatten().and_then(|node| tree.value(node));
+        value.and_then(|value| value.as_str()).unwrap_or_default().to_owned()
+    }
+
+    fn referred(&mut self, id: ResourceId, name: &str, depth: usize) -> String {
+        let tree = &self.run.tree;
+        let to = self.root(id).and_then(|root| tree.named(root, name)).and_then(|node| tree.reference(node));
+        to.map_or_else(String::new, |to| self.key(to, depth + 1))
+    }
+
+    fn of_patient(&mut self, id: ResourceId, depth: usize) -> String {
+        let patient = self.run.tree.get(id).and_then(|r| r.patient).filter(|patient| *patient != id);
+        patient.map_or_else(String::new, |patient| self.key(patient, depth + 1))
+    }
+
+    fn of_context(&mut self, id: ResourceId, depth: usize) -> String {
+        let context = self.run.tree.get(id).and_then(|r| r.context).filter(|context| *context != id);
+        context.map_or_else(String::new, |context| self.key(context, depth + 1))
+    }
+}
+
+/// Which of several identifiers finds the resource; lower is better.
+fn rank(kind: &str, code: Option<&str>, label: u16) -> u16 {
+    let code = code.unwrap_or_default();
+    match kind {
+        // `identifier[2]` is PID-3 (and MRG-1), which v2.3.1 and later put before PID-2 and PID-4.
+        "Patient" => {
+            let by_type = match code {
+                "MR" => 0,
+                "PI" => 1,
+                "PT" | "EPI" | "AN" => 2,
+                "SS" | "DL" | "SB" | "PPN" | "HC" | "MC" | "MA" => 8,
+                _ => 4,
+            };
+            by_type * 2 + u16::from(label != 2)
+        }
+        "Encounter" => u16::from(code != "VN"),
+        "DiagnosticReport" | "Specimen" => u16::from(!matches!(code, "FILL" | "FGN")),
+        "ServiceRequest" | "MedicationRequest" => u16::from(code != "PLAC"),
+        "Practitioner" => u16::from(code != "NPI"),
+        _ => 0,
+    }
+}
+
+fn joined(parts: &[&str]) -> String {
+    parts.join("\u{1f}")
+}
+
+/// `{"reference": "urn:uuid:…"}` to each resource; for mere identifiers of things that are not in
+/// the message, a logical reference.
+pub(super) fn references(run: &mut Run<'_>, identities: &Identities) -> Vec<Option<Value>> {
+    let count = run.tree.resources.len();
+    let mut out: Vec<Option<Value>> = Vec::with_capacity(count);
+    for number in 0..count {
+        let target = identities.redirects.get(number).copied().unwrap_or(resource_id(number));
+        let identity = identities.identities.get(target.0 as usize).and_then(Option::as_ref);
+        out.push(identity.map(|identity| json!({ "reference": format!("urn:uuid:{}", identity.uuid) })));
+    }
+    out
+}

@@ -1,0 +1,278 @@
+//! The flat form of the tables that a conversion runs over: names are indices, paths are steps.
+
+use std::collections::HashMap;
+
+use regex::Regex;
+use serde_json::Value;
+
+use crate::r4::{Element, Kind, TypeId};
+
+/// All tables, compiled.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) tables: Vec<Table>,
+    pub(crate) codes: Vec<Codes>,
+    pub(crate) messages: Vec<MessagePlan>,
+    /// `ADT^A04` or `ADT_A01` to its message plan.
+    pub(crate) structures: HashMap<String, usize>,
+    /// For structures that have no table.
+    pub(crate) any: usize,
+    /// For a plan without any structure.
+    pub(crate) empty: MessagePlan,
+    /// Table 0396: names of coding systems to their URIs.
+    pub(crate) coding_systems: Option<usize>,
+}
+
+/// Where a row comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The guide, by the generator.
+    Guide,
+    /// Tributary's own decision.
+    Ours,
+    /// The site's `maps/` folder.
+    Site,
+}
+
+/// A segment's or a data type's table.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) base: Kind,
+    pub(crate) rows: Vec<Row>,
+    /// Rows of field or component `n`, in order.
+    pub(crate) by_part: Vec<Vec<u16>>,
+    /// Rows that run whether or not their source has a value.
+    pub(crate) always: Vec<u16>,
+    /// Rows of the whole slice.
+    pub(crate) whole: Vec<u16>,
+    /// Rows whose target has `[each]`: they run last.
+    pub(crate) each: Vec<u16>,
+    /// The element by which numbered instances hang together.
+    pub(crate) chain: Option<&'static Element>,
+}
+
+/// One compiled row.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) from: From,
+    pub(crate) when: Option<Test>,
+    pub(crate) target: Target,
+    pub(crate) action: Action,
+    pub(crate) codes: Option<usize>,
+    /// What `""` becomes.
+    pub(crate) null: Option<String>,
+}
+
+/// Field or component, then what lies within it; 0 for the whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct From {
+    pub(crate) part: u16,
+    pub(crate) component: u16,
+    pub(crate) subcomponent: u16,
+}
+
+/// What a row does with its source.
+#[derive(Debug)]
+pub(crate) enum Action {
+    Copy(Option<Convert>),
+    Fixed(Value),
+    Text(Vec<Piece>),
+    Table(usize),
+    Absent(String),
+    Skip,
+}
+
+/// A piece of a `value` template.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    Literal(String),
+    Place(Place),
+}
+
+/// The engine's own conversions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Convert {
+    /// HD, or the last three components of EI: the URI of an identifier system.
+    IdentifierSystem,
+    /// The name of a coding system to its URI.
+    CodingSystem,
+    /// ED.5 by the encoding of ED.4.
+    Base64,
+    /// ED or RP: the MIME type.
+    Mime,
+    /// A name as one text.
+    NameText,
+    /// NA, MA: the numbers of all components.
+    SampledData,
+    /// NA, MA: how many numbers stand side by side.
+    Dimensions,
+    /// All text of a repetition, delimiters and all.
+    WholeText,
+    /// A sign of SN.1 that Quantity.comparator knows.
+    Comparator,
+}
+
+/// Where a row writes.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// A number before the path: which sibling instance.
+    pub(crate) sibling: u16,
+    pub(crate) steps: Vec<Step>,
+    /// The step that a repetition of the source multiplies.
+    pub(crate) multiplies: Option<usize>,
+    /// What the last step holds.
+    pub(crate) kind: Kind,
+    /// What holds the last step.
+    pub(crate) parent: Kind,
+    pub(crate) each: bool,
+}
+
+/// One step of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Element {
+        element: &'static Element,
+        label: u16,
+        target: u16,
+    },
+    /// Into the resource that the reference before it points to.
+    Resource {
+        kind: TypeId,
+        label: u16,
+    },
+}
+
+impl PartialEq for Element {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Element {}
+
+/// A code table.
+#[derive(Debug, Default)]
+pub(crate) struct Codes {
+    pub(crate) name: String,
+    /// The URI of the source table.
+    pub(crate) source: Option<String>,
+    pub(crate) otherwise: Option<String>,
+    pub(crate) partial: bool,
+    pub(crate) codes: HashMap<String, Vec<Translation>>,
+}
+
+/// What a code becomes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Translation {
+    pub(crate) code: String,
+    pub(crate) display: Option<String>,
+    pub(crate) system: Option<String>,
+}
+
+/// A place in the message as a condition or a template names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Any segment of this name in the group or around it.
+    Segment(String),
+    /// A field, of this segment where `segment` is `None`.
+    Field { segment: Option<String>, field: u16, repetition: Option<u16>, component: u16, subcomponent: u16 },
+    /// A component of the data type at hand; 0 for all of it.
+    Part { part: u16, sub: u16 },
+}
+
+/// A compiled condition.
+#[derive(Debug)]
+pub(crate) enum Test {
+    Valued(Place),
+    Numeric(Place),
+    Equals(Place, Operand),
+    In(Place, Vec<String>),
+    Matches(Place, Regex),
+    Count(Place, Order, usize),
+    Length(Place, Order, usize),
+    Not(Box<Test>),
+    All(Vec<Test>),
+    Any(Vec<Test>),
+}
+
+/// The right side of `=`.
+#[derive(Debug)]
+pub(crate) enum Operand {
+    Literal(String),
+    Place(Place),
+}
+
+/// A comparison of numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    Less,
+    LessOrEqual,
+    Equal,
+    NotEqual,
+    GreaterOrEqual,
+    Greater,
+}
+
+impl Order {
+    pub(crate) fn holds(self, left: usize, right: usize) -> bool {
+        match self {
+            Self::Less => left < right,
+            Self::LessOrEqual => left <= right,
+            Self::Equal => left == right,
+            Self::NotEqual => left != right,
+            Self::GreaterOrEqual => left >= right,
+            Self::Greater => left > right,
+        }
+    }
+}
+
+/// A message structure: its grammar and what each segment becomes.
+#[derive(Debug, Default)]
+pub(crate) struct MessagePlan {
+    pub(crate) name: String,
+    /// The grammar; 0 is the whole message.
+    pub(crate) nodes: Vec<Node>,
+    /// Rows by the node of their segment.
+    pub(crate) rows: HashMap<usize, Vec<SegmentRow>>,
+    /// Rows of segments that the grammar does not name, Z segments above all.
+    pub(crate) free: HashMap<String, Vec<SegmentRow>>,
+    /// The resources that rows speak of, `Patient[1]`, with the node in which each lives.
+    pub(crate) labels: Vec<Label>,
+}
+
+/// A node of the grammar: a group or a segment.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) parent: usize,
+    pub(crate) children: Vec<usize>,
+    pub(crate) optional: bool,
+    pub(crate) repeats: bool,
+    pub(crate) is_group: bool,
+}
+
+/// A resource that the rows of a message speak of.
+#[derive(Debug)]
+pub(crate) struct Label {
+    pub(crate) kind: TypeId,
+    pub(crate) name: String,
+    /// It is the same resource within one instance of this node.
+    pub(crate) home: usize,
+}
+
+/// What a segment becomes.
+#[derive(Debug)]
+pub(crate) struct SegmentRow {
+    pub(crate) label: usize,
+    pub(crate) table: Option<usize>,
+    pub(crate) when: Option<Test>,
+    pub(crate) links: Vec<Link>,
+}
+
+/// A reference from one resource to another.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) from: usize,
+    pub(crate) path: Target,
+    pub(crate) to: usize,
+}

@@ -1,0 +1,159 @@
+//! A message's table: its grammar, its segments' rows, and where each resource lives.
+
+use std::collections::HashMap;
+
+use toml::Spanned;
+
+use crate::r4::{Kind, types};
+
+use super::compile::Compiler;
+use super::condition::{self, Scope};
+use super::error::Wrong;
+use super::layers::{Layered, LayeredRow};
+use super::plan::{Label, Link, MessagePlan, Node, SegmentRow};
+use super::{grammar, path};
+
+/// Compiles one message table; reports what is wrong with it to `compiler`.
+pub(super) fn compile(compiler: &mut Compiler<'_>, table: &Layered) -> Option<MessagePlan> {
+    let Some((file, text)) = &table.grammar else {
+        compiler.report(table.file, 0, Wrong::new("a message needs a `grammar`"));
+        return None;
+    };
+    let nodes = match grammar::read(text.get_ref()) {
+        Ok(nodes) => nodes,
+        Err(wrong) => {
+            compiler.report(*file, text.span().start, wrong);
+            return None;
+        }
+    };
+    let mut plan =
+        MessagePlan { name: table.name.clone(), nodes, rows: HashMap::new(), free: HashMap::new(), labels: Vec::new() };
+    for row in &table.rows {
+        if let Err((offset, wrong)) = add(compiler, &mut plan, row) {
+            compiler.report(row.file, offset, wrong);
+        }
+    }
+    Some(plan)
+}
+
+fn add(compiler: &Compiler<'_>, plan: &mut MessagePlan, layered: &LayeredRow) -> Result<(), (usize, Wrong)> {
+    let row = &layered.row;
+    let missing = |what: &str| (layered.offset, Wrong::new(format!("a row of a message needs `{what}`")));
+    let from = row.from.as_ref().ok_or_else(|| missing("from"))?;
+    let to = row.to.as_ref().ok_or_else(|| missing("to"))?;
+    let segment = from.get_ref().rsplit('.').next().unwrap_or_default();
+    let after = row.after.as_ref().map(|after| after.get_ref().as_str());
+    let found = leaves(&plan.nodes, from.get_ref(), after);
+    let home = found.first().copied().unwrap_or(0);
+    let label = label(plan, to.get_ref(), home).map_err(|wrong| (to.span().start, wrong))?;
+    let table = match &row.table {
+        Some(name) => Some(table_for(compiler, plan, label, name)?),
+        None => None,
+    };
+    for node in if found.is_empty() { vec![None] } else { found.into_iter().map(Some).collect() } {
+        let scope = Scope { segment: Some(segment), data_type: None };
+        let when = match &row.when {
+            Some(when) => Some(condition::read(when.get_ref(), scope).map_err(|wrong| (when.span().start, wrong))?),
+            None => None,
+        };
+        let links = row.link.iter().map(|text| link(plan, text, node.unwrap_or(0))).collect::<Result<_, _>>()?;
+        let compiled = SegmentRow { label, table, when, links };
+        match node {
+            Some(node) => plan.rows.entry(node).or_default().push(compiled),
+            None => plan.free.entry(segment.to_owned()).or_default().push(compiled),
+        }
+    }
+    Ok(())
+}
+
+fn table_for(
+    compiler: &Compiler<'_>,
+    plan: &MessagePlan,
+    label: usize,
+    name: &Spanned<String>,
+) -> Result<usize, (usize, Wrong)> {
+    let start = name.span().start;
+    let Some(&(index, base)) = compiler.tables.get(&name.get_ref().to_lowercase()) else {
+        let known = compiler.tables.keys().map(String::as_str);
+        return Err((start, Wrong::unknown("there is no table", name.get_ref(), known)));
+    };
+    let fits = plan.labels.get(label).is_some_and(|label| Kind::Complex(label.kind) == base);
+    if fits {
+        Ok(index)
+    } else {
+        Err((start, Wrong::new(format!("`{}` makes something else than `to`", name.get_ref()))))
+    }
+}
+
+/// The segments of the grammar that `PATIENT.PID` (with `after`) names.
+fn leaves(nodes: &[Node], path: &str, after: Option<&str>) -> Vec<usize> {
+    let (groups, segment) = path.rsplit_once('.').unwrap_or(("", path));
+    let matching: Vec<_> = (1..nodes.len())
+        .filter(|&i| nodes.get(i).is_some_and(|n| !n.is_group && n.name == segment) && group_path(nodes, i) == groups)
+        .collect();
+    let Some(after) = after else { return matching };
+    let start = nodes.iter().position(|node| node.name == after && !node.is_group).unwrap_or(0);
+    matching.into_iter().find(|i| *i > start).into_iter().collect()
+}
+
+/// `PATIENT_RESULT.PATIENT` for a segment in it; groups without a name are not written.
+fn group_path(nodes: &[Node], leaf: usize) -> String {
+    let mut names = Vec::new();
+    let mut at = nodes.get(leaf).map_or(0, |node| node.parent);
+    while at != 0 {
+        let Some(node) = nodes.get(at) else { break };
+        if !node.name.is_empty() {
+            names.push(node.name.as_str());
+        }
+        at = node.parent;
+    }
+    names.reverse();
+    names.join(".")
+}
+
+/// The label `Patient[1]`, which lives in the smallest part of the message that holds all its mentions.
+fn label(plan: &mut MessagePlan, text: &str, mentioned: usize) -> Result<usize, Wrong> {
+    let kind_name = text.split('[').next().unwrap_or(text);
+    let kind =
+        types().id(kind_name).ok_or_else(|| Wrong::unknown("there is no resource", kind_name, types().names()))?;
+    if let Some(index) = plan.labels.iter().position(|label| label.name == text) {
+        if let Some(label) = plan.labels.get_mut(index) {
+            label.home = common(&plan.nodes, label.home, mentioned);
+        }
+        return Ok(index);
+    }
+    plan.labels.push(Label { kind, name: text.to_owned(), home: mentioned });
+    Ok(plan.labels.len() - 1)
+}
+
+/// The smallest node that holds both.
+fn common(nodes: &[Node], a: usize, b: usize) -> usize {
+    let line = |mut at: usize| {
+        let mut line = vec![at];
+        while at != 0 {
+            at = nodes.get(at).map_or(0, |node| node.parent);
+            line.push(at);
+        }
+        line
+    };
+    let of_a = line(a);
+    line(b).into_iter().find(|node| of_a.contains(node)).unwrap_or(0)
+}
+
+/// `Encounter[1].subject = Patient[1]`.
+fn link(plan: &mut MessagePlan, spanned: &Spanned<String>, node: usize) -> Result<Link, (usize, Wrong)> {
+    let start = spanned.span().start;
+    let wrong = || Wrong::new("a link reads like `Encounter[1].subject = Patient[1]`");
+    let (left, right) = spanned.get_ref().split_once('=').ok_or_else(|| (start, wrong()))?;
+    let (resource, path_text) = left.trim().split_once('.').ok_or_else(|| (start, wrong()))?;
+    let from = label(plan, resource, node).map_err(|wrong| (start, wrong))?;
+    let to = label(plan, right.trim(), node).map_err(|wrong| (start, wrong))?;
+    let kind = plan.labels.get(from).map(|label| Kind::Complex(label.kind)).ok_or_else(|| (start, wrong()))?;
+    let path = path::read(path_text, kind).map_err(|wrong| (start, wrong))?;
+    let is_reference = matches!(path.kind, Kind::Complex(id) if types().get(id).name == "Reference");
+    if is_reference {
+        Ok(Link { from, path, to })
+    } else {
+        Err((start, Wrong::new(format!("`{path_text}` is no reference"))))
+    }
+}

@@ -1,0 +1,119 @@
+//! `hl7v2-to-fhir`: an HL7 v2 message becomes a FHIR R4 transaction Bundle, by tables.
+//!
+//! [`maps`] holds the tables, compiled once. A conversion reads the message into segments and
+//! fields (`source`), puts the segments into the groups of their structure (`groups`), runs each
+//! through its rows into a tree of resources (`run`, `tree`), finds out which of them are the same
+//! and how the next message will find them (`identity`), completes what R4 requires (`required`)
+//! and writes the Bundle (`bundle`). What no row took is reported (`coverage`).
+
+mod bundle;
+mod coverage;
+mod groups;
+mod identity;
+pub mod maps;
+mod required;
+mod run;
+mod source;
+mod time;
+mod tree;
+mod values;
+
+use std::sync::Arc;
+
+use message::{Body, Context, Finding, FindingKind, Message, Sha256, Transform, TransformError, hl7v2};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use maps::plan::MessagePlan;
+use maps::{MapError, Maps};
+use run::Run;
+use source::Source;
+
+/// What a channel chooses: `hl7v2-to-fhir = { … }`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// The structure to read messages by, such as `ADT_A01`, whatever they say of themselves.
+    pub structure: Option<String>,
+}
+
+/// The transform.
+#[derive(Debug)]
+pub struct Hl7v2ToFhir {
+    maps: Arc<Maps>,
+    options: Options,
+    version: String,
+}
+
+impl Hl7v2ToFhir {
+    /// With `maps`, for a channel with `options`.
+    #[must_use]
+    pub fn new(maps: Arc<Maps>, options: Options) -> Self {
+        let said = serde_json::to_string(&options).unwrap_or_default();
+        let version = Sha256::of(format!("{}\n{said}", maps.version()).as_bytes()).to_string();
+        Self { maps, options, version }
+    }
+
+    /// Converts one message; gives the Bundle and what there is to report of it.
+    #[must_use]
+    pub fn convert(&self, message: &hl7v2::Message, context: &Context) -> (Value, Vec<Finding>) {
+        let source = Source::new(message);
+        let (structure, unknown) = self.structure(&source);
+        let mut run = Run::new(&self.maps.plan, structure, source, context);
+        if unknown {
+            let text = "there is no table for the message structure; its segments are read in order".into();
+            run.findings.push(Finding { kind: FindingKind::Unexpected, location: "MSH-9".into(), text });
+        }
+        run.segments();
+        coverage::report(&mut run);
+        let bundle = bundle::of(&mut run);
+        (bundle, run.findings)
+    }
+
+    /// The plan by MSH-9: the event's own structure, else what MSH-9.3 says, else any; true for any.
+    fn structure(&self, source: &Source<'_>) -> (&MessagePlan, bool) {
+        let plan = &self.maps.plan;
+        let field = source.segments.first().map_or("", |header| source.field(*header, 9));
+        let part = |n| source.repetitions(field).next().map_or("", |slice| source.part(slice, n).text);
+        let event = format!("{}^{}", part(1), part(2));
+        let names = [self.options.structure.as_deref().unwrap_or_default(), &event, part(3)];
+        let found = names.into_iter().find_map(|name| plan.structures.get(name));
+        let any = plan.messages.get(plan.any).or(plan.messages.first()).unwrap_or(&plan.empty);
+        match found.and_then(|index| plan.messages.get(*index)) {
+            Some(found) => (found, false),
+            None => (any, true),
+        }
+    }
+}
+
+impl Transform for Hl7v2ToFhir {
+    fn name(&self) -> &str {
+        "hl7v2-to-fhir"
+    }
+
+    fn version(&self) -> &str {
+        &self.version
+    }
+
+    fn apply(&self, mut message: Message, context: &Context) -> Result<Message, TransformError> {
+        let Body::Hl7v2(source) = &message.body else {
+            return Err(TransformError {
+                location: "message".into(),
+                reason: "it is no HL7 v2 message; take hl7v2-to-fhir out of this channel".into(),
+            });
+        };
+        let (bundle, findings) = self.convert(source, context);
+        message.body = Body::Fhir(bundle);
+        message.findings.extend(findings);
+        Ok(message)
+    }
+}
+
+/// The tables with those of `site` over them, for [`Hl7v2ToFhir::new`]; without one, the embedded.
+///
+/// # Errors
+///
+/// All mistakes of all files, each with its place.
+pub fn load(site: Option<&std::path::Path>) -> Result<Arc<Maps>, Vec<MapError>> {
+    site.map_or_else(Maps::embedded, Maps::load).map(Arc::new)
+}

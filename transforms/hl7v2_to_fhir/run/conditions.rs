@@ -1,0 +1,163 @@
+//! `when` and `{…}` at work: places found in the message, tests decided.
+
+use std::borrow::Cow;
+
+use crate::hl7v2_to_fhir::maps::plan::{Operand, Piece, Place, Test};
+use crate::hl7v2_to_fhir::source::Slice;
+
+use super::Run;
+
+/// What a place is counted from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Around<'a> {
+    pub(super) segment: usize,
+    pub(super) instance: usize,
+    /// The field whose repetition is at hand.
+    pub(super) field: u16,
+    pub(super) repetition: Option<Slice<'a>>,
+    /// The data type at hand.
+    pub(super) slice: Option<Slice<'a>>,
+}
+
+impl Around<'_> {
+    pub(super) fn segment(segment: usize, instance: usize) -> Self {
+        Self { segment, instance, field: 0, repetition: None, slice: None }
+    }
+}
+
+impl<'a> Run<'a> {
+    /// Decides `test`. A value that an `=`, `in` or `matches` hangs on counts as used.
+    pub(super) fn holds(&mut self, test: &Test, around: Around<'a>) -> bool {
+        match test {
+            Test::Valued(place) => self.is_valued(place, around),
+            Test::Numeric(place) => {
+                let text = self.text_at(place, around);
+                text.is_some_and(|text| crate::hl7v2_to_fhir::values::decimal(text).is_some())
+            }
+            Test::Equals(place, operand) => self.equals(place, operand, around),
+            Test::In(place, values) => self.decided_by(place, around, |text| values.iter().any(|v| v == text)),
+            Test::Matches(place, regex) => self.decided_by(place, around, |text| regex.is_match(text)),
+            Test::Count(place, order, number) => order.holds(self.count(place, around), *number),
+            Test::Length(place, order, number) => {
+                let length = self.text_at(place, around).map_or(0, |text| text.chars().count());
+                order.holds(length, *number)
+            }
+            Test::Not(inner) => !self.holds(inner, around),
+            Test::All(tests) => tests.iter().all(|test| self.holds(test, around)),
+            Test::Any(tests) => tests.iter().any(|test| self.holds(test, around)),
+        }
+    }
+
+    fn equals(&mut self, place: &Place, operand: &Operand, around: Around<'a>) -> bool {
+        match operand {
+            Operand::Literal(literal) => self.decided_by(place, around, |text| text == literal),
+            Operand::Place(other) => self.text_at(place, around) == self.text_at(other, around),
+        }
+    }
+
+    fn decided_by(&mut self, place: &Place, around: Around<'a>, test: impl Fn(&str) -> bool) -> bool {
+        let Some(text) = self.text_at(place, around) else { return false };
+        let holds = test(text);
+        if holds {
+            self.source.take(text);
+        }
+        holds
+    }
+
+    fn is_valued(&self, place: &Place, around: Around<'a>) -> bool {
+        match place {
+            Place::Segment(name) => self.segment_named(name, around).is_some(),
+            _ => self.slice_at(place, around).is_some_and(|slice| self.source.is_valued(slice.text)),
+        }
+    }
+
+    /// The first value at `place`, escape sequences not undone; `None` where none stands.
+    pub(super) fn text_at(&self, place: &Place, around: Around<'a>) -> Option<&'a str> {
+        let leaf = self.source.leaf(self.slice_at(place, around)?).text;
+        Some(leaf).filter(|text| self.source.is_valued(text))
+    }
+
+    fn count(&self, place: &Place, around: Around<'a>) -> usize {
+        let Place::Field { segment, field, .. } = place else { return usize::from(self.is_valued(place, around)) };
+        let Some(number) = self.segment_of(segment.as_deref(), around) else { return 0 };
+        let Some(segment) = self.source.segments.get(number) else { return 0 };
+        let text = self.source.field(*segment, usize::from(*field));
+        if text.is_empty() { 0 } else { self.source.repetitions(text).count() }
+    }
+
+    fn slice_at(&self, place: &Place, around: Around<'a>) -> Option<Slice<'a>> {
+        match place {
+            Place::Segment(_) => None,
+            Place::Part { part, sub } => {
+                let whole = around.slice?;
+                let part = if *part == 0 { whole } else { self.source.part(whole, usize::from(*part)) };
+                Some(if *sub == 0 { part } else { self.source.part(part, usize::from(*sub)) })
+            }
+            Place::Field { segment, field, repetition, component, subcomponent } => {
+                let own = segment.is_none() && *field == around.field && repetition.is_none();
+                let slice = match around.repetition.filter(|_| own) {
+                    Some(slice) => slice,
+                    None => {
+                        let number = self.segment_of(segment.as_deref(), around)?;
+                        let text = self.source.field(*self.source.segments.get(number)?, usize::from(*field));
+                        let nth = usize::from(repetition.unwrap_or(1)) - 1;
+                        self.source.repetitions(text).nth(nth)?
+                    }
+                };
+                let slice = if *component == 0 { slice } else { self.source.part(slice, usize::from(*component)) };
+                Some(if *subcomponent == 0 { slice } else { self.source.part(slice, usize::from(*subcomponent)) })
+            }
+        }
+    }
+
+    fn segment_of(&self, name: Option<&str>, around: Around<'a>) -> Option<usize> {
+        match name {
+            None => Some(around.segment),
+            Some(name) if self.source.segments.get(around.segment).is_some_and(|s| s.name == name) => {
+                Some(around.segment)
+            }
+            Some(name) => self.segment_named(name, around),
+        }
+    }
+
+    /// The first segment called `name` in this group, in one around it, or in a group of one of those.
+    fn segment_named(&self, name: &str, around: Around<'a>) -> Option<usize> {
+        let mut instance = around.instance;
+        loop {
+            let found = self.groups.instances.get(instance)?;
+            if let Some((_, number)) = found.segments.iter().find(|(known, _)| *known == name) {
+                return Some(*number);
+            }
+            if instance == 0 {
+                return None;
+            }
+            instance = found.parent;
+        }
+    }
+
+    /// The text of a template: single blanks, none at the ends; `None` if no place has a value.
+    pub(super) fn template(&mut self, pieces: &[Piece], around: Around<'a>) -> Option<String> {
+        let (mut out, mut found) = (String::new(), false);
+        for piece in pieces {
+            match piece {
+                Piece::Literal(literal) => out.push_str(literal),
+                Piece::Place(place) => {
+                    if let Some(text) = self.text_at(place, around) {
+                        found = true;
+                        out.push_str(&self.source.unescaped(text));
+                        self.source.take(text);
+                    }
+                }
+            }
+        }
+        let words: Vec<_> = out.split(' ').filter(|word| !word.is_empty()).collect();
+        found.then(|| words.join(" "))
+    }
+
+    /// The value of component `part` of the slice at hand, empty where none stands; it counts as used.
+    pub(super) fn component(&mut self, slice: Slice<'a>, part: usize) -> Cow<'a, str> {
+        let leaf = self.source.leaf(self.source.part(slice, part)).text;
+        self.source.take(leaf);
+        self.source.unescaped(leaf)
+    }
+}

@@ -1,0 +1,94 @@
+//! The engine's own conversions: what a table cannot say in rows.
+
+use message::FindingKind;
+use serde_json::Value;
+
+use crate::hl7v2_to_fhir::maps::plan::Convert;
+use crate::hl7v2_to_fhir::source::Slice;
+use crate::hl7v2_to_fhir::values;
+
+use super::Run;
+
+impl<'a> Run<'a> {
+    /// `slice` by `convert`; `around` is the whole data type instance that it stands in.
+    pub(super) fn converted(&mut self, convert: Convert, slice: Slice<'a>, around: Slice<'a>) -> Option<Value> {
+        let text = match convert {
+            Convert::IdentifierSystem => self.identifier_system(slice)?,
+            Convert::CodingSystem => {
+                let leaf = self.source.leaf(slice).text;
+                self.source.take(leaf);
+                self.systems.of_codes(leaf)
+            }
+            Convert::Base64 => self.base64(slice, around),
+            Convert::Mime => self.mime(slice)?,
+            Convert::NameText => self.name_text(slice)?,
+            Convert::SampledData => self.all_parts(slice).join(" "),
+            Convert::Dimensions => return Some(Value::from(self.dimensions(slice))),
+            Convert::WholeText => {
+                self.source.take(slice.text);
+                self.source.unescaped(slice.text).into_owned()
+            }
+            Convert::Comparator => self.comparator(slice)?,
+        };
+        Some(Value::String(text)).filter(|value| value.as_str() != Some(""))
+    }
+
+    /// An HD, or an EI of which the last three components are one.
+    fn identifier_system(&mut self, slice: Slice<'a>) -> Option<String> {
+        let [namespace, id, id_type] = [1, 2, 3].map(|part| self.component(slice, part));
+        self.systems.of_identifiers(&namespace, &id, &id_type)
+    }
+
+    fn base64(&mut self, slice: Slice<'a>, around: Slice<'a>) -> String {
+        let encoding = self.component(around, 4);
+        self.source.take(slice.text);
+        let text = self.source.unescaped(slice.text);
+        values::base64_of(&text, &encoding).unwrap_or_else(|| {
+            self.finding(FindingKind::Malformed, slice.text, "the data is not in the encoding that the field names");
+            values::base64_of(&text, "A").unwrap_or_default()
+        })
+    }
+
+    /// ED.2 and ED.3 or RP.3 and RP.4, of which `slice` is the first.
+    fn mime(&mut self, slice: Slice<'a>) -> Option<String> {
+        let (kind, subtype) =
+            if self.source.part(slice, 4).text.is_empty() || self.is_ed(slice) { (2, 3) } else { (3, 4) };
+        let kind = self.component(slice, kind);
+        let subtype = self.component(slice, subtype);
+        values::mime(&kind, &subtype)
+    }
+
+    /// ED has its data in component 5; RP ends at 4.
+    fn is_ed(&self, slice: Slice<'a>) -> bool {
+        !self.source.part(slice, 5).text.is_empty()
+    }
+
+    /// `Prefix Given Middle Family Suffix`, or by XPN.11 `F` with the family name before.
+    fn name_text(&mut self, slice: Slice<'a>) -> Option<String> {
+        let family_first = self.component(slice, 11) == "F";
+        let order = if family_first { [5, 1, 3, 2, 4] } else { [5, 2, 3, 1, 4] };
+        let parts = order.map(|part| self.component(slice, part));
+        let text = parts.iter().filter(|part| !part.is_empty()).map(AsRef::as_ref).collect::<Vec<_>>().join(" ");
+        (!text.is_empty()).then_some(text)
+    }
+
+    fn all_parts(&mut self, slice: Slice<'a>) -> Vec<String> {
+        self.source.take(slice.text);
+        let parts = self.source.parts(slice).map(|(_, part)| part.text.trim()).filter(|text| !text.is_empty());
+        parts.map(|text| values::decimal(text).map_or_else(|| "E".to_owned(), |n| n.to_string())).collect()
+    }
+
+    fn dimensions(&mut self, slice: Slice<'a>) -> usize {
+        self.source.parts(slice).count().max(1)
+    }
+
+    fn comparator(&mut self, slice: Slice<'a>) -> Option<String> {
+        let leaf = self.source.leaf(slice).text;
+        let sign = self.source.unescaped(leaf);
+        let known = matches!(&*sign, "<" | "<=" | ">=" | ">");
+        if known || &*sign == "=" {
+            self.source.take(leaf);
+        }
+        known.then(|| sign.into_owned())
+    }
+}

@@ -1,0 +1,217 @@
+//! One conversion: the segments of a message through the rows of its plan, into a [`Tree`].
+
+mod codes;
+mod conditions;
+mod convert;
+mod rows;
+mod systems;
+
+use std::collections::HashMap;
+
+use message::{Context, Finding, FindingKind};
+
+use crate::r4::types;
+
+use super::groups::{self, Groups, Placed};
+use super::maps::plan::{Link, MessagePlan, Plan, SegmentRow};
+use super::source::{self, Source};
+use super::tree::{Key, NodeId, ResourceId, Tree};
+
+pub(super) use systems::{Systems, encoded};
+
+/// A conversion on its way.
+pub(super) struct Run<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) structure: &'a MessagePlan,
+    pub(super) source: Source<'a>,
+    pub(super) groups: Groups<'a>,
+    pub(super) tree: Tree,
+    pub(super) systems: Systems<'a>,
+    pub(super) context: &'a Context,
+    pub(super) findings: Vec<Finding>,
+    labels: HashMap<(Scope, usize), ResourceId>,
+    pending: Vec<(&'a Link, Here)>,
+}
+
+/// Where a label lives: a group's occurrence, or one segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Scope {
+    Instance(usize),
+    Segment(usize),
+}
+
+/// The segment at hand.
+#[derive(Clone, Copy, Debug)]
+struct Here {
+    segment: usize,
+    instance: usize,
+    node: Option<usize>,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(plan: &'a Plan, structure: &'a MessagePlan, source: Source<'a>, context: &'a Context) -> Self {
+        let groups = groups::read(structure, &source);
+        Self {
+            plan,
+            structure,
+            groups,
+            source,
+            tree: Tree::default(),
+            systems: Systems::new(plan, context),
+            context,
+            findings: Vec::new(),
+            labels: HashMap::new(),
+            pending: Vec::new(),
+        }
+    }
+
+    /// Runs all rows over all segments, then sets the references between their resources.
+    pub(super) fn segments(&mut self) {
+        let placed = std::mem::take(&mut self.groups.placed);
+        for (number, placed) in placed.into_iter().enumerate() {
+            self.segment(number, placed);
+        }
+        for (link, here) in std::mem::take(&mut self.pending) {
+            self.link(link, here);
+        }
+    }
+
+    fn segment(&mut self, number: usize, placed: Placed) {
+        let Some(segment) = self.source.segments.get(number).copied() else { return };
+        let structure = self.structure;
+        let rows = match placed.node {
+            Some(node) => structure.rows.get(&node),
+            None => structure.free.get(segment.name),
+        };
+        if !placed.expected && (placed.node.is_some() || rows.is_none()) {
+            let text = match placed.node {
+                Some(_) => format!("{} does not expect the segment here", structure.name),
+                None => format!("{} has no such segment", structure.name),
+            };
+            let location = source::name_of(&segment);
+            self.findings.push(Finding { kind: FindingKind::Unexpected, location, text });
+        }
+        let here = Here { segment: number, instance: placed.instance, node: placed.node };
+        for row in rows.map_or(&[][..], Vec::as_slice) {
+            self.segment_row(row, here);
+        }
+    }
+
+    fn segment_row(&mut self, row: &'a SegmentRow, here: Here) {
+        let holds = row
+            .when
+            .as_ref()
+            .is_none_or(|test| self.holds(test, conditions::Around::segment(here.segment, here.instance)));
+        if !holds {
+            return;
+        }
+        let Some(resource) = self.resource(row.label, here) else { return };
+        let Some(root) = self.tree.get(resource).map(|r| r.root) else { return };
+        if let Some(table) = row.table {
+            self.segment_table(table, root, here.segment, here.instance);
+        }
+        self.pending.extend(row.links.iter().map(|link| (link, here)));
+    }
+
+    /// The resource that `label` means here, made where it is not there yet.
+    fn resource(&mut self, label: usize, here: Here) -> Option<ResourceId> {
+        if let Some(found) = self.find(label, here) {
+            return Some(found);
+        }
+        let kind = self.structure.labels.get(label)?.kind;
+        let resource = self.tree.resource(kind);
+        self.labels.insert((self.scope(label, here), label), resource);
+        let (patient, context) = (self.nearest("Patient[1]", here), self.context_of(here));
+        if let Some(made) = self.tree.resources.last_mut() {
+            made.labelled = true;
+            made.patient = patient.filter(|patient| *patient != resource);
+            made.context = context.filter(|context| *context != resource);
+        }
+        Some(resource)
+    }
+
+    /// The resource that `label` means here, if it is there.
+    fn find(&self, label: usize, here: Here) -> Option<ResourceId> {
+        self.labels.get(&(self.scope(label, here), label)).copied()
+    }
+
+    fn scope(&self, label: usize, here: Here) -> Scope {
+        let home = self.structure.labels.get(label).map_or(0, |label| label.home);
+        if here.node == Some(home) || self.structure.nodes.get(home).is_some_and(|node| !node.is_group) {
+            return Scope::Segment(here.segment);
+        }
+        let mut instance = here.instance;
+        while instance != 0 {
+            let Some(found) = self.groups.instances.get(instance) else { break };
+            if found.node == home {
+                return Scope::Instance(instance);
+            }
+            instance = found.parent;
+        }
+        Scope::Instance(0)
+    }
+
+    /// The resource called `name` that is in reach.
+    fn nearest(&self, name: &str, here: Here) -> Option<ResourceId> {
+        let label = self.structure.labels.iter().position(|label| label.name == name)?;
+        self.find(label, here)
+    }
+
+    /// The report or the order whose group this is.
+    fn context_of(&self, here: Here) -> Option<ResourceId> {
+        ["DiagnosticReport[1]", "ServiceRequest[1]", "Encounter[1]"]
+            .into_iter()
+            .find_map(|name| self.nearest(name, here))
+    }
+
+    fn link(&mut self, link: &'a Link, here: Here) {
+        let (Some(from), Some(to)) = (self.find(link.from, here), self.find(link.to, here)) else { return };
+        let Some(root) = self.tree.get(from).map(|r| r.root) else { return };
+        let is_empty = self.tree.get(to).is_none_or(|r| self.tree.is_empty(r.root));
+        if is_empty || from == to {
+            return;
+        }
+        if let Some(node) = self.walk_link(link, root, here) {
+            self.tree.refer(node, to);
+        }
+    }
+
+    /// The reference at the end of a link's path; in a list a new one for each thing referred to.
+    fn walk_link(&mut self, link: &'a Link, root: NodeId, here: Here) -> Option<NodeId> {
+        let owner = u16::try_from(link.to).unwrap_or(0);
+        self.walk(&link.path, root, Key { segment: segment_key(here.segment), ..Key::default() }, Some(1000 + owner))
+    }
+
+    pub(super) fn finding(&mut self, kind: FindingKind, at: &str, text: impl Into<String>) {
+        let location = self.source.offset(at).map_or_else(|| "message".into(), |offset| self.source.location(offset));
+        self.findings.push(Finding { kind, location, text: text.into() });
+    }
+
+    /// The resource called `name` of the whole message.
+    pub(super) fn labelled(&self, name: &str) -> Option<ResourceId> {
+        let label = self.structure.labels.iter().position(|label| label.name == name)?;
+        self.labels.iter().filter(|((_, l), _)| *l == label).map(|(_, resource)| *resource).min()
+    }
+
+    /// When the message was sent, or when it was taken: for what must have a time.
+    pub(super) fn received(&self) -> String {
+        let header = self.source.segments.first().map_or("", |header| self.source.field(*header, 7));
+        let sent = super::time::instant(header, &self.context.time_zone);
+        sent.unwrap_or_else(|| self.context.now.to_string())
+    }
+
+    /// The sender's name for people.
+    pub(super) fn sender(&self) -> &str {
+        let provider = &self.context.provider;
+        if provider.name.is_empty() { "unknown" } else { &provider.name }
+    }
+
+    /// The name of a resource's type.
+    pub(super) fn kind_name(&self, resource: ResourceId) -> &'static str {
+        self.tree.get(resource).map_or("", |r| types().get(r.kind).name.as_str())
+    }
+}
+
+fn segment_key(segment: usize) -> u32 {
+    u32::try_from(segment + 1).unwrap_or(u32::MAX)
+}

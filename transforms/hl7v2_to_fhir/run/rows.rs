@@ -1,0 +1,438 @@
+//! Rows at work: a slice of the message through a table into a node.
+
+use message::FindingKind;
+use serde_json::Value;
+
+use crate::hl7v2_to_fhir::maps::EACH;
+use crate::hl7v2_to_fhir::maps::plan::{Action, Convert, From, Row, Step, Table, Target};
+use crate::hl7v2_to_fhir::source::Slice;
+use crate::hl7v2_to_fhir::tree::{Key, NodeId, ResourceId};
+use crate::hl7v2_to_fhir::values;
+use crate::r4::{Element, Kind, Primitive, types};
+
+use super::conditions::Around;
+use super::{Run, segment_key};
+
+/// The node that a table writes into, and how its siblings are found.
+#[derive(Clone, Copy, Debug)]
+struct Spot {
+    node: NodeId,
+    kind: Kind,
+    /// Which instance of what its table makes it is.
+    sibling: u16,
+    /// The list that the node is in.
+    list: Option<(NodeId, &'static Element, Key)>,
+}
+
+/// What a row runs with.
+#[derive(Clone, Copy, Debug)]
+struct Env<'a> {
+    around: Around<'a>,
+    /// The repetition of the field, from 0.
+    repetition: u32,
+    /// The code table of the row that called this table.
+    codes: Option<usize>,
+}
+
+impl Env<'_> {
+    fn key(&self) -> Key {
+        Key { segment: segment_key(self.around.segment), repetition: self.repetition, ..Key::default() }
+    }
+}
+
+impl<'a> Run<'a> {
+    /// Runs a segment's table over segment `number`.
+    pub(super) fn segment_table(&mut self, table: usize, root: NodeId, number: usize, instance: usize) {
+        let plan = self.plan;
+        let (Some(table), Some(segment)) = (plan.tables.get(table), self.source.segments.get(number).copied()) else {
+            return;
+        };
+        let spot = Spot { node: root, kind: table.base, sibling: 1, list: None };
+        let fields: Vec<_> = self.source.fields(segment).collect();
+        for (field, text) in fields {
+            let Some(rows) = table.by_part.get(field).filter(|rows| !rows.is_empty()) else { continue };
+            self.field(table, rows, spot, (field, text), Around::segment(number, instance));
+        }
+        for rows in [&table.whole, &table.always] {
+            for row in rows.iter().filter_map(|row| table.rows.get(usize::from(*row))) {
+                let text = self.source.field(segment, usize::from(row.from.part));
+                let around = Around { field: row.from.part, ..Around::segment(number, instance) };
+                let slice = self.source.repetitions(text).next().map(|slice| self.within(row.from, slice));
+                self.row(row, spot, slice, Env { around, repetition: 0, codes: None });
+            }
+        }
+        self.each(table, spot, number, instance);
+    }
+
+    fn field(
+        &mut self,
+        table: &'a Table,
+        rows: &[u16],
+        spot: Spot,
+        (field, text): (usize, &'a str),
+        around: Around<'a>,
+    ) {
+        let repetitions: Vec<_> = self.source.repetitions(text).collect();
+        for (repetition, slice) in (0..).zip(repetitions) {
+            if slice.text.is_empty() {
+                continue;
+            }
+            let field = u16::try_from(field).unwrap_or(0);
+            let around = Around { field, repetition: Some(slice), slice: Some(slice), ..around };
+            for row in rows.iter().filter_map(|row| table.rows.get(usize::from(*row))) {
+                if repetition > 0 && row.target.multiplies.is_none() && !matches!(row.action, Action::Skip) {
+                    continue;
+                }
+                let slice = self.within(row.from, slice);
+                self.row(row, spot, Some(slice), Env { around, repetition, codes: None });
+            }
+        }
+    }
+
+    /// Rows with `[each]`: first those whose field repeats, which make the members; then those that
+    /// say the same of every member.
+    fn each(&mut self, table: &'a Table, spot: Spot, number: usize, instance: usize) {
+        let Some(segment) = self.source.segments.get(number).copied() else { return };
+        for making in [true, false] {
+            for row in table.each.iter().filter_map(|row| table.rows.get(usize::from(*row))) {
+                let text = self.source.field(segment, usize::from(row.from.part));
+                let repetitions: Vec<_> = self.source.repetitions(text).collect();
+                if text.is_empty() || (repetitions.len() > 1) != making {
+                    continue;
+                }
+                let members =
+                    if making { (0..repetitions.len()).collect() } else { self.each_member(row, spot, number) };
+                for member in members {
+                    let Some(&slice) = repetitions.get(if making { member } else { 0 }) else { continue };
+                    let around = Around {
+                        field: row.from.part,
+                        repetition: Some(slice),
+                        slice: Some(slice),
+                        ..Around::segment(number, instance)
+                    };
+                    let repetition = u32::try_from(member).unwrap_or(0);
+                    let slice = self.within(row.from, slice);
+                    self.row(row, spot, Some(slice), Env { around, repetition, codes: None });
+                }
+            }
+        }
+    }
+
+    fn each_member(&self, row: &Row, spot: Spot, number: usize) -> Vec<usize> {
+        let Some(Step::Element { element, .. }) = row.target.steps.first() else { return Vec::new() };
+        let keys = self.tree.members(spot.node, element, segment_key(number));
+        let own = keys.into_iter().filter(|key| key.label == EACH);
+        let members: Vec<_> = own.filter_map(|key| usize::try_from(key.repetition).ok()).collect();
+        if members.is_empty() { vec![0] } else { members }
+    }
+
+    /// The part of a repetition that `from` names.
+    fn within(&self, from: From, slice: Slice<'a>) -> Slice<'a> {
+        let component = usize::from(from.component);
+        let slice = if component == 0 { slice } else { self.source.part(slice, component) };
+        let subcomponent = usize::from(from.subcomponent);
+        if subcomponent == 0 { slice } else { self.source.part(slice, subcomponent) }
+    }
+
+    /// Runs a data type's table over `slice`.
+    fn data_type(&mut self, table: &'a Table, spot: Spot, slice: Slice<'a>, env: Env<'a>) {
+        let env = Env { around: Around { slice: Some(slice), ..env.around }, repetition: 0, ..env };
+        let parts: Vec<_> = self.source.parts(slice).take(table.by_part.len()).collect();
+        for (number, part) in parts {
+            if part.text.is_empty() {
+                continue;
+            }
+            for row in table.by_part.get(number).into_iter().flatten() {
+                let Some(row) = table.rows.get(usize::from(*row)) else { continue };
+                let part = match row.from.component {
+                    0 => part,
+                    sub => self.source.part(part, usize::from(sub)),
+                };
+                self.row(row, spot, Some(part), env);
+            }
+        }
+        for row in table.whole.iter().chain(&table.always).filter_map(|row| table.rows.get(usize::from(*row))) {
+            let part = self.source.part(slice, usize::from(row.from.part));
+            let whole = row.from.part == 0;
+            self.row(row, spot, Some(if whole { slice } else { part }), env);
+        }
+    }
+
+    fn row(&mut self, row: &'a Row, spot: Spot, slice: Option<Slice<'a>>, env: Env<'a>) {
+        let comes_from = row.from != From::default() || matches!(row.action, Action::Copy(_) | Action::Table(_));
+        let asks = row.when.as_ref();
+        if comes_from {
+            let Some(slice) = slice else { return };
+            if slice.text == "\"\"" {
+                return self.null(row, spot, slice, env);
+            }
+            let needs_value =
+                !matches!(row.action, Action::Fixed(_) | Action::Absent(_) | Action::Text(_)) || asks.is_none();
+            if needs_value && !self.source.is_valued(slice.text) {
+                return;
+            }
+        }
+        if asks.is_some_and(|test| !self.holds(test, env.around)) {
+            return;
+        }
+        self.act(row, spot, slice, env);
+    }
+
+    fn act(&mut self, row: &'a Row, spot: Spot, slice: Option<Slice<'a>>, env: Env<'a>) {
+        match &row.action {
+            Action::Skip => {
+                if let Some(slice) = slice {
+                    self.source.take(slice.text);
+                }
+            }
+            Action::Fixed(value) => drop(self.write(&row.target, spot, env, value.clone())),
+            Action::Text(pieces) => {
+                if let Some(text) = self.template(pieces, env.around) {
+                    self.write_text(row, spot, &text, slice, env);
+                }
+            }
+            Action::Absent(reason) => self.absent(&row.target, spot, env, reason),
+            Action::Copy(convert) => {
+                if let Some(slice) = slice {
+                    self.copy(row, *convert, spot, slice, env);
+                }
+            }
+            Action::Table(table) => {
+                if let (Some(slice), Some(table)) = (slice, self.plan.tables.get(*table)) {
+                    self.apply(row, table, spot, slice, env);
+                }
+            }
+        }
+    }
+
+    /// `""`: the element stays away, which deletes it where the receiver replaces the resource; or
+    /// the row says that it is absent.
+    fn null(&mut self, row: &'a Row, spot: Spot, slice: Slice<'a>, env: Env<'a>) {
+        self.source.take(slice.text);
+        if let Some(reason) = &row.null {
+            self.absent(&row.target, spot, env, reason);
+        }
+    }
+
+    /// Runs `table` over `slice` at the row's target.
+    fn apply(&mut self, row: &'a Row, table: &'a Table, spot: Spot, slice: Slice<'a>, env: Env<'a>) {
+        if table.chain.is_some() {
+            return self.chain(row, table, spot, slice, env);
+        }
+        let Some(at) = self.spot(&row.target, spot, env) else { return };
+        let is_primitive = matches!(at.kind, Kind::Primitive(_));
+        let codes = row.codes.or(env.codes);
+        let inner = Env { codes: codes.filter(|_| is_primitive), ..env };
+        self.data_type(table, at, slice, inner);
+        if let Some(codes) = codes.filter(|_| !is_primitive) {
+            self.translate_node(at.node, at.kind, codes, slice.text);
+        }
+    }
+
+    /// A table whose numbered instances hang together: PL is a bed in a room in a ward.
+    fn chain(&mut self, row: &'a Row, table: &'a Table, spot: Spot, slice: Slice<'a>, env: Env<'a>) {
+        let Some((Step::Resource { kind, .. }, steps)) = row.target.steps.split_last() else { return };
+        let mut made: Vec<(u16, ResourceId)> = Vec::new();
+        let inner = Env { around: Around { slice: Some(slice), ..env.around }, repetition: 0, ..env };
+        for member in &table.rows {
+            let part = self.source.part(slice, usize::from(member.from.part));
+            let part = if member.from.part == 0 { slice } else { part };
+            let number = member.target.sibling;
+            let known = made.iter().find(|(n, _)| *n == number).map(|(_, resource)| *resource);
+            let resource = known.unwrap_or_else(|| self.tree.resource(*kind));
+            if known.is_none() {
+                made.push((number, resource));
+            }
+            let Some(root) = self.tree.get(resource).map(|r| r.root) else { continue };
+            let at = Spot { node: root, kind: Kind::Complex(*kind), sibling: number, list: None };
+            self.row(member, at, Some(part), inner);
+        }
+        made.retain(|(_, resource)| self.tree.get(*resource).is_some_and(|r| !self.tree.is_empty(r.root)));
+        made.sort_unstable();
+        for pair in made.windows(2) {
+            if let (Some(element), [(_, inner), (_, outer)]) = (table.chain, pair) {
+                let Some(root) = self.tree.get(*inner).map(|r| r.root) else { continue };
+                let node = self.tree.child(root, element, Key::default());
+                self.tree.refer(node, *outer);
+            }
+        }
+        let Some((_, head)) = made.first() else { return };
+        if let Some(node) = self.steps(steps, row.target.multiplies, spot.node, env.key(), None) {
+            self.tree.refer(node, *head);
+        }
+    }
+
+    fn copy(&mut self, row: &'a Row, convert: Option<Convert>, spot: Spot, slice: Slice<'a>, env: Env<'a>) {
+        if let Some(convert) = convert {
+            let around = env.around.slice.unwrap_or(slice);
+            if let Some(value) = self.converted(convert, slice, around) {
+                self.write(&row.target, spot, env, value);
+            }
+            return;
+        }
+        let kind = if row.target.steps.is_empty() { spot.kind } else { row.target.kind };
+        let is_text = matches!(kind, Kind::Primitive(Primitive::String | Primitive::Markdown | Primitive::Xhtml));
+        let piece = if is_text { slice } else { self.source.leaf(slice) };
+        let text = self.source.unescaped(piece.text);
+        if self.write_text(row, spot, &text, Some(piece), env) {
+            self.source.take(piece.text);
+        }
+    }
+
+    /// Writes `text` as the target's type, translated where the row names a code table.
+    fn write_text(&mut self, row: &'a Row, spot: Spot, text: &str, at: Option<Slice<'a>>, env: Env<'a>) -> bool {
+        let kind = if row.target.steps.is_empty() { spot.kind } else { row.target.kind };
+        let Kind::Primitive(primitive) = kind else { return false };
+        let place = at.map_or("", |slice| slice.text);
+        let mut text = text;
+        if let Some(codes) = row.codes.or(env.codes) {
+            match self.translated(codes, text.trim(), place) {
+                Some(translation) => {
+                    if self.is_coding_code(&row.target) {
+                        return self.write_translation(row, spot, env, translation);
+                    }
+                    text = &translation.code;
+                }
+                None => match self.otherwise(codes) {
+                    Some(otherwise) => text = otherwise,
+                    // A code that stands beside its system is kept; alone it must be one of FHIR's.
+                    None if self.is_coding_code(&row.target) => {}
+                    None => return true,
+                },
+            }
+        }
+        match values::primitive(primitive, text, &self.context.time_zone) {
+            Some(value) => self.write(&row.target, spot, env, value),
+            None if text.trim().is_empty() => true,
+            None => {
+                self.finding(FindingKind::Malformed, place, format!("the value is no FHIR {primitive:?}"));
+                true
+            }
+        }
+    }
+
+    fn is_coding_code(&self, target: &Target) -> bool {
+        let is_code = matches!(target.steps.last(), Some(Step::Element { element, .. }) if element.name == "code");
+        is_code && matches!(target.parent, Kind::Complex(id) if types().get(id).name == "Coding")
+    }
+
+    fn write_translation(
+        &mut self,
+        row: &'a Row,
+        spot: Spot,
+        env: Env<'a>,
+        translation: &'a crate::hl7v2_to_fhir::maps::plan::Translation,
+    ) -> bool {
+        let Some((_, steps)) = row.target.steps.split_last() else { return false };
+        let Kind::Complex(coding) = row.target.parent else { return false };
+        match self.steps(steps, row.target.multiplies, spot.node, env.key(), None) {
+            Some(node) => {
+                self.write_coding(node, coding, translation);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn write(&mut self, target: &Target, spot: Spot, env: Env<'a>, value: Value) -> bool {
+        self.spot(target, spot, env).is_some_and(|at| self.tree.set(at.node, value))
+    }
+
+    /// Writes the data-absent-reason extension at the target.
+    fn absent(&mut self, target: &Target, spot: Spot, env: Env<'a>, reason: &str) {
+        let Some(at) = self.spot(target, spot, env) else { return };
+        let holder = match at.kind {
+            Kind::Complex(id) => types().get(id),
+            Kind::Primitive(_) => match types().id("Element") {
+                Some(id) => types().get(id),
+                None => return,
+            },
+        };
+        let (Some(element), Some(extension)) = (holder.element("extension"), types().id("Extension")) else { return };
+        let node = self.tree.child(at.node, element, Key { label: 999, ..Key::default() });
+        let url = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
+        self.tree.overwrite(node, extension, "url", Value::String(url.into()));
+        self.tree.overwrite(node, extension, "valueCode", Value::String(reason.to_owned()));
+    }
+
+    /// The node at `target`, with what is needed to find its siblings.
+    fn spot(&mut self, target: &Target, spot: Spot, env: Env<'a>) -> Option<Spot> {
+        let start = match spot.list {
+            _ if target.sibling == spot.sibling => spot.node,
+            Some((parent, element, key)) => self.tree.child(parent, element, Key { sibling: target.sibling, ..key }),
+            None => return None,
+        };
+        let Some((last, steps)) = target.steps.split_last() else {
+            return Some(Spot { node: start, ..spot });
+        };
+        let parent = self.steps(steps, target.multiplies, start, env.key(), None)?;
+        let at = steps.len();
+        match last {
+            Step::Element { element, .. } => {
+                let key = step_key(last, env.key(), target.multiplies == Some(at), None);
+                let node = self.tree.child(parent, element, key);
+                Some(Spot {
+                    node,
+                    kind: target.kind,
+                    sibling: 1,
+                    list: element.list.then_some((parent, *element, key)),
+                })
+            }
+            Step::Resource { .. } => {
+                let node = self.steps(std::slice::from_ref(last), None, parent, env.key(), None)?;
+                Some(Spot { node, kind: target.kind, sibling: 1, list: None })
+            }
+        }
+    }
+
+    /// Walks `path` from `start`; `label` takes the place of the last list's label.
+    pub(super) fn walk(&mut self, path: &Target, start: NodeId, key: Key, label: Option<u16>) -> Option<NodeId> {
+        self.steps(&path.steps, path.multiplies, start, key, label)
+    }
+
+    fn steps(
+        &mut self,
+        steps: &[Step],
+        multiplies: Option<usize>,
+        start: NodeId,
+        key: Key,
+        last_label: Option<u16>,
+    ) -> Option<NodeId> {
+        let mut node = start;
+        for (i, step) in steps.iter().enumerate() {
+            node = match step {
+                Step::Element { element, .. } => {
+                    let own = last_label.filter(|_| i + 1 == steps.len());
+                    self.tree.child(node, element, step_key(step, key, multiplies == Some(i), own))
+                }
+                Step::Resource { kind, .. } => {
+                    let resource = match self.tree.reference(node) {
+                        Some(resource) => resource,
+                        None => {
+                            let made = self.tree.resource(*kind);
+                            self.tree.refer(node, made);
+                            made
+                        }
+                    };
+                    self.tree.get(resource).filter(|r| r.kind == *kind)?.root
+                }
+            };
+        }
+        Some(node)
+    }
+}
+
+/// The key of a list member that `step` leads to.
+fn step_key(step: &Step, key: Key, multiplied: bool, own: Option<u16>) -> Key {
+    let Step::Element { element, label, target } = step else { return Key::default() };
+    if !element.list {
+        return Key::default();
+    }
+    Key {
+        label: own.unwrap_or(*label),
+        sibling: 1,
+        target: *target,
+        repetition: if multiplied { key.repetition } else { 0 },
+        ..key
+    }
+}

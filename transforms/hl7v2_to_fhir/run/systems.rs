@@ -1,0 +1,128 @@
+//! Which URI stands for an assigning authority or a coding system.
+
+use std::collections::HashMap;
+
+use message::Context;
+
+use crate::hl7v2_to_fhir::maps::hl7_table_uri;
+use crate::hl7v2_to_fhir::maps::plan::{Codes, Plan};
+
+/// Finds URIs: what the provider's table says, else what the name itself says, else a URI of the
+/// site's own that is always the same for the same name.
+pub(crate) struct Systems<'a> {
+    context: &'a Context,
+    coding: Option<&'a Codes>,
+    made: HashMap<&'a str, String>,
+}
+
+impl<'a> Systems<'a> {
+    pub(super) fn new(plan: &'a Plan, context: &'a Context) -> Self {
+        let coding = plan.coding_systems.and_then(|index| plan.codes.get(index));
+        Self { context, coding, made: HashMap::new() }
+    }
+
+    /// The system of identifiers that an HD (`namespace`, `id`, `id_type`) assigns.
+    ///
+    /// First `Provider.systems` by namespace, then by universal id; then the universal id by its
+    /// type; then `<base_uri>/ns/<provider>/<namespace>`.
+    pub(super) fn of_identifiers(&self, namespace: &str, id: &str, id_type: &str) -> Option<String> {
+        let systems = &self.context.provider.systems;
+        let known = [namespace, id].into_iter().filter(|name| !name.is_empty()).find_map(|name| systems.get(name));
+        if let Some(known) = known {
+            return Some(known.clone());
+        }
+        universal(id, id_type).or_else(|| {
+            let name = if namespace.is_empty() { id } else { namespace };
+            (!name.trim().is_empty()).then(|| self.own("ns", name))
+        })
+    }
+
+    /// The system behind the name of a coding system (CWE.3): table 0396, HL7's own tables,
+    /// `Provider.systems`, a URI or OID as it stands, else `<base_uri>/cs/<provider>/<name>`.
+    pub(super) fn of_codes(&mut self, name: &'a str) -> String {
+        if let Some(made) = self.made.get(name) {
+            return made.clone();
+        }
+        let made = self.find_codes(name.trim());
+        self.made.insert(name, made.clone());
+        made
+    }
+
+    fn find_codes(&self, name: &str) -> String {
+        let known = |name: &str| self.coding.and_then(|codes| codes.codes.get(name)).and_then(|t| t.first());
+        if let Some(known) = self.context.provider.systems.get(name) {
+            return known.clone();
+        }
+        if let Some(translation) = known(name).or_else(|| known(&name.to_ascii_uppercase())) {
+            return translation.code.clone();
+        }
+        if let Some(uri) = hl7_table_uri(name) {
+            return uri;
+        }
+        let is_uri = ["http://", "https://", "urn:"].iter().any(|scheme| name.starts_with(scheme));
+        if is_uri && !name.contains(char::is_whitespace) {
+            return name.to_owned();
+        }
+        if is_oid(name) { format!("urn:oid:{name}") } else { self.own("cs", name) }
+    }
+
+    /// A URI below the site's own.
+    pub(crate) fn own(&self, kind: &str, name: &str) -> String {
+        format!("{}/{kind}/{}/{}", self.context.base_uri, encoded(&self.context.provider.key), encoded(name))
+    }
+}
+
+/// The URI that a universal id is, by its type (HL7 table 0301).
+fn universal(id: &str, id_type: &str) -> Option<String> {
+    let id = id.trim();
+    if id.is_empty() || id.contains(char::is_whitespace) {
+        return None;
+    }
+    match id_type.trim().to_ascii_uppercase().as_str() {
+        "ISO" if is_oid(id) => Some(format!("urn:oid:{id}")),
+        "UUID" | "GUID" => uuid::Uuid::parse_str(id).ok().map(|uuid| format!("urn:uuid:{uuid}")),
+        "URI" if id.contains(':') => Some(id.to_owned()),
+        "DNS" => Some(format!("http://{id}")),
+        // Many senders leave the type out or put `L`; an OID is an OID.
+        _ if is_oid(id) => Some(format!("urn:oid:{id}")),
+        _ => None,
+    }
+}
+
+/// `2.16.840.1.113883`: at least three arcs, the first 0, 1 or 2, no leading zeros.
+pub(crate) fn is_oid(text: &str) -> bool {
+    let arc =
+        |arc: &str| !arc.is_empty() && arc.bytes().all(|b| b.is_ascii_digit()) && (arc == "0" || !arc.starts_with('0'));
+    text.split('.').count() >= 3
+        && text.starts_with(['0', '1', '2'])
+        && text.get(1..2) == Some(".")
+        && text.split('.').all(arc)
+}
+
+/// A name as one segment of a URI: what RFC 3986 does not reserve stays, the rest is encoded.
+pub(crate) fn encoded(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for b in name.trim().bytes() {
+        match b {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(b)),
+            _ => out.push_str(&format!("%{b:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn universal_ids_become_uris_by_their_type() {
+        assert_eq!(universal("2.16.840.1", "ISO").as_deref(), Some("urn:oid:2.16.840.1"));
+        assert_eq!(universal("2.16.840.1", "L").as_deref(), Some("urn:oid:2.16.840.1"));
+        assert_eq!(universal("lab.example.org", "DNS").as_deref(), Some("http://lab.example.org"));
+        assert_eq!(universal("not-a-uuid", "UUID"), None);
+        assert_eq!(universal("12D3456789", "CLIA"), None);
+        assert_eq!(encoded("Lab & Ward/3"), "Lab%20%26%20Ward%2F3");
+        assert!(!is_oid("2.01.3") && !is_oid("1.2") && !is_oid("9.1.1"));
+    }
+}

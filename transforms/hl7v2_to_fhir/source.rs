@@ -1,0 +1,239 @@
+//! The message as rows see it: every segment cut into fields once, and which values were taken.
+
+use std::borrow::Cow;
+
+use memchr::memchr;
+use message::hl7v2::{self, Delimiters, escape};
+
+/// A piece of the message: a repetition, a component or a subcomponent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slice<'a> {
+    pub(super) text: &'a str,
+    pub(super) level: Level,
+}
+
+/// How a [`Slice`] is cut further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Level {
+    /// Into components.
+    Repetition,
+    /// Into subcomponents.
+    Component,
+    /// Not at all.
+    Subcomponent,
+}
+
+/// One segment with its fields.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Segment<'a> {
+    pub(super) name: &'a str,
+    /// Counted from 1 among those of its name.
+    pub(super) occurrence: usize,
+    first: usize,
+    count: usize,
+    /// The number of the first field: 1, and 2 after a header's own separator.
+    number: usize,
+}
+
+/// The whole message.
+#[derive(Debug)]
+pub(super) struct Source<'a> {
+    pub(super) delimiters: Delimiters,
+    pub(super) segments: Vec<Segment<'a>>,
+    fields: Vec<&'a str>,
+    text: &'a str,
+    /// One bit a byte of the text: a value that begins there was taken.
+    taken: Vec<u64>,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(message: &'a hl7v2::Message) -> Self {
+        let text = message.text();
+        let mut source = Self {
+            delimiters: message.delimiters(),
+            segments: Vec::with_capacity(message.segments().len()),
+            fields: Vec::with_capacity(text.len() / 8),
+            text,
+            taken: vec![0; text.len() / 64 + 1],
+        };
+        let mut seen = std::collections::HashMap::new();
+        for segment in message.segments() {
+            let occurrence: &mut usize = seen.entry(segment.name()).or_default();
+            *occurrence += 1;
+            source.add(segment.name(), segment.text(), *occurrence);
+        }
+        source
+    }
+
+    fn add(&mut self, name: &'a str, text: &'a str, occurrence: usize) {
+        let separator = char::from(self.delimiters.field);
+        let is_header = matches!(name, "MSH" | "FHS" | "BHS");
+        let first = self.fields.len();
+        self.fields.extend(text.split(separator).skip(1));
+        let count = self.fields.len() - first;
+        self.segments.push(Segment { name, occurrence, first, count, number: if is_header { 2 } else { 1 } });
+    }
+
+    /// The fields of `segment` that are not empty, each with its number; a header's delimiters not
+    /// counted.
+    pub(super) fn fields(&self, segment: Segment<'a>) -> impl Iterator<Item = (usize, &'a str)> + use<'a, '_> {
+        let fields = self.fields.get(segment.first..segment.first + segment.count).unwrap_or_default();
+        let literal = segment.number == 2;
+        let numbered = fields.iter().enumerate().map(move |(i, text)| (i + segment.number, *text));
+        numbered.filter(move |(number, text)| !text.is_empty() && !(literal && *number == 2))
+    }
+
+    /// Field `number`, empty where nothing stands.
+    pub(super) fn field(&self, segment: Segment<'a>, number: usize) -> &'a str {
+        let index = number.checked_sub(segment.number).filter(|i| *i < segment.count);
+        index.and_then(|i| self.fields.get(segment.first + i)).copied().unwrap_or_default()
+    }
+
+    /// The repetitions of a field.
+    pub(super) fn repetitions(&self, field: &'a str) -> impl Iterator<Item = Slice<'a>> + use<'a> {
+        let at = self.delimiters.repetition;
+        field.split(move |c: char| at != 0 && c == char::from(at)).map(|text| Slice { text, level: Level::Repetition })
+    }
+
+    /// Part `number` of `slice`, from 1; part 1 of what cannot be cut is the slice itself.
+    pub(super) fn part(&self, slice: Slice<'a>, number: usize) -> Slice<'a> {
+        let (at, level) = self.cut(slice.level);
+        let text = match number {
+            0 => slice.text,
+            _ if at == 0 => slice.text.get(..if number == 1 { slice.text.len() } else { 0 }).unwrap_or_default(),
+            _ => nth(slice.text, at, number - 1),
+        };
+        Slice { text, level }
+    }
+
+    /// All parts of `slice`, from 1.
+    pub(super) fn parts(&self, slice: Slice<'a>) -> impl Iterator<Item = (usize, Slice<'a>)> + use<'a> {
+        let (at, level) = self.cut(slice.level);
+        let pieces = slice.text.split(move |c: char| at != 0 && c == char::from(at));
+        pieces.enumerate().map(move |(i, text)| (i + 1, Slice { text, level }))
+    }
+
+    fn cut(&self, level: Level) -> (u8, Level) {
+        match level {
+            Level::Repetition => (self.delimiters.component, Level::Component),
+            Level::Component => (self.delimiters.subcomponent.unwrap_or(0), Level::Subcomponent),
+            Level::Subcomponent => (0, Level::Subcomponent),
+        }
+    }
+
+    /// The first value within `slice`.
+    pub(super) fn leaf(&self, slice: Slice<'a>) -> Slice<'a> {
+        match slice.level {
+            Level::Subcomponent => slice,
+            _ => self.leaf(self.part(slice, 1)),
+        }
+    }
+
+    /// `text` with its escape sequences undone.
+    pub(super) fn unescaped(&self, text: &'a str) -> Cow<'a, str> {
+        escape::unescape(text, self.delimiters)
+    }
+
+    /// True if `text` holds more than delimiters and is not `""`.
+    pub(super) fn is_valued(&self, text: &str) -> bool {
+        text != "\"\"" && text.bytes().any(|b| !self.is_delimiter(b))
+    }
+
+    fn is_delimiter(&self, b: u8) -> bool {
+        let d = self.delimiters;
+        b == d.component || b == d.repetition || Some(b) == d.subcomponent
+    }
+
+    /// Notes that all values within `text` were taken.
+    pub(super) fn take(&mut self, text: &str) {
+        let Some(start) = self.offset(text) else { return };
+        self.set(start);
+        let (component, repetition, subcomponent) =
+            (self.delimiters.component, self.delimiters.repetition, self.delimiters.subcomponent);
+        for (i, b) in text.bytes().enumerate() {
+            if b == component || b == repetition || Some(b) == subcomponent {
+                self.set(start + i + 1);
+            }
+        }
+    }
+
+    fn set(&mut self, offset: usize) {
+        if let Some(word) = self.taken.get_mut(offset / 64) {
+            *word |= 1 << (offset % 64);
+        }
+    }
+
+    /// True if the value that begins where `text` does was taken.
+    pub(super) fn is_taken(&self, text: &str) -> bool {
+        let bit = |offset: usize| self.taken.get(offset / 64).is_some_and(|word| word >> (offset % 64) & 1 == 1);
+        self.offset(text).is_some_and(bit)
+    }
+
+    /// Where in the message `text`, a slice of it, begins.
+    pub(super) fn offset(&self, text: &str) -> Option<usize> {
+        (text.as_ptr() as usize).checked_sub(self.text.as_ptr() as usize).filter(|o| *o <= self.text.len())
+    }
+
+    /// The place of the value at `offset`, such as `OBX[2]-5[1].2`.
+    pub(super) fn location(&self, offset: usize) -> String {
+        let start_of = |segment: &Segment<'_>| self.offset(self.fields.get(segment.first).unwrap_or(&""));
+        let index = self.segments.partition_point(|s| start_of(s).is_some_and(|start| start <= offset)).checked_sub(1);
+        let Some(segment) = index.and_then(|i| self.segments.get(i)) else { return "message".into() };
+        let mut out = name_of(segment);
+        for (number, field) in self.fields(*segment) {
+            let Some(start) = self.offset(field) else { continue };
+            if (start..=start + field.len()).contains(&offset) {
+                out.push_str(&format!("-{number}"));
+                self.within(field, start, offset, &mut out);
+                return out;
+            }
+        }
+        out
+    }
+
+    /// Adds repetition, component and subcomponent as far as they say something.
+    fn within(&self, field: &'a str, start: usize, offset: usize, out: &mut String) {
+        let before = field.get(..offset - start).unwrap_or(field).as_bytes();
+        let d = self.delimiters;
+        let count = |bytes: &[u8], at: u8| bytes.iter().filter(|b| at != 0 && **b == at).count();
+        let after = |bytes: &'a [u8], at: u8| -> &'a [u8] {
+            let last = bytes.iter().rposition(|b| at != 0 && *b == at);
+            last.and_then(|i| bytes.get(i + 1..)).unwrap_or(bytes)
+        };
+        let repetition = count(before, d.repetition) + 1;
+        let in_repetition = after(before, d.repetition);
+        let component = count(in_repetition, d.component) + 1;
+        let subcomponent = count(after(in_repetition, d.component), d.subcomponent.unwrap_or(0)) + 1;
+        if repetition > 1 {
+            out.push_str(&format!("[{repetition}]"));
+        }
+        let has = |at: u8| at != 0 && field.as_bytes().contains(&at);
+        if has(d.component) || subcomponent > 1 {
+            out.push_str(&format!(".{component}"));
+        }
+        if subcomponent > 1 {
+            out.push_str(&format!(".{subcomponent}"));
+        }
+    }
+}
+
+/// `OBX[2]`, and `OBX` for the first.
+pub(super) fn name_of(segment: &Segment<'_>) -> String {
+    match segment.occurrence {
+        1 => segment.name.to_owned(),
+        n => format!("{}[{n}]", segment.name),
+    }
+}
+
+/// Piece `n`, from 0, between two `at`s.
+fn nth(text: &str, at: u8, n: usize) -> &str {
+    let mut rest = text;
+    for _ in 0..n {
+        match memchr(at, rest.as_bytes()) {
+            Some(i) => rest = rest.get(i + 1..).unwrap_or_default(),
+            None => return rest.get(rest.len()..).unwrap_or_default(),
+        }
+    }
+    let end = memchr(at, rest.as_bytes()).unwrap_or(rest.len());
+    rest.get(..end).unwrap_or_default()
+}

@@ -1,0 +1,292 @@
+//! Makes what came, a Bundle of any type or a single resource, into a Bundle that a destination takes
+//! and that changes nothing when it is sent twice.
+//!
+//! A transaction or batch keeps its requests; only a plain create becomes one that finds what it
+//! created before. Everything else becomes a transaction: resources with a business identifier are
+//! written by conditional update, the rest by an id that follows from the sender's own. The resources
+//! keep what they carry: only `id` and the references between them follow the new names.
+
+use std::collections::{HashMap, HashSet};
+
+use message::{Finding, FindingKind, Sha256, TransformError};
+use serde_json::{Map, Value};
+
+use super::bundle::{Bundle, Entry, Kind, business_identifier, error, kind_of, request, text};
+use super::ids::Ids;
+use super::references::{Names, Rewriting, base_of, is_type};
+
+/// What names follow from.
+#[derive(Clone, Copy)]
+pub(super) struct Naming<'a> {
+    pub(super) ids: &'a Ids,
+    /// The hash of the message's bytes.
+    pub(super) message: &'a Sha256,
+    /// Keep document and message Bundles whole, as one resource.
+    pub(super) whole: bool,
+}
+
+/// Makes `resource` into a transaction or batch.
+///
+/// # Errors
+///
+/// [`TransformError`] with the place of what a destination could not take.
+pub(super) fn normalise(
+    resource: Value,
+    naming: Naming<'_>,
+    findings: &mut Vec<Finding>,
+) -> Result<Bundle, TransformError> {
+    let Value::Object(resource) = resource else {
+        return Err(error("message", "it is no FHIR resource: a JSON object is needed"));
+    };
+    if kind_of(&resource).is_empty() {
+        return Err(error("resourceType", "it is no FHIR resource: it has no resourceType"));
+    }
+    let kind = if kind_of(&resource) == "Bundle" { text(&resource, "type") } else { Some("resource") };
+    match kind {
+        Some("transaction") => keep(take_apart(resource, Kind::Transaction)?, naming),
+        Some("batch") => keep(take_apart(resource, Kind::Batch)?, naming),
+        Some("document" | "message") if naming.whole => assign(wrap(resource), naming, findings),
+        Some("resource") => assign(wrap(resource), naming, findings),
+        Some("document" | "message" | "collection" | "searchset") => {
+            assign(take_apart(resource, Kind::Transaction)?, naming, findings)
+        }
+        Some("history" | "transaction-response" | "batch-response") => {
+            Err(error("Bundle.type", "a history or a response carries no records to pass on: send the records"))
+        }
+        _ => Err(error("Bundle.type", "it is no type of Bundle: use transaction, batch, collection, document or message")),
+    }
+}
+
+/// A transaction with `resource` as its only entry.
+fn wrap(resource: Map<String, Value>) -> Bundle {
+    let mut fields = Map::with_capacity(3);
+    fields.insert("resourceType".to_owned(), Value::from("Bundle"));
+    fields.insert("type".to_owned(), Value::from("transaction"));
+    let entry = Map::from_iter([("resource".to_owned(), Value::Object(resource))]);
+    Bundle { fields, kind: Kind::Transaction, entries: vec![Entry(entry)] }
+}
+
+fn take_apart(mut fields: Map<String, Value>, kind: Kind) -> Result<Bundle, TransformError> {
+    let entries = match fields.shift_remove("entry") {
+        None => Vec::new(),
+        Some(Value::Array(entries)) => entries,
+        Some(_) => return Err(error("Bundle.entry", "it must be an array")),
+    };
+    let object = |(i, entry)| match entry {
+        Value::Object(entry) => Ok(Entry(entry)),
+        _ => Err(error(format!("entry[{i}]"), "it must be an object")),
+    };
+    let entries = entries.into_iter().enumerate().map(object).collect::<Result<_, _>>()?;
+    Ok(Bundle { fields, kind, entries })
+}
+
+/// What an entry is called from now on.
+struct Plan {
+    /// The URL that it is written to by PUT; `None` keeps its own request.
+    put: Option<String>,
+    /// The resource's id; `None` where the destination gives one.
+    id: Option<String>,
+    full_url: String,
+}
+
+/// Gives every entry of a Bundle without requests its own.
+fn assign(mut bundle: Bundle, naming: Naming<'_>, findings: &mut Vec<Finding>) -> Result<Bundle, TransformError> {
+    bundle.fields.insert("type".to_owned(), Value::from("transaction"));
+    for member in ["total", "link", "signature"] {
+        bundle.fields.shift_remove(member);
+    }
+    bundle.entries.retain(|entry| !is_search_outcome(entry));
+    let shared = shared_identifiers(&bundle);
+    let plans = bundle.entries.iter().enumerate().map(|(i, entry)| {
+        let resource = resource_at(entry, i)?;
+        Ok(Some(plan(entry, resource, text(resource, "id"), &shared, naming, i)))
+    });
+    let plans = plans.collect::<Result<Vec<_>, TransformError>>()?;
+    let names = names_of(&bundle, &plans)?;
+    for (i, (entry, plan)) in bundle.entries.iter_mut().zip(plans).enumerate() {
+        let mut rewriting = Rewriting { names: &names, ids: Some(naming.ids), outside: 0 };
+        rewrite(entry, &mut rewriting);
+        if rewriting.outside > 0 {
+            findings.push(points_outside(i));
+        }
+        for member in ["search", "response", "link"] {
+            entry.0.shift_remove(member);
+        }
+        plan.into_iter().for_each(|plan| rename(entry, plan));
+    }
+    Ok(bundle)
+}
+
+/// Checks the requests of a transaction or batch and makes each plain create repeatable.
+fn keep(mut bundle: Bundle, naming: Naming<'_>) -> Result<Bundle, TransformError> {
+    let shared = shared_identifiers(&bundle);
+    let plans = bundle.entries.iter().enumerate().map(|(i, entry)| {
+        check_request(entry, i)?;
+        let Some(resource) = entry.record().filter(|_| entry.method() == "POST") else { return Ok(None) };
+        if entry.0.get("request").is_some_and(|request| request.get("ifNoneExist").is_some()) {
+            let full_url = entry.full_url().map(str::to_owned).unwrap_or_else(|| part_url(naming, i));
+            return Ok(Some(Plan { put: None, id: text(resource, "id").map(str::to_owned), full_url }));
+        }
+        // The id of a resource to be created means nothing (FHIR R4 §3.1.0.8).
+        Ok(Some(plan(entry, resource, None, &shared, naming, i)))
+    });
+    let plans = plans.collect::<Result<Vec<_>, TransformError>>()?;
+    let names = names_of(&bundle, &plans)?;
+    let transaction = bundle.kind == Kind::Transaction;
+    for (entry, plan) in bundle.entries.iter_mut().zip(plans) {
+        if transaction && !names.is_empty() {
+            rewrite(entry, &mut Rewriting { names: &names, ids: None, outside: 0 });
+        }
+        plan.into_iter().for_each(|plan| rename(entry, plan));
+    }
+    Ok(bundle)
+}
+
+/// What `entry` is called: by its business identifier, by `id` (the sender's own), or by its place
+/// in the message.
+fn plan(
+    entry: &Entry,
+    resource: &Map<String, Value>,
+    id: Option<&str>,
+    shared: &HashSet<String>,
+    naming: Naming<'_>,
+    i: usize,
+) -> Plan {
+    let kind = kind_of(resource);
+    let kept = entry.full_url().filter(|url| url.starts_with("urn:")).map(str::to_owned);
+    if let Some(put) = conditional_update(resource).filter(|url| !shared.contains(url)) {
+        return Plan { put: Some(put), id: None, full_url: kept.unwrap_or_else(|| part_url(naming, i)) };
+    }
+    let uuid = match id {
+        Some(id) => naming.ids.of_resource(kind, id),
+        None => naming.ids.of_part(naming.message, &format!("entry/{i}")),
+    };
+    let full_url = kept.unwrap_or_else(|| format!("urn:uuid:{uuid}"));
+    Plan { put: Some(format!("{kind}/{uuid}")), id: Some(uuid.to_string()), full_url }
+}
+
+fn part_url(naming: Naming<'_>, i: usize) -> String {
+    format!("urn:uuid:{}", naming.ids.of_part(naming.message, &format!("entry/{i}")))
+}
+
+fn conditional_update(resource: &Map<String, Value>) -> Option<String> {
+    let (system, value) = business_identifier(resource)?;
+    Some(format!("{}?{}", kind_of(resource), super::uri::identifier_query(system, value)))
+}
+
+/// The conditional updates that two entries of the Bundle would share: they name neither.
+fn shared_identifiers(bundle: &Bundle) -> HashSet<String> {
+    let mut seen = HashSet::with_capacity(bundle.entries.len());
+    let urls = bundle.entries.iter().filter_map(|entry| conditional_update(entry.resource()?));
+    urls.filter_map(|url| if seen.insert(url.clone()) { None } else { Some(url) }).collect()
+}
+
+/// Old names to new, for every entry that has a plan.
+fn names_of(bundle: &Bundle, plans: &[Option<Plan>]) -> Result<Names, TransformError> {
+    let mut names = Names::default();
+    let mut taken: HashMap<&str, usize> = HashMap::with_capacity(2 * plans.len());
+    for (i, (entry, plan)) in bundle.entries.iter().zip(plans).enumerate() {
+        let Some(plan) = plan else { continue };
+        for name in plan.put.iter().chain([&plan.full_url]) {
+            if let Some(earlier) = taken.insert(name, i) {
+                let reason = format!("the same resource stands at entry[{earlier}]: send each resource once");
+                return Err(error(format!("entry[{i}].fullUrl"), reason));
+            }
+        }
+        if let Some(old) = entry.full_url() {
+            names.add(old.to_owned(), &plan.full_url);
+        }
+        if let Some(resource) = entry.resource()
+            && let Some(id) = text(resource, "id")
+        {
+            names.add(format!("{}/{id}", kind_of(resource)), &plan.full_url);
+        }
+    }
+    Ok(names)
+}
+
+/// Rewrites the references in an entry's resource. A Bundle within the Bundle has names of its own.
+fn rewrite(entry: &mut Entry, rewriting: &mut Rewriting<'_>) {
+    let base = entry.full_url().and_then(base_of).map(str::to_owned);
+    if entry.resource().is_some_and(|resource| kind_of(resource) != "Bundle")
+        && let Some(resource) = entry.0.get_mut("resource")
+    {
+        rewriting.visit(resource, base.as_deref());
+    }
+}
+
+fn rename(entry: &mut Entry, plan: Plan) {
+    match entry.0.get_mut("fullUrl") {
+        Some(full_url) => *full_url = Value::String(plan.full_url),
+        None => {
+            entry.0.shift_insert(0, "fullUrl".to_owned(), Value::String(plan.full_url));
+        }
+    }
+    let Some(url) = plan.put else { return };
+    entry.0.insert("request".to_owned(), request("PUT", url));
+    let Some(resource) = entry.0.get_mut("resource").and_then(Value::as_object_mut) else { return };
+    match (plan.id, resource.get_mut("id")) {
+        (Some(id), Some(own)) => *own = Value::String(id),
+        (Some(id), None) => {
+            resource.shift_insert(1.min(resource.len()), "id".to_owned(), Value::String(id));
+        }
+        (None, _) => {
+            resource.shift_remove("id");
+        }
+    }
+}
+
+fn resource_at(entry: &Entry, i: usize) -> Result<&Map<String, Value>, TransformError> {
+    let location = || format!("entry[{i}].resource");
+    let resource = entry.resource().ok_or_else(|| error(location(), "each entry needs a resource"))?;
+    if is_type(kind_of(resource)) { Ok(resource) } else { Err(error(location(), "it has no resourceType")) }
+}
+
+/// FHIR R4 bdl-3: what each method needs.
+fn check_request(entry: &Entry, i: usize) -> Result<(), TransformError> {
+    let location = |member: &str| format!("entry[{i}].{member}");
+    let url = entry.url().ok_or_else(|| error(location("request.url"), "a transaction or batch entry needs it"))?;
+    if url.split('?').next().is_some_and(|path| path.contains("://")) {
+        return Err(error(location("request.url"), "it must be relative to the server, such as Patient/1"));
+    }
+    match entry.method() {
+        "GET" | "HEAD" | "DELETE" => Ok(()),
+        "PATCH" => resource_at(entry, i).map(|_| ()),
+        "POST" if url.contains('$') => Ok(()),
+        "POST" if url == kind_of(resource_at(entry, i)?) => Ok(()),
+        "PUT" => check_update(url, resource_at(entry, i)?).map_err(|reason| error(location("request.url"), reason)),
+        "POST" => Err(error(location("request.url"), "it must be the type of the resource that is created")),
+        _ => Err(error(location("request.method"), "it must be GET, HEAD, POST, PUT, DELETE or PATCH")),
+    }
+}
+
+/// The URL of an update names the resource in its body.
+fn check_update(url: &str, resource: &Map<String, Value>) -> Result<(), &'static str> {
+    let kind = url.split(['/', '?']).next().unwrap_or_default();
+    if kind != kind_of(resource) {
+        return Err("it must name the type of the resource that is updated");
+    }
+    match url.split_once('/') {
+        Some((_, id)) if !url.contains('?') && Some(id) != text(resource, "id") => {
+            Err("it must name the id of the resource that is updated")
+        }
+        Some(_) => Ok(()),
+        None if url.contains('?') => Ok(()),
+        None => Err("an update needs an id or a condition, such as Patient/1 or Patient?identifier=system|value"),
+    }
+}
+
+fn is_search_outcome(entry: &Entry) -> bool {
+    let mode = entry.0.get("search").and_then(|search| search.get("mode"));
+    mode.is_some_and(|mode| mode == "outcome")
+}
+
+fn points_outside(i: usize) -> Finding {
+    Finding {
+        kind: FindingKind::Unexpected,
+        location: format!("entry[{i}].resource"),
+        text: "it refers to a resource that is not in the Bundle, by an id of the sender's own server: \
+               the destination finds it only if it came before, without a business identifier"
+            .to_owned(),
+    }
+}

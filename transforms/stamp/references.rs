@@ -1,0 +1,125 @@
+//! References between the entries of a Bundle, kept true while entries get new names.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::Value;
+
+use super::ids::Ids;
+
+/// What the entries of a Bundle were called, and what they are called now.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// Old `fullUrl` or `Type/id` to the new reference; `None` where two entries share the old name.
+    known: HashMap<String, Option<String>>,
+    /// The servers that entries came from, such as `https://emr.example.org/fhir`.
+    bases: HashSet<String>,
+}
+
+impl Names {
+    /// An entry that was called `old`, a `fullUrl` or `Type/id`, is called `new` now.
+    pub(super) fn add(&mut self, old: String, new: &str) {
+        if let Some(base) = base_of(&old) {
+            self.bases.insert(base.to_owned());
+        }
+        self.known
+            .entry(old)
+            .and_modify(|known| *known = known.take().filter(|known| known == new))
+            .or_insert_with(|| Some(new.to_owned()));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// The new name of what `reference`, found in an entry from `base`, means.
+    fn resolve(&self, reference: &str, base: Option<&str>) -> Option<&str> {
+        let bare = without_version(reference);
+        let relative_to_base = base.filter(|_| relative(bare).is_some()).map(|base| format!("{base}/{bare}"));
+        let found = relative_to_base.and_then(|absolute| self.known.get(&absolute)).or_else(|| self.known.get(bare));
+        found?.as_deref()
+    }
+
+    /// Type and id of what `reference` means at the sender's own server, if that is what it does.
+    fn outside<'r>(&self, reference: &'r str) -> Option<(&'r str, &'r str)> {
+        let bare = without_version(reference);
+        relative(bare).or_else(|| {
+            let base = base_of(bare).filter(|base| self.bases.contains(*base))?;
+            relative(bare.get(base.len() + 1..)?)
+        })
+    }
+}
+
+/// Rewrites the references of one Bundle.
+pub(super) struct Rewriting<'a> {
+    pub(super) names: &'a Names,
+    /// Names what is not in the Bundle; `None` leaves such references as they are.
+    pub(super) ids: Option<&'a Ids>,
+    /// How many references point out of the Bundle and were renamed.
+    pub(super) outside: usize,
+}
+
+impl Rewriting<'_> {
+    /// Rewrites all references in `value`, part of an entry whose `fullUrl` was under `base`.
+    ///
+    /// Besides Reference.reference these are the URLs of attachments and the like, which may name a
+    /// Binary in the same Bundle.
+    pub(super) fn visit(&mut self, value: &mut Value, base: Option<&str>) {
+        match value {
+            Value::Array(items) => items.iter_mut().for_each(|item| self.visit(item, base)),
+            Value::Object(members) => {
+                for (key, member) in members.iter_mut() {
+                    match (key.as_str(), member) {
+                        ("reference", Value::String(reference)) => self.rewrite(reference, base),
+                        ("url" | "uri" | "valueUri" | "valueUrl", Value::String(url)) => {
+                            if let Some(new) = self.names.resolve(url, base) {
+                                new.clone_into(url);
+                            }
+                        }
+                        (_, nested @ (Value::Array(_) | Value::Object(_))) => self.visit(nested, base),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What is outside the Bundle has the id that it would have had within one: a relative reference
+    /// must never be taken for another provider's resource of the same id.
+    fn rewrite(&mut self, reference: &mut String, base: Option<&str>) {
+        if reference.starts_with('#') || reference.contains('?') {
+            return;
+        }
+        if let Some(new) = self.names.resolve(reference, base) {
+            new.clone_into(reference);
+        } else if let (Some(ids), Some((kind, id))) = (self.ids, self.names.outside(reference)) {
+            *reference = format!("{kind}/{}", ids.of_resource(kind, id));
+            self.outside += 1;
+        }
+    }
+}
+
+/// The server of an absolute RESTful URL: `https://emr.example.org/fhir` of `…/fhir/Patient/1`.
+pub(super) fn base_of(url: &str) -> Option<&str> {
+    if !url.starts_with("http://") && !url.starts_with("https://") {
+        return None;
+    }
+    let (before_id, id) = url.rsplit_once('/')?;
+    let (base, kind) = before_id.rsplit_once('/')?;
+    (is_type(kind) && !id.is_empty()).then_some(base)
+}
+
+/// Type and id of `Type/id`.
+fn relative(reference: &str) -> Option<(&str, &str)> {
+    let (kind, id) = reference.split_once('/')?;
+    (is_type(kind) && !id.is_empty() && !id.contains('/')).then_some((kind, id))
+}
+
+fn without_version(reference: &str) -> &str {
+    reference.split_once("/_history/").map_or(reference, |(bare, _)| bare)
+}
+
+/// True for what looks like the name of a resource type.
+pub(super) fn is_type(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_uppercase()) && text.bytes().all(|b| b.is_ascii_alphabetic())
+}
