@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use channels::setting::Span;
-use channels::{file, mllp};
+use channels::{fhir, file, mllp};
 use message::consent::Confidentiality;
 use serde::Deserialize;
 
-use super::awaited::fhir;
 use super::site::Fingerprint;
 
 /// One way out: `destinations/NAME.toml`.
@@ -51,6 +50,7 @@ pub struct DestinationConfig {
 
 /// A destination's protocol and address: the one table under `[outbound]`.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one for each destination, and it is not moved about")]
 pub enum OutboundKind {
     /// A FHIR server: `[outbound.fhir]`.
     Fhir(fhir::OutboundConfig),

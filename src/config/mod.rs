@@ -5,7 +5,6 @@
 //! there. The engine reads nothing else. [`load()`] makes one of a folder, or says everything that is
 //! wrong with it; [`plan()`] compares two; [`check`] is `tributary check`; [`init()`] writes a first one.
 
-mod awaited;
 mod channel;
 pub mod check;
 mod destination;
@@ -18,7 +17,6 @@ mod site;
 #[cfg(test)]
 mod tests;
 
-pub use awaited::*;
 pub use channel::{
     ChannelConfig, Content, Expectation, Hl7v2ToFhirConfig, InboundKind, LaneKey, RouteConfig, TestConfig,
     TransformConfig,

@@ -37,7 +37,8 @@ pub struct Site {
     pub warnings: Vec<Problem>,
 }
 
-/// The digest of what `${env:}` and `${file:}` gave a file, so that a changed secret is a change.
+/// The digest of what `${env:}` and `${file:}` gave a file, and of certificates that it names, so that a
+/// changed secret is a change.
 /// It is no part of any hash that is shown, and does not print.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint(pub(super) Sha256);

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 
-use super::document::{Document, Node, Value};
+use super::document::Document;
 use super::files::{Files, Part};
 use super::nearest;
+use super::tree::{Node, Value};
 
 /// Reports what is wrong between `files`. Relative drop folders are within `data_dir`.
 pub(in crate::config) fn across(files: &Files, data_dir: &Path) {

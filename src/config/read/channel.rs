@@ -10,9 +10,10 @@ use message::hl7v2::{Charset, CharsetOptions, Undecodable};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::document::{Document, Node};
+use super::document::Document;
 use super::files::Part;
 use super::reader::{keys_of, read};
+use super::tree::Node;
 use super::{Base, one_kind, plain_text, purpose, zone};
 use crate::config::channel::{ChannelConfig, InboundKind, LaneKey, RouteConfig, TestConfig, TransformConfig};
 
@@ -83,7 +84,7 @@ pub(in crate::config) fn channel(part: &Part, base: &Base<'_>) -> Option<Channel
     Some(ChannelConfig {
         name: part.name.clone(),
         hash: String::new(),
-        filled: document.filled(),
+        filled: document.filled(&[]),
         file: document.path().to_owned(),
         description: top.description,
         enabled: top.enabled,

@@ -1,19 +1,20 @@
 //! `destinations/NAME.toml`.
 
 use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 
 use channels::setting::Span;
-use channels::{file, mllp};
+use channels::{fhir, file, mllp};
 use message::consent::Confidentiality;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::channel::check_provider;
-use super::document::{Document, Node, Value};
+use super::document::Document;
 use super::files::Part;
 use super::reader::{keys_of, read};
+use super::tree::{Node, Value};
 use super::{Base, is_this_machine, one_kind, plain_text};
-use crate::config::awaited::fhir;
 use crate::config::destination::{DestinationConfig, OutboundKind, PauseConfig, RetryConfig};
 
 /// The keys at the top of the file.
@@ -74,7 +75,7 @@ pub(in crate::config) fn destination(part: &Part, base: &Base<'_>) -> Option<Des
     Some(DestinationConfig {
         name: part.name.clone(),
         hash: String::new(),
-        filled: document.filled(),
+        filled: document.filled(&secret_files(&outbound)),
         file: document.path().to_owned(),
         description: top.description,
         enabled: top.enabled,
@@ -100,19 +101,46 @@ fn outbound(document: &Document, base: &Base<'_>) -> Option<OutboundKind> {
         _ => (read(document, table, common_keys).map(OutboundKind::File), keys_of::<file::OutboundConfig>()),
     };
     let common = read::<Common>(document, table, keys);
+    certificates(document, table, base.dir);
     let (mut outbound, common) = (outbound?, common?);
     let reason = common.plain_text.as_deref();
     match &mut outbound {
-        OutboundKind::Fhir(config) if is_clear(&config.url) => {
-            plain_text(document, table, reason, "messages leave", "use https://, ");
+        OutboundKind::Fhir(config) => {
+            if table.at(&["url"]).and_then(Node::text).is_some_and(is_clear) {
+                plain_text(document, table, reason, "messages leave", "use https://, ");
+            }
+            let from_dir = |file: Option<PathBuf>| file.map(|file| base.dir.join(file));
+            config.ca_file = from_dir(config.ca_file.take());
+            config.identity_file = from_dir(config.identity_file.take());
         }
         OutboundKind::Mllp(config) if !is_this_machine(host_of(config.address.as_str())) => {
             plain_text(document, table, reason, "messages leave", "send through a tunnel on 127.0.0.1, ");
         }
+        OutboundKind::Mllp(_) => {}
         OutboundKind::File(config) => config.folder = base.data_dir.join(&config.folder),
-        OutboundKind::Fhir(_) | OutboundKind::Mllp(_) => {}
     }
     Some(outbound)
+}
+
+/// What the destination reads besides its own file.
+fn secret_files(outbound: &OutboundKind) -> Vec<&Path> {
+    match outbound {
+        OutboundKind::Fhir(config) => {
+            config.ca_file.iter().chain(&config.identity_file).map(PathBuf::as_path).collect()
+        }
+        OutboundKind::Mllp(_) | OutboundKind::File(_) => Vec::new(),
+    }
+}
+
+/// Certificates and keys that are named must be there.
+fn certificates(document: &Document, table: &Node, dir: &Path) {
+    for node in ["ca_file", "identity_file"].iter().filter_map(|key| table.at(&[key])) {
+        let file = node.text().map(|name| dir.join(name)).filter(|file| !file.is_file());
+        if let Some(file) = file {
+            let help = format!("it is looked for at {}", file.display());
+            document.error(node.span.clone(), "there is no such file", Some(help));
+        }
+    }
 }
 
 /// True if requests to `url` could be read on the way.

@@ -50,30 +50,33 @@ fn document(path: PathBuf, fill: &Fill<'_>, problems: &mut Vec<Problem>) -> Opti
     match read_text(&path) {
         Ok(text) => Some(Document::parse(path, text, fill)),
         Err(problem) => {
-            problems.push(problem);
+            problems.push(*problem);
             None
         }
     }
 }
 
-fn read_text(path: &Path) -> Result<String, Problem> {
-    let unreadable = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound if path.ends_with("tributary.toml") => {
-            let dir = path.parent().unwrap_or(path).display();
-            Problem::error(path, "there is no such file")
-                .help(format!("`tributary init {dir}` writes a site to begin with"))
-        }
-        _ => Problem::error(path, format!("cannot be read: {error}")),
+fn read_text(path: &Path) -> Result<String, Box<Problem>> {
+    let unreadable = |error: io::Error| {
+        Box::new(match error.kind() {
+            io::ErrorKind::NotFound if path.ends_with("tributary.toml") => {
+                let dir = path.parent().unwrap_or(path).display();
+                Problem::error(path, "there is no such file")
+                    .help(format!("`tributary init {dir}` writes a site to begin with"))
+            }
+            _ => Problem::error(path, format!("cannot be read: {error}")),
+        })
     };
     let length = std::fs::metadata(path).map_err(unreadable)?.len();
     if length > MAX_FILE_BYTES {
-        return Err(Problem::error(path, format!("is longer than {MAX_FILE_BYTES} bytes: no configuration is")));
+        let message = format!("is longer than {MAX_FILE_BYTES} bytes: no configuration is");
+        return Err(Box::new(Problem::error(path, message)));
     }
     String::from_utf8(std::fs::read(path).map_err(unreadable)?).map_err(|error| {
         let right = error.utf8_error().valid_up_to();
         let text = String::from_utf8_lossy(error.as_bytes());
         let place = Some(Place::of(&text, right));
-        Problem { place, ..Problem::error(path, "is not UTF-8 from here on").help("save it as UTF-8") }
+        Box::new(Problem { place, ..Problem::error(path, "is not UTF-8 from here on").help("save it as UTF-8") })
     })
 }
 

@@ -10,10 +10,13 @@ mod document;
 mod engine;
 mod files;
 mod fill;
+mod hide;
 mod nearest;
 mod one_or_many;
+mod parse;
 mod purpose;
 mod reader;
+mod tree;
 mod zone;
 
 use std::path::Path;
@@ -23,11 +26,12 @@ use jiff::tz::TimeZone;
 pub(super) use across::across;
 pub(super) use channel::channel;
 pub(super) use destination::destination;
-pub(super) use document::{Document, Node, Value};
+pub(super) use document::Document;
 pub(super) use engine::{engine, providers};
 pub(super) use files::{Files, Part, read_folder, tables_in};
 pub(super) use fill::Fill;
 pub(super) use one_or_many::one_or_many;
+use tree::{Node, Value};
 pub(super) use zone::zone;
 
 /// What a file's values are relative to.

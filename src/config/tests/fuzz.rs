@@ -66,7 +66,7 @@ fn apply(text: &mut Vec<u8>, edit: &Edit) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn a_mutated_site_loads_or_says_why(file in 0..GOOD.len(), edits in prop::collection::vec(edit(), 1..6)) {

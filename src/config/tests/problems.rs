@@ -421,3 +421,88 @@ fn an_empty_folder_is_no_site() {
           help: `tributary init DIR` writes a site to begin with"#]]
     .assert_eq(&told.join("\n").replace(&dir.path().display().to_string(), "DIR"));
 }
+
+#[test]
+fn a_condition_is_wrong_at_its_very_character() {
+    let with = |when: &str| {
+        format!("when = {when}\n[inbound.mllp]\nlisten = \"127.0.0.1:1\"\n[[transform]]\nhl7v2-to-fhir = {{}}")
+    };
+    check_channel(
+        &with("\"MSH-9.1 == 'ADT'\""),
+        expect![[r#"
+        error: channels/adt.toml:5:17: `==` is not known here
+          help: did you mean `=`?"#]],
+    );
+    check_channel(
+        &with("\"MSH-9.1 in ['ADT'\""),
+        expect!["error: channels/adt.toml:5:26: a `,` or `]` is missing in the list"],
+    );
+    check_channel(
+        &with("'MSH-9.1 = \"ADT\" adn PV1-2 = \"I\"'"),
+        expect!["error: channels/adt.toml:5:25: `and`, `or` or the end is expected here"],
+    );
+    check_channel(
+        &with("\"MSH-9.1 = \\\"ADT\\\" xor true\""),
+        expect!["error: channels/adt.toml:5:8: `and`, `or` or the end is expected here (at character 17)"],
+    );
+}
+
+#[test]
+fn a_certificate_must_be_there() {
+    check_destination(
+        "recipient = \"region\"\n[outbound.fhir]\nurl = \"https://ehr.example/fhir\"\nca_file = \"tls/ca.pem\"\n",
+        expect![[r#"
+            error: destinations/repository.toml:4:11: there is no such file
+              help: it is looked for at tls/ca.pem"#]],
+    );
+}
+
+#[test]
+fn the_protocols_own_values_are_checked() {
+    check_channel(
+        r#"[inbound.mllp]
+listen = "127.0.0.1:1"
+max_message_bytes = "64MB "
+window = 0
+idle_timeout = "1 fortnight"
+charset = "EBCDIC"
+acknowledge = "storde"
+[[transform]]
+hl7v2-to-fhir = { map = "x" }
+"#,
+        expect![[r#"
+            error: channels/adt.toml:8:10: expected a whole number from 1 on
+            error: channels/adt.toml:9:16: `1 fortnight` is no length of time
+              help: write it with a unit, like "200ms", "30s" or "5m"
+            error: channels/adt.toml:10:11: `EBCDIC` is no character set that is read here
+              help: write it like "UNICODE UTF-8", "8859/1" or "windows-1252"
+            error: channels/adt.toml:11:15: `storde` is unknown here
+              help: did you mean `stored`?
+            error: channels/adt.toml:13:19: unknown key `map` in [transform.hl7v2-to-fhir]
+              help: did you mean `maps`?"#]],
+    );
+    check_destination(
+        r#"recipient = "region"
+[outbound.mllp]
+address = "downstream"
+answers = { AA = "ok", XX = "dead" }
+"#,
+        expect![[r#"
+            error: channels/adt.toml:10:6: FHIR cannot go to an MLLP destination
+              help: write content = "original" in this route, or leave the transform out
+            error: destinations/repository.toml:3:11: `downstream` is no address
+              help: write a host and a port, like "emr.example:2575"
+            error: destinations/repository.toml:4:18: `ok` is unknown here
+              help: known here: `delivered`, `retry`, `dead`
+            error: destinations/repository.toml:4:24: unknown key `XX` in [outbound.mllp.answers]
+              help: known here: `AA`, `AE`, `AR`, `CA`, `CE`, `CR`"#]],
+    );
+    check_channel(
+        "[inbound.file]\nfolder = \"in\"\npattern = \"[\"\nready = \"stabel\"",
+        expect![[r#"
+        error: channels/adt.toml:7:11: error parsing glob '[': unclosed character class
+          help: missing ']'
+        error: channels/adt.toml:8:9: `stabel` is unknown here
+          help: did you mean `stable`?"#]],
+    );
+}

@@ -35,8 +35,8 @@ content = "${env:TOKEN}"
           help: the value is not shown: it was filled in from elsewhere
         error: channels/adt.toml:5:11: what is filled in does not fit here
           help: the value is not shown: it was filled in from elsewhere
-        error: channels/adt.toml:6:1: unknown key `idle_timeout` in [inbound.mllp]
-          help: known here: `listen`, `acknowledge`, `time_zone`, `charset`, `undecodable`, `plain_text`
+        error: channels/adt.toml:6:16: what is filled in does not fit here
+          help: the value is not shown: it was filled in from elsewhere
         error: channels/adt.toml:7:13: what is filled in does not fit here
           help: the value is not shown: it was filled in from elsewhere
         error: channels/adt.toml:9:6: there is no destination
@@ -67,4 +67,34 @@ bearer_token = hunter2
     let problems = site.unwrap_err();
     let told: Vec<_> = problems.iter().map(|problem| format!("{problem}\n{}", problem.render(false))).collect();
     assert!(problems.len() > 3 && !told.join("\n").contains("hunter2"), "{}", told.join("\n"));
+}
+
+#[test]
+fn a_literal_secret_is_worth_a_warning() {
+    let told = problems(&[(
+        "destinations/repository.toml",
+        r#"recipient = "region"
+[outbound.fhir]
+url = "http://127.0.0.1:8090"
+auth = { basic = { user = "tributary", password = "hunter2" } }
+headers = { X-Api-Key = "${env:TOKEN}", X-Tenant = "willowmere" }
+"#,
+    )]);
+    expect![[r#"
+        warning: destinations/repository.toml:4:51: a secret stands in clear in this file
+          help: put it into a file that only tributary can read, and write `${file:PATH}` here"#]]
+    .assert_eq(&told);
+}
+
+#[test]
+fn a_site_does_not_print_its_secrets() {
+    let destination = r#"recipient = "region"
+[outbound.fhir]
+url = "http://127.0.0.1:8090"
+auth = { bearer = { token = "${env:TOKEN}" } }
+headers = { X-Api-Key = "${env:TOKEN}" }
+"#;
+    let (_dir, site) = load_changed(&[("destinations/repository.toml", destination)]);
+    let printed = format!("{:?}", site.unwrap());
+    assert!(!printed.contains(SECRET) && printed.contains("8090"));
 }

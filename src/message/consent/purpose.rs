@@ -82,6 +82,11 @@ impl Purpose {
         &self.0
     }
 
+    /// The codes of HL7's value set PurposeOfUse, some of them more than once. A site may use others.
+    pub fn known() -> impl Iterator<Item = &'static str> {
+        WITHIN.iter().flat_map(|(code, within)| [*code, *within]).chain(["HMARKT"])
+    }
+
     /// True if what is allowed for this purpose is allowed for `other`: the same, or one within it
     /// (`TREAT` covers `ETREAT`). Model training (`MLTRAINING`) is covered by its own name alone.
     #[must_use]

@@ -4,18 +4,23 @@
 //! other error the value that caused it is left out and the struct read again, until nothing new
 //! turns up. The structs need no attribute for that: this deserializer refuses unknown keys itself.
 
+mod error;
+mod keys;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::fmt;
 use std::ops::Range;
 
 use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, EnumAccess, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
-    VariantAccess, Visitor,
+    self, DeserializeOwned, DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
-use super::document::{Document, Entry, Node, Value};
+use self::error::{Error, Kind};
+pub(in crate::config) use self::keys::keys_of;
+use super::document::Document;
+use super::hide::sounds_secret;
 use super::nearest;
+use super::tree::{Entry, Node, Value};
 
 /// Reads `node` as `T`. `also` are keys of its table that somebody else reads.
 ///
@@ -24,7 +29,7 @@ pub(in crate::config) fn read<T: DeserializeOwned>(document: &Document, node: &N
     let reading =
         Reading { document, left_out: RefCell::default(), meant: RefCell::default(), failed: Cell::new(false) };
     loop {
-        let error = match T::deserialize(Reader { node, reading: &reading, also }) {
+        let error = match T::deserialize(Reader { node, reading: &reading, also, free_key: None }) {
             Ok(value) => return (!reading.failed.get()).then_some(value),
             Err(error) => error,
         };
@@ -34,14 +39,6 @@ pub(in crate::config) fn read<T: DeserializeOwned>(document: &Document, node: &N
             return None;
         }
     }
-}
-
-/// The keys that `T` has.
-pub(in crate::config) fn keys_of<T: DeserializeOwned>() -> &'static [&'static str] {
-    let mut keys: &'static [&'static str] = &[];
-    // It always fails: all that is wanted is what it asks for.
-    drop(T::deserialize(Keys(&mut keys)));
-    keys
 }
 
 /// What goes on while one struct is read.
@@ -113,135 +110,19 @@ fn within(table: &Node) -> String {
     }
 }
 
-/// A serde error and the value that it is about.
-#[derive(Debug)]
-struct Error<'a> {
-    kind: Kind,
-    at: Option<&'a Node>,
-}
-
-#[derive(Debug)]
-enum Kind {
-    /// `what is wrong; what to do (at character N)`, the last two if there is anything to say.
-    Wrong(String),
-    Missing(&'static str),
-    Reported,
-}
-
-impl Error<'_> {
-    fn wrong(message: String) -> Self {
-        Self { kind: Kind::Wrong(message), at: None }
-    }
-}
-
-impl<'a> Error<'a> {
-    /// Says where it happened, unless something further in has.
-    fn at(mut self, node: &'a Node) -> Self {
-        self.at.get_or_insert(node);
-        self
-    }
-}
-
-impl fmt::Debug for Node {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Node({:?})", self.span)
-    }
-}
-
-impl fmt::Display for Error<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.kind)
-    }
-}
-
-impl std::error::Error for Error<'_> {}
-
-impl de::Error for Error<'_> {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        match message.to_string().as_str() {
-            "invalid socket address syntax" => {
-                Self::wrong("this is no socket address; write it like \"127.0.0.1:2575\"".to_owned())
-            }
-            message => Self::wrong(message.to_owned()),
-        }
-    }
-
-    fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::wrong(format!("expected {}, found {}", in_words(&expected.to_string()), kind_of(unexpected)))
-    }
-
-    fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::wrong(format!("expected {}", in_words(&expected.to_string())))
-    }
-
-    fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
-        Self::wrong(format!("expected {}, found {length} elements", in_words(&expected.to_string())))
-    }
-
-    fn unknown_variant(variant: &str, known: &'static [&'static str]) -> Self {
-        Self::wrong(format!("`{variant}` is unknown here; {}", nearest::help(variant, known)))
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self { kind: Kind::Missing(field), at: None }
-    }
-}
-
-/// Rust's names for types, in the words of somebody who writes TOML.
-fn in_words(expected: &str) -> String {
-    match expected {
-        "a string" | "string" => "text in quotes".into(),
-        "a boolean" => "`true` or `false`".into(),
-        "socket address" => "an address and a port in quotes, like \"127.0.0.1:2575\"".into(),
-        "path string" => "a path in quotes".into(),
-        "f64" | "f32" => "a number".into(),
-        "a sequence" => "a list in [ ]".into(),
-        "a map" => "a table".into(),
-        _ if expected.starts_with("a nonzero") => "a whole number from 1 on".into(),
-        _ if expected.starts_with("struct ") => "a table".into(),
-        _ if expected.starts_with("enum ") || expected.contains("variant") => "one of its names in quotes".into(),
-        _ => match expected.split_at_checked(1) {
-            Some(("u", width)) if width == "size" || width.parse::<u32>().is_ok() => {
-                format!("a whole number from 0 on{}", most(width))
-            }
-            Some(("i", width)) if width == "size" || width.parse::<u32>().is_ok() => "a whole number".into(),
-            _ => expected.to_owned(),
-        },
-    }
-}
-
-fn most(width: &str) -> String {
-    match width {
-        "8" => format!(", at most {}", u8::MAX),
-        "16" => format!(", at most {}", u16::MAX),
-        "32" => format!(", at most {}", u32::MAX),
-        _ => String::new(),
-    }
-}
-
-fn kind_of(unexpected: Unexpected<'_>) -> &'static str {
-    match unexpected {
-        Unexpected::Bool(_) => "`true` or `false`",
-        Unexpected::Unsigned(_) | Unexpected::Signed(_) => "a whole number",
-        Unexpected::Float(_) => "a number",
-        Unexpected::Str(_) | Unexpected::Char(_) => "text",
-        Unexpected::Seq => "a list",
-        Unexpected::Map => "a table",
-        _ => "something else",
-    }
-}
-
 /// The deserializer of one node.
 struct Reader<'a, 'r> {
     node: &'a Node,
     reading: &'r Reading<'r>,
     also: &'r [&'r str],
+    /// Its key, where the file's writer chose it.
+    free_key: Option<&'a str>,
 }
 
 impl<'a, 'r> Reader<'a, 'r> {
     /// For a value inside this one.
     fn of(&self, node: &'a Node) -> Self {
-        Self { node, reading: self.reading, also: &[] }
+        Self { node, reading: self.reading, also: &[], free_key: None }
     }
 }
 
@@ -287,7 +168,7 @@ impl<'a> de::Deserializer<'a> for Reader<'a, '_> {
         visitor: V,
     ) -> Result<V::Value, Self::Error> {
         if name == "Secret" {
-            self.reading.document.hide(self.node);
+            self.reading.document.hide(self.node, self.free_key.is_none_or(sounds_secret));
         }
         visitor.visit_newtype_struct(self)
     }
@@ -338,7 +219,7 @@ impl<'a> SeqAccess<'a> for Elements<'a, '_> {
 struct Entries<'a, 'r> {
     reader: Reader<'a, 'r>,
     entries: std::slice::Iter<'a, Entry>,
-    value: Option<&'a Node>,
+    value: Option<&'a Entry>,
     known: Option<&'static [&'static str]>,
 }
 
@@ -350,7 +231,8 @@ impl<'a> Entries<'a, '_> {
         }
         let also = self.reader.also;
         if !also.contains(&entry.key.as_str()) {
-            let all: Vec<&str> = known.iter().chain(also).copied().collect();
+            let others = also.iter().filter(|key| !known.contains(key));
+            let all: Vec<&str> = known.iter().chain(others).copied().collect();
             self.reader.reading.unknown_key(self.reader.node, entry, &all);
         }
         false
@@ -363,7 +245,7 @@ impl<'a> MapAccess<'a> for Entries<'a, '_> {
     fn next_key_seed<K: DeserializeSeed<'a>>(&mut self, seed: K) -> Result<Option<K::Value>, Self::Error> {
         while let Some(entry) = self.entries.next() {
             if !self.reader.reading.is_left_out(&entry.node) && self.is_known(entry) {
-                self.value = Some(&entry.node);
+                self.value = Some(entry);
                 return seed.deserialize(entry.key.as_str().into_deserializer()).map(Some);
             }
         }
@@ -371,8 +253,9 @@ impl<'a> MapAccess<'a> for Entries<'a, '_> {
     }
 
     fn next_value_seed<V: DeserializeSeed<'a>>(&mut self, seed: V) -> Result<V::Value, Self::Error> {
-        let node = self.value.take().ok_or_else(|| Error::wrong("a value without a key".into()))?;
-        seed.deserialize(self.reader.of(node)).map_err(|error| error.at(node))
+        let entry = self.value.take().ok_or_else(|| Error::wrong("a value without a key".into()))?;
+        let free_key = self.known.is_none().then_some(entry.key.as_str());
+        seed.deserialize(Reader { free_key, ..self.reader.of(&entry.node) }).map_err(|error| error.at(&entry.node))
     }
 }
 
@@ -415,31 +298,5 @@ impl<'a> VariantAccess<'a> for Reader<'a, '_> {
     ) -> Result<V::Value, Self::Error> {
         let node = self.node;
         de::Deserializer::deserialize_struct(self, "", known, visitor).map_err(|error| error.at(node))
-    }
-}
-
-/// Hears which keys a struct asks for.
-struct Keys<'k>(&'k mut &'static [&'static str]);
-
-impl<'de> de::Deserializer<'de> for Keys<'_> {
-    type Error = de::value::Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
-        Err(de::Error::custom("no struct"))
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        keys: &'static [&'static str],
-        _: V,
-    ) -> Result<V::Value, Self::Error> {
-        *self.0 = keys;
-        Err(de::Error::custom("only its keys are wanted"))
-    }
-
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
-        unit unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
     }
 }
