@@ -235,7 +235,8 @@ fn says_no_more(later: &mut Value, earlier: &mut Value) -> bool {
     if order_of(later) != order_of(earlier) || code_of(later).is_empty() {
         return later == earlier;
     }
-    let within = |one: &Map<String, Value>, other: &Map<String, Value>| one.iter().all(|(k, v)| other.get(k) == Some(v));
+    let within =
+        |one: &Map<String, Value>, other: &Map<String, Value>| one.iter().all(|(k, v)| other.get(k) == Some(v));
     if within(later_members, earlier_members) {
         return true;
     }
