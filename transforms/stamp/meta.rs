@@ -52,8 +52,8 @@ pub(super) fn stamp(
     let stamps = Stamps { level, ..stamps };
     let meta = meta_of(resource)?;
     match meta.get_mut("source") {
-        Some(Value::String(source)) if source == stamps.source => {}
         Some(Value::String(source)) => stamps.source.clone_into(source),
+        Some(source @ Value::Array(_)) => *source = Value::from(stamps.source),
         Some(_) => return Err("meta.source must be text"),
         None => {
             meta.insert("source".to_owned(), Value::from(stamps.source));
@@ -80,9 +80,12 @@ pub(super) fn stated(resource: &Map<String, Value>) -> Option<Confidentiality> {
     codes.filter_map(Confidentiality::from_code).max()
 }
 
-/// The `meta.source` that somebody else wrote.
-pub(super) fn former_source<'a>(resource: &'a Map<String, Value>, ours: &str) -> Option<&'a str> {
-    resource.get("meta")?.get("source")?.as_str().filter(|source| *source != ours)
+/// The `meta.source` that somebody else wrote; some servers write a list of them.
+pub(super) fn former_sources<'a>(resource: &'a Map<String, Value>, ours: &'a str) -> impl Iterator<Item = &'a str> {
+    let source = resource.get("meta").and_then(|meta| meta.get("source"));
+    let many = source.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let sources = source.and_then(Value::as_str).into_iter().chain(many.iter().filter_map(Value::as_str));
+    sources.filter(move |source| *source != ours)
 }
 
 /// Adds to `flags` what the labels of `resource` say as it stands, and of all that is in it if it is

@@ -108,7 +108,7 @@ impl Stamping<'_> {
         let entries = bundle.entries.iter().filter(|entry| !self.stamper.actors.are_at(entry));
         let resources = entries.filter_map(Entry::record).chain([&bundle.fields]);
         let mut former: Vec<String> = Vec::new();
-        for source in resources.filter_map(|resource| meta::former_source(resource, ours)) {
+        for source in resources.flat_map(|resource| meta::former_sources(resource, ours)) {
             if !former.iter().any(|known| known == source) {
                 former.push(source.to_owned());
             }

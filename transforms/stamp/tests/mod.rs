@@ -2,7 +2,9 @@
 
 mod golden;
 mod invariants;
+mod labels;
 mod properties;
+mod references;
 mod refusals;
 
 use std::collections::{BTreeMap, BTreeSet};
