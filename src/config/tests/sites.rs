@@ -2,7 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{InboundKind, InitError, OutboundKind, Overrides, Site, check, init, load, load_with};
+use transforms::hl7v2_to_fhir;
+
+use crate::config::read::keys_of;
+use crate::config::{
+    Hl7v2ToFhirConfig, InboundKind, InitError, OutboundKind, Overrides, Site, check, init, load, load_with,
+};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -97,4 +102,12 @@ fn a_check_of_a_bad_site_ends_with_78() {
     let report = check::run(dir.path(), &no_env);
     assert_eq!((report.exit_code(), report.summary().as_str()), (78, "1 error, 0 warnings"));
     assert!(report.render(false, false).contains("tributary init"));
+}
+
+/// What the transform can be told, a channel's file can say.
+#[test]
+fn no_option_of_a_transform_is_left_out() {
+    let ours = keys_of::<Hl7v2ToFhirConfig>();
+    let missing: Vec<_> = keys_of::<hl7v2_to_fhir::Options>().iter().filter(|key| !ours.contains(key)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
