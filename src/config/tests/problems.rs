@@ -512,9 +512,12 @@ fn a_sites_own_maps_are_compiled() {
     let transform = "[inbound.mllp]\nlisten = \"127.0.0.1:1\"\n[[transform]]\nhl7v2-to-fhir = { maps = \"st-mary\" }";
     let channel = channel(transform);
     let with = |text| [("channels/adt.toml", channel.as_str()), ("maps/st-mary/segments/PID[Patient].toml", text)];
-    check(&with("[[row]]\nfrom = \"PID-8\"\nto = \"gendre\"\n"), expect![[r#"
+    check(
+        &with("[[row]]\nfrom = \"PID-8\"\nto = \"gendre\"\n"),
+        expect![[r#"
         error: maps/st-mary/segments/PID[Patient].toml:3:6: R4's Patient has no element `gendre`
-          help: did you mean `gender`?"#]]);
+          help: did you mean `gender`?"#]],
+    );
     let (dir, site) = load_changed(&with("# ours\n[[row]]\nfrom = \"PID-8\"\nto = \"gendre\"\n"));
     let shown = site.unwrap_err().iter().map(|problem| problem.render(false)).collect::<String>();
     expect![[r#"
@@ -524,5 +527,6 @@ fn a_sites_own_maps_are_compiled() {
         4 | to = "gendre"
           |      ^
           |
-          = help: did you mean `gender`?"#]].assert_eq(&shown.replace(&format!("{}/", dir.path().display()), ""));
+          = help: did you mean `gender`?"#]]
+    .assert_eq(&shown.replace(&format!("{}/", dir.path().display()), ""));
 }

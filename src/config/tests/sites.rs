@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use transforms::hl7v2_to_fhir;
 
-use crate::config::read::keys_of;
+use crate::config::read::{keys_of, tables_in};
 use crate::config::{
-    Hl7v2ToFhirConfig, InboundKind, InitError, OutboundKind, Overrides, Site, check, init, load, load_with,
+    Hl7v2ToFhirConfig, InboundKind, InitError, OutboundKind, Overrides, Site, TransformConfig, check, init, load,
+    load_with,
 };
 
 fn root() -> &'static Path {
@@ -56,7 +57,9 @@ fn files_of(site: &Site) -> Vec<PathBuf> {
     let channels = site.channels.values().map(|channel| channel.file.clone());
     let destinations = site.destinations.values().map(|destination| destination.file.clone());
     let own = ["tributary.toml", "providers.toml"].map(|name| site.dir.join(name));
-    channels.chain(destinations).chain(own).collect()
+    let transforms = site.channels.values().flat_map(|channel| &channel.transforms);
+    let maps = transforms.filter_map(|TransformConfig::Hl7v2ToFhir(options)| options.maps.as_deref());
+    channels.chain(destinations).chain(own).chain(maps.flat_map(tables_in)).collect()
 }
 
 fn toml_files(dir: &Path) -> Vec<PathBuf> {
