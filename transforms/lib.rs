@@ -2,3 +2,4 @@
 
 pub mod hl7v2_to_fhir;
 pub mod r4;
+pub mod stamp;

@@ -23,7 +23,7 @@ pub(super) struct Limits {
     max_body: u64,
     idle: Duration,
     whole: Duration,
-    /// What may be held at once, in [`UNIT`]s.
+    /// What may be held at once, in units of 1 KiB.
     budget: Arc<Semaphore>,
 }
 

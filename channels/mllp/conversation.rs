@@ -142,14 +142,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Conversation<R, W> {
         }
     }
 
-    /// Nothing more is read. A peer that has hung up gets what it waits for, but not what comes later.
+    /// Nothing more is read. A peer that has hung up still gets what it waits for, but does not keep
+    /// its place for what comes later.
     fn end(&mut self) {
         self.open = false;
-        if self.reader.ended_by_peer() && !self.later.is_empty() {
-            tracing::debug!(
-                channel = %self.channel.name, peer = %self.peer, unanswered = self.later.len(),
-                "the peer closed the connection before its application acknowledgments"
-            );
+        if self.reader.ended_by_peer() {
             add(&self.channel.counts.unanswered, self.later.len() as u64);
             self.later.clear();
         }
@@ -252,7 +249,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Conversation<R, W> {
 
     fn answer(&mut self, reply: Reply) {
         self.append(reply.first);
-        self.later.extend(reply.later);
+        if !self.open && self.reader.ended_by_peer() {
+            add(&self.channel.counts.unanswered, u64::from(reply.later.is_some()));
+        } else {
+            self.later.extend(reply.later);
+        }
     }
 
     fn append(&mut self, ack: Option<Ack>) {

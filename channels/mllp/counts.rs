@@ -25,7 +25,7 @@ pub struct Counts {
     pub abandoned: AtomicU64,
     /// Bytes that belong to no message.
     pub noise_bytes: AtomicU64,
-    /// Acknowledgments that could not be written: the peer was gone or did not read.
+    /// Acknowledgments that could not be written: the peer had hung up or did not read.
     pub unanswered: AtomicU64,
     sent: [AtomicU64; 6],
 }

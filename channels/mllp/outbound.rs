@@ -95,9 +95,8 @@ impl Outbound {
                     );
                 }
                 Verdict::Foreign => {
-                    return Err(
-                        before.explain(DeliveryError::Unknown { reason: "no acknowledgment: none of its own".into() })
-                    );
+                    let reason = "no acknowledgment of its own".to_owned();
+                    return Err(before.explain(DeliveryError::Unknown { reason }));
                 }
             }
         }

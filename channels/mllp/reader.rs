@@ -48,7 +48,7 @@ pub(super) enum ReadError {
     #[error("{} bytes that belong to no message ({})", .0.bytes, .0.looks_like())]
     Noise(Noise),
     #[error("the connection broke")]
-    Broken(#[from] io::Error),
+    Broken(#[source] io::Error),
 }
 
 /// Reads messages from `R`.
@@ -197,11 +197,15 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         } else {
             read.await
         };
-        match read? {
-            0 => Ok(Filled::Eof),
-            count => {
+        match read {
+            Ok(0) => Ok(Filled::Eof),
+            Ok(count) => {
                 self.adapt(count);
                 Ok(Filled::More)
+            }
+            Err(error) => {
+                self.ended = Some(Ended::ByPeer);
+                Err(ReadError::Broken(error))
             }
         }
     }

@@ -4,9 +4,547 @@
 //! appended, written and made visible as one. [`Store::accept`] returns when the message is on
 //! disk; [`Store::commit`] returns when its records are in the index as well, so that what was
 //! committed is what the queries below it see.
+//!
+//! ```text
+//! data/wal/00000042.seg   the log: segments filled with zeros ahead, recycled when all in them is done
+//! data/big/…42.bin        payloads too big for the log, one file each
+//! data/index/             sled: states, queues, lanes, search keys (hashed); rebuilt from the log
+//! data/search.key         what search keys are hashed with
+//! data/ballast            given up to get out of a full disk
+//! data/lock               one process at a time
+//! ```
+//!
+//! Threads: the log's ([`writer`]) groups and syncs; the index's ([`indexer`]) follows it; readers
+//! answer queries; the keeper ([`keeper`]) makes checkpoints and drops old segments; one prepares the
+//! next segment ([`spare`]). None of them is a runtime's worker: they block.
+//!
+//! The log is our own after a search for one: `wal-db`, `okaywal`, `open-wal`, `seglog` and
+//! `commitlog` have a checksum for each record but no atomic group of them; none recycles zero-filled
+//! segments under a generation, none tells a torn tail from damage by what was known durable, and
+//! none moves on to a new segment after a failed `fdatasync`. `raft-engine` has atomic batches and
+//! recycling, but keeps an index of all entries in memory and has no word for damage in its middle.
 
+mod appender;
+mod apply;
+mod big;
+mod bytes;
+mod codec;
+mod counts;
+mod directory;
+mod disk;
+mod duplicate;
+mod entry;
+mod error;
+mod fact;
+mod find;
+mod frame;
+mod index;
+mod indexer;
+mod keeper;
+mod keys;
+mod metrics;
+mod open;
+mod options;
+mod progress;
+mod query;
+mod read;
 mod record;
+mod retain;
+mod scan;
+mod seal;
+mod segment;
+mod spare;
+mod threads;
+mod types;
+mod verify;
+mod writer;
 
-pub use record::{
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+
+use ::bytes::Bytes;
+use jiff::Timestamp;
+use message::MessageId;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use self::codec::slots;
+use self::fact::Fact;
+use self::find::Finder;
+use self::keeper::{Keeper, KeeperJob};
+use self::metrics::{Metrics, add};
+use self::threads::{ReadJob, Threads};
+use self::writer::{Accept, Commit, Prepared, Request, answer};
+
+pub use self::counts::Counts;
+pub use self::disk::{Disk, DiskFile, RealDisk};
+pub use self::error::{Damage, StoreError};
+pub use self::metrics::{GROUP_BUCKETS, StoreMetrics};
+pub use self::open::OpenReport;
+pub use self::options::StoreOptions;
+pub use self::query::{DeliveryQuery, MessageQuery};
+pub use self::record::{
     DeliveryId, DeliveryRecord, DestinationId, Lane, LaneSet, NewDelivery, NewOutput, Outcome, Received, Record, State,
 };
+pub use self::retain::PruneReport;
+pub use self::segment::Position;
+pub use self::types::{Accepted, Committed, Content, Entry, MessageRecord, Page, RebuildReport};
+pub use self::verify::VerifyReport;
+
+/// Memory is counted in units of this many bytes.
+const UNIT: usize = 4096;
+
+/// The store. Clones share it; the last one that is dropped closes it.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    options: Arc<StoreOptions>,
+    log: SyncSender<Request>,
+    readers: tokio::sync::mpsc::Sender<ReadJob>,
+    keeper: SyncSender<KeeperJob>,
+    finder: Arc<Finder>,
+    metrics: Arc<Metrics>,
+    /// Memory for requests that wait for the log, in units.
+    memory: Arc<Semaphore>,
+    low: Arc<AtomicBool>,
+    threads: Threads,
+}
+
+impl Store {
+    /// Opens the store in `options.dir`, or begins a new one there. Blocks, for as long as it takes to
+    /// bring the index up to the log.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Locked`] if another process has it open; [`StoreError::Full`] if there is no room
+    /// to open it; [`StoreError::Io`] for what else the system refuses. Damage is no error: it is in
+    /// the report.
+    pub fn open(options: StoreOptions, now: Timestamp) -> Result<(Self, OpenReport), StoreError> {
+        let opened = open::open(&options, now, None)?;
+        Self::start(options, opened, now)
+    }
+
+    /// Deletes the index and builds it again from the log. The store must not be open. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`].
+    pub fn rebuild(options: &StoreOptions) -> Result<RebuildReport, StoreError> {
+        let opened = open::open(options, Timestamp::UNIX_EPOCH, Some("it was asked for"))?;
+        opened.index.checkpoint()?;
+        Ok(RebuildReport { found: opened.report, counts: opened.tallies.snapshot() })
+    }
+
+    fn start(options: StoreOptions, opened: open::Opened, now: Timestamp) -> Result<(Self, OpenReport), StoreError> {
+        let options = Arc::new(options);
+        let metrics = Arc::new(Metrics::default());
+        let units = (options.in_flight_bytes / UNIT).max(1);
+        let report = opened.report.clone();
+        let started = threads::start(&options, opened, &metrics, units, now)?;
+        let inner = Inner {
+            options,
+            log: started.log,
+            readers: started.readers,
+            keeper: started.keeper,
+            finder: started.finder,
+            metrics,
+            memory: Arc::new(Semaphore::new(units)),
+            low: started.low,
+            threads: started.threads,
+        };
+        Ok((Self(Arc::new(inner)), report))
+    }
+
+    /// Stores a message. When this returns `New` or `Conflict` it is on the disk, and may be answered
+    /// for; when it returns `Duplicate` the earlier one is. Cancelling leaves open whether it is stored.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Full`] if the disk is full or nearly so: nothing was stored. Any other error: it
+    /// must not be answered for either.
+    pub async fn accept(&self, received: Received) -> Result<Accepted, StoreError> {
+        let size = received.payload.len() as u64;
+        if self.0.low.load(Ordering::Acquire) {
+            return Err(self.full());
+        }
+        self.check_name(&received.channel)?;
+        let permit = self.admit(received.payload.len()).await?;
+        let keys = self.0.finder.records.hasher.keys(&received);
+        let (record, encoded, files) = self.encode(Record::Received(Box::new(received))).await?;
+        let Record::Received(mut received) = record else { return Err(StoreError::Invalid("not a message".into())) };
+        received.payload = Bytes::new();
+        let (reply, answer) = oneshot::channel();
+        let accept = Accept { received, encoded, files, size, keys, reply, permit };
+        self.send(Request::Accept(accept))?;
+        let answered = answer.await.map_err(|_| StoreError::Closed)?;
+        answered.map_err(|error| self.explain(error))
+    }
+
+    /// Writes `records` as one: all of them or none will ever be seen. Returns when the queries see
+    /// them. They are durable at the latest a few milliseconds later, with whatever is accepted next.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Full`] if there is no room even for that; [`StoreError::Invalid`] for records that
+    /// cannot be (a delivery of an output that is not there, a `Received`); others as they are.
+    pub async fn commit(&self, records: Vec<Record>) -> Result<Committed, StoreError> {
+        self.commit_with(records, false).await
+    }
+
+    /// [`Store::commit`] that also waits until the records are durable: for an operator's actions.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::commit`].
+    pub async fn commit_synced(&self, records: Vec<Record>) -> Result<Committed, StoreError> {
+        self.commit_with(records, true).await
+    }
+
+    async fn commit_with(&self, records: Vec<Record>, synced: bool) -> Result<Committed, StoreError> {
+        records.iter().try_for_each(|record| self.check(record))?;
+        let mut prepared = Vec::with_capacity(records.len());
+        for record in self.with_replaced(records).await? {
+            let sequences = codec::sequences(&record);
+            let (record, encoded, files) = self.encode(record).await?;
+            let fact = Fact::of(record, files, None, &self.0.finder.records.hasher);
+            prepared.push(Prepared { fact, encoded, sequences });
+        }
+        let bytes = prepared.iter().map(|record| record.encoded.len()).sum();
+        let permit = Some(self.admit(bytes).await?);
+        let (reply, answer) = oneshot::channel();
+        self.send(Request::Commit(Commit { records: prepared, synced, reply, permit }))?;
+        let answered = answer.await.map_err(|_| StoreError::Closed)?;
+        answered.map_err(|error| self.explain(error))
+    }
+
+    /// Puts a `Skipped` before each `Replayed` for every delivery that the replay takes the place of.
+    async fn with_replaced(&self, records: Vec<Record>) -> Result<Vec<Record>, StoreError> {
+        let mut all = Vec::with_capacity(records.len());
+        for record in records {
+            if let Record::Replayed { message, at, .. } = &record {
+                let (message, at) = (*message, *at);
+                let open = self.read(move |finder| finder.open_deliveries(&message)).await?;
+                let skipped = |delivery| Record::Skipped { delivery, at, reason: apply::REPLACED.into() };
+                all.extend(open.into_iter().map(skipped));
+            }
+            all.push(record);
+        }
+        Ok(all)
+    }
+
+    /// One message, as it stands. `None` if it is not in the store.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; a damaged record is none here, see [`MessageRecord::damaged`].
+    pub async fn message(&self, id: MessageId) -> Result<Option<MessageRecord>, StoreError> {
+        self.read_settled(move |finder| finder.message(&id)).await
+    }
+
+    /// The bytes of a message as they came, checked against their SHA-256.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unknown`] if it is not in the store, [`StoreError::Damaged`] if its bytes are.
+    pub async fn payload(&self, id: MessageId) -> Result<Bytes, StoreError> {
+        self.read_settled(move |finder| finder.payload(&id)).await
+    }
+
+    /// What is to be sent now for a delivery: what remained after the last attempt, else its output,
+    /// else the original bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unknown`] if it is not in the store, [`StoreError::Damaged`] if its bytes are.
+    pub async fn content(&self, delivery: DeliveryId) -> Result<Content, StoreError> {
+        self.read(move |finder| finder.content(delivery)).await
+    }
+
+    /// What a message was last made into; the bytes are `None` where they are the original ones.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unknown`] if it is not in the store, [`StoreError::Damaged`] if its bytes are.
+    pub async fn outputs(&self, id: MessageId) -> Result<Vec<NewOutput>, StoreError> {
+        self.read_settled(move |finder| finder.outputs(&id)).await
+    }
+
+    /// All that happened to a message and its deliveries, in order, without payloads.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unknown`] if it is not in the store, [`StoreError::Damaged`] if a record is.
+    pub async fn history(&self, id: MessageId) -> Result<Vec<Entry>, StoreError> {
+        self.read_settled(move |finder| finder.history(&id)).await
+    }
+
+    /// Messages of `channel` whose transforms have not run, in order of acceptance, behind sequence
+    /// `after`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn unprocessed(
+        &self,
+        channel: &str,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<(u64, MessageId)>, StoreError> {
+        let channel = channel.to_owned();
+        self.read_settled(move |finder| finder.unprocessed(&channel, after, limit)).await
+    }
+
+    /// Queued deliveries of `destination` in order, behind `after`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn queued(
+        &self,
+        destination: &str,
+        after: Option<DeliveryId>,
+        limit: usize,
+    ) -> Result<Vec<DeliveryRecord>, StoreError> {
+        let destination = destination.to_owned();
+        self.read(move |finder| finder.queued(&destination, after, limit)).await
+    }
+
+    /// The first queued delivery of a lane, behind `after`. Held ones and dead letters are not in it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn next_in_lane(
+        &self,
+        destination: &str,
+        lane: &Lane,
+        after: Option<DeliveryId>,
+    ) -> Result<Option<DeliveryRecord>, StoreError> {
+        let (destination, lane) = (destination.to_owned(), *lane);
+        self.read(move |finder| finder.next_in_lane(&destination, &lane, after)).await
+    }
+
+    /// One delivery, as it stands. `None` if it is not in the store.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRecord>, StoreError> {
+        self.read(move |finder| finder.delivery(id)).await
+    }
+
+    /// One page of the deliveries that `query` asks for, in order of their numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn deliveries(&self, query: &DeliveryQuery) -> Result<Page<DeliveryRecord>, StoreError> {
+        let query = query.clone();
+        self.read(move |finder| finder.deliveries(&query)).await
+    }
+
+    /// One page of the messages that `query` asks for, in order of acceptance; by delivery where it
+    /// asks for a destination alone.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn messages(&self, query: &MessageQuery) -> Result<Page<MessageRecord>, StoreError> {
+        let query = query.clone();
+        self.read_settled(move |finder| finder.messages(&query)).await
+    }
+
+    /// How many messages and deliveries are in which state. Costs no disk access.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.0.finder.tallies.snapshot()
+    }
+
+    /// The value of a setting.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn setting(&self, key: &str) -> Result<Option<String>, StoreError> {
+        let key = key.to_owned();
+        self.read(move |finder| finder.setting(&key)).await
+    }
+
+    /// All settings whose names begin with `prefix`, by name.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn settings(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
+        let prefix = prefix.to_owned();
+        self.read(move |finder| finder.settings(&prefix)).await
+    }
+
+    /// What the store has done since it was opened.
+    #[must_use]
+    pub fn metrics(&self) -> StoreMetrics {
+        self.0.metrics.snapshot(self.0.finder.progress.lag())
+    }
+
+    /// Reads the whole log and checks everything in it, and the index against it. Takes long.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if it could not be done; what is wrong with the store is in the report.
+    pub async fn verify(&self) -> Result<VerifyReport, StoreError> {
+        self.keep(|keeper| keeper.verify()).await
+    }
+
+    /// Makes the index durable now.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn checkpoint(&self) -> Result<(), StoreError> {
+        self.keep(Keeper::checkpoint).await
+    }
+
+    /// Drops the segments whose messages were all received before `before`, carrying forward what is
+    /// still open.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn prune(&self, before: Timestamp) -> Result<PruneReport, StoreError> {
+        self.keep(move |keeper| keeper.retain(before)).await
+    }
+
+    /// Copies the log and the payloads to an empty directory `to`, which can be opened as a store.
+    /// Returns how many bytes were copied.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn backup(&self, to: &Path) -> Result<u64, StoreError> {
+        let to = to.to_owned();
+        self.keep(move |keeper| keeper.backup(&to)).await
+    }
+
+    /// Closes the store: everything is durable when this returns, and the directory free if this was
+    /// the last clone. Others get [`StoreError::Closed`] from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn close(self) -> Result<(), StoreError> {
+        let inner = self.0;
+        let closed = tokio::task::spawn_blocking(move || inner.threads.close(&inner.log));
+        closed.await.map_err(|_| StoreError::Failed("closing it panicked".into()))
+    }
+
+    /// Encodes a record, its big payloads first into files of their own.
+    async fn encode(&self, mut record: Record) -> Result<(Record, Vec<u8>, Vec<u64>), StoreError> {
+        let threshold = self.0.options.big_threshold;
+        let mut big = Vec::new();
+        if let Record::Received(received) = &mut record {
+            big.extend((received.payload.len() > threshold).then(|| (0, std::mem::take(&mut received.payload))));
+        }
+        for (field, slot) in slots(&mut record).into_iter().zip(0..) {
+            if field.as_ref().is_some_and(|bytes| bytes.len() > threshold) {
+                big.extend(field.replace(Bytes::new()).map(|bytes| (slot, bytes)));
+            }
+        }
+        let mut files = Vec::with_capacity(big.len());
+        for (slot, bytes) in big {
+            let records = self.0.finder.records.clone();
+            let written = tokio::task::spawn_blocking(move || records.big.write(slot, &bytes));
+            let file = written.await.map_err(|_| StoreError::Failed("writing a payload panicked".into()))?;
+            files.push(file.map_err(|error| self.explain(error))?);
+        }
+        let encoded = self.0.finder.records.codec.encode(&record, &files).map_err(StoreError::Invalid)?;
+        Ok((record, encoded, files.into_iter().map(|file| file.number).collect()))
+    }
+
+    /// Refuses records that cannot be.
+    fn check(&self, record: &Record) -> Result<(), StoreError> {
+        match record {
+            Record::Received(_) => Err(StoreError::Invalid("a message is accepted, not committed".into())),
+            Record::Processed { outcome: Outcome::Queued { outputs, deliveries }, .. } => {
+                if deliveries.iter().any(|delivery| delivery.output as usize >= outputs.len()) {
+                    return Err(StoreError::Invalid("a delivery of an output that is not there".into()));
+                }
+                deliveries.iter().try_for_each(|delivery| self.check_name(&delivery.destination))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_name(&self, name: &str) -> Result<(), StoreError> {
+        let good = !name.is_empty() && name.len() <= 200 && !name.contains('\0');
+        if good { Ok(()) } else { Err(StoreError::Invalid("a channel or destination has an unusable name".into())) }
+    }
+
+    /// Waits until there is memory for a request of `bytes`.
+    async fn admit(&self, bytes: usize) -> Result<OwnedSemaphorePermit, StoreError> {
+        let all = (self.0.options.in_flight_bytes / UNIT).max(1);
+        let units = u32::try_from((1 + bytes / UNIT).min(all)).unwrap_or(u32::MAX);
+        self.0.memory.clone().acquire_many_owned(units).await.map_err(|_| StoreError::Closed)
+    }
+
+    /// Never blocks: the channel has room for all requests that there is memory for.
+    fn send(&self, request: Request) -> Result<(), StoreError> {
+        if self.0.threads.closed() {
+            return Err(StoreError::Closed);
+        }
+        self.0.log.try_send(request).map_err(|_| StoreError::Closed)
+    }
+
+    /// Runs `work` on a reader's thread.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Finder) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, done) = oneshot::channel();
+        let job: ReadJob =
+            Box::new(move |finder: &Finder| answer(reply, finder.progress.check().and_then(|()| work(finder))));
+        self.0.readers.send(job).await.map_err(|_| StoreError::Closed)?;
+        done.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// [`Store::read`] once all that was accepted before is in the index.
+    async fn read_settled<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Finder) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.read(move |finder| finder.progress.catch_up().and_then(|()| work(finder))).await
+    }
+
+    /// Runs `work` on the housekeeping thread.
+    async fn keep<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Keeper) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, done) = oneshot::channel();
+        let job: KeeperJob = Box::new(move |keeper: &mut Keeper| answer(reply, work(keeper)));
+        self.0
+            .keeper
+            .try_send(job)
+            .map_err(|_| StoreError::Invalid("the store is closed, or busy with other upkeep".into()))?;
+        done.await.map_err(|_| StoreError::Closed)?
+    }
+
+    fn full(&self) -> StoreError {
+        add(&self.0.metrics.refused_full, 1);
+        StoreError::Full { free: self.0.finder.tallies.free_bytes(), needed: self.0.options.min_free_bytes }
+    }
+
+    fn explain(&self, error: StoreError) -> StoreError {
+        if matches!(error, StoreError::Full { .. }) { self.full() } else { error }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.threads.close(&self.log);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,7 @@ pub struct Received {
     /// Who sent it, in the transport's words.
     pub peer: String,
     /// When it was taken.
+    #[serde(with = "micros")]
     pub at: Timestamp,
     /// What its bytes are.
     pub format: Format,
@@ -62,6 +63,7 @@ pub enum Record {
         /// The message.
         message: MessageId,
         /// When.
+        #[serde(with = "micros")]
         at: Timestamp,
         /// What came of it.
         outcome: Outcome,
@@ -75,10 +77,12 @@ pub enum Record {
         /// The delivery.
         delivery: DeliveryId,
         /// When the attempt ended.
+        #[serde(with = "micros")]
         at: Timestamp,
         /// Why it failed, without patient data.
         reason: String,
         /// When the next one is due.
+        #[serde(with = "micros")]
         due: Timestamp,
         /// What the destination answered.
         #[serde(with = "serde_bytes_opt")]
@@ -92,6 +96,7 @@ pub enum Record {
         /// The delivery.
         delivery: DeliveryId,
         /// When.
+        #[serde(with = "micros")]
         at: Timestamp,
         /// One line of what it said.
         summary: String,
@@ -104,6 +109,7 @@ pub enum Record {
         /// The delivery.
         delivery: DeliveryId,
         /// When.
+        #[serde(with = "micros")]
         at: Timestamp,
         /// Why, without patient data.
         reason: String,
@@ -116,6 +122,7 @@ pub enum Record {
         /// The delivery.
         delivery: DeliveryId,
         /// When.
+        #[serde(with = "micros")]
         at: Timestamp,
         /// Why: what a privacy officer or an operator reads.
         reason: String,
@@ -125,6 +132,7 @@ pub enum Record {
         /// The delivery.
         delivery: DeliveryId,
         /// When.
+        #[serde(with = "micros")]
         at: Timestamp,
         /// Who and why.
         reason: String,
@@ -134,6 +142,7 @@ pub enum Record {
         /// The delivery.
         delivery: DeliveryId,
         /// When.
+        #[serde(with = "micros")]
         at: Timestamp,
         /// Who and why.
         reason: String,
@@ -144,6 +153,7 @@ pub enum Record {
         /// The message.
         message: MessageId,
         /// When.
+        #[serde(with = "micros")]
         at: Timestamp,
         /// The replay job, for all messages that it selected.
         job: uuid::Uuid,
@@ -254,10 +264,13 @@ pub struct DeliveryRecord {
     /// How many attempts have been made.
     pub attempts: u32,
     /// When the next attempt is due, while `Queued`.
+    #[serde(with = "micros::optional")]
     pub due: Option<Timestamp>,
     /// When it was created.
+    #[serde(with = "micros")]
     pub created: Timestamp,
     /// When its state last changed.
+    #[serde(with = "micros")]
     pub changed: Timestamp,
     /// The last reason or summary.
     pub reason: String,
@@ -274,5 +287,43 @@ mod serde_bytes_opt {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Bytes>, D::Error> {
         Option::<Bytes>::deserialize(deserializer)
+    }
+}
+
+/// Serde for times: microseconds since 1970 in the log and the index, RFC 3339 in what people read.
+pub(super) mod micros {
+    use jiff::Timestamp;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+    pub(in crate::store) fn serialize<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            at.serialize(serializer)
+        } else {
+            at.as_microsecond().serialize(serializer)
+        }
+    }
+
+    pub(in crate::store) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        if deserializer.is_human_readable() {
+            return Timestamp::deserialize(deserializer);
+        }
+        Timestamp::from_microsecond(i64::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+
+    /// The same, where there may be none.
+    pub(in crate::store) mod optional {
+        use jiff::Timestamp;
+        use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+        #[derive(Serialize, Deserialize)]
+        struct Micros(#[serde(with = "super")] Timestamp);
+
+        pub(in crate::store) fn serialize<S: Serializer>(at: &Option<Timestamp>, s: S) -> Result<S::Ok, S::Error> {
+            at.map(Micros).serialize(s)
+        }
+
+        pub(in crate::store) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Timestamp>, D::Error> {
+            Ok(Option::<Micros>::deserialize(d)?.map(|micros| micros.0))
+        }
     }
 }

@@ -197,12 +197,19 @@ impl LabelRules {
     /// What `message` says of how to handle it.
     pub(super) fn read(&self, message: &hl7v2::Message) -> Handling {
         let mut handling = Handling::default();
+        handling.flags.test_data = is_test(message);
         for segment in message.segments() {
             let Some(fields) = self.0.get(segment.name()) else { continue };
             fields.iter().for_each(|field| field.read(&segment, &mut handling));
         }
         handling
     }
+}
+
+/// MSH-11.1 is valued and not `P`.
+fn is_test(message: &hl7v2::Message) -> bool {
+    let processing_id = message.segment("MSH").map(|msh| msh.field(11).component(1));
+    processing_id.is_some_and(|id| id.is_valued() && !id.text().trim().eq_ignore_ascii_case("P"))
 }
 
 impl Field {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use message::consent::{ACT_REASON, CONFIDENTIALITY, Confidentiality, Flags, Purpose, common};
 use serde_json::{Map, Value};
 
-use super::bundle::{objects, text};
+use super::bundle::{kind_of, objects, text};
 use super::labels::Labels;
 
 const ACT_CODE: &str = "http://terminology.hl7.org/CodeSystem/v3-ActCode";
@@ -37,8 +37,7 @@ pub(super) struct Stamps<'a> {
     pub(super) test: bool,
 }
 
-/// Stamps `resource`, adds to `flags` what its labels say, and returns the `meta.source` that it had
-/// from somebody else.
+/// Stamps `resource`, with `labels` of its own besides, and adds to `flags` what its labels say then.
 ///
 /// # Errors
 ///
@@ -46,19 +45,20 @@ pub(super) struct Stamps<'a> {
 pub(super) fn stamp(
     resource: &mut Map<String, Value>,
     stamps: Stamps<'_>,
-    labels: Option<&Labels>,
+    labels: &[&Labels],
     flags: &mut Flags,
-) -> Result<Option<String>, &'static str> {
+) -> Result<(), &'static str> {
+    let level = stated(resource).map_or(stamps.level, |level| level.max(stamps.level));
+    let stamps = Stamps { level, ..stamps };
     let meta = meta_of(resource)?;
-    let former = match meta.get_mut("source") {
-        Some(Value::String(source)) if source == stamps.source => None,
-        Some(Value::String(source)) => Some(std::mem::replace(source, stamps.source.to_owned())),
+    match meta.get_mut("source") {
+        Some(Value::String(source)) if source == stamps.source => {}
+        Some(Value::String(source)) => stamps.source.clone_into(source),
         Some(_) => return Err("meta.source must be text"),
         None => {
             meta.insert("source".to_owned(), Value::from(stamps.source));
-            None
         }
-    };
+    }
     secure(list_at(meta, "security")?, stamps, labels, flags);
     if !stamps.tags.is_empty() {
         let tags = list_at(meta, "tag")?;
@@ -68,7 +68,45 @@ pub(super) fn stamp(
             }
         }
     }
-    Ok(former)
+    Ok(())
+}
+
+/// How confidential a document says that it is, besides its `meta`: Composition.confidentiality,
+/// DocumentReference.securityLabel.
+pub(super) fn stated(resource: &Map<String, Value>) -> Option<Confidentiality> {
+    let codings = objects(resource, "securityLabel").flat_map(|label| objects(label, "coding"));
+    let labelled = codings.filter(|coding| text(coding, "system") == Some(CONFIDENTIALITY));
+    let codes = labelled.filter_map(|coding| text(coding, "code")).chain(text(resource, "confidentiality"));
+    codes.filter_map(Confidentiality::from_code).max()
+}
+
+/// The `meta.source` that somebody else wrote.
+pub(super) fn former_source<'a>(resource: &'a Map<String, Value>, ours: &str) -> Option<&'a str> {
+    resource.get("meta")?.get("source")?.as_str().filter(|source| *source != ours)
+}
+
+/// Adds to `flags` what the labels of `resource` say as it stands, and of all that is in it if it is
+/// a Bundle.
+pub(super) fn read(resource: &Map<String, Value>, flags: &mut Flags) {
+    if kind_of(resource) == "Bundle" {
+        let resources = objects(resource, "entry").filter_map(|entry| entry.get("resource")?.as_object());
+        resources.for_each(|resource| read(resource, flags));
+    }
+    if let Some(level) = stated(resource) {
+        flags.raise(level);
+    }
+    for label in security_of(resource) {
+        match (system_of(label), code_of(label)) {
+            (CONFIDENTIALITY, code) => flags.raise(Confidentiality::from_code(code).unwrap_or(Confidentiality::R)),
+            (ACT_CODE, code) => flags.refrain(code),
+            _ => {}
+        }
+    }
+    let purposes = purposes_of(security_of(resource));
+    if !purposes.is_empty() {
+        flags.restrict(&purposes);
+    }
+    flags.test_data |= says_test(resource);
 }
 
 /// True if a label or tag says that this is test data: `HTEST`, or a processing id other than `P`.
@@ -80,7 +118,7 @@ pub(super) fn says_test(resource: &Map<String, Value>) -> bool {
     tagged || security_of(resource).any(|label| is(label, ACT_REASON, TEST))
 }
 
-/// The labels of `resource`.
+/// The labels of `resource`; of what is no list of labels, none.
 pub(super) fn security_of(resource: &Map<String, Value>) -> impl Iterator<Item = &Value> {
     let security = resource.get("meta").and_then(|meta| meta.get("security")).and_then(Value::as_array);
     security.map(Vec::as_slice).unwrap_or_default().iter()
@@ -94,16 +132,14 @@ pub(super) fn purposes_of<'a>(labels: impl Iterator<Item = &'a Value>) -> BTreeS
 
 /// Brings the labels in order: one confidentiality, then ActCode, ActReason, ObservationValue and the
 /// rest, each sorted by code.
-fn secure(security: &mut Vec<Value>, stamps: Stamps<'_>, labels: Option<&Labels>, flags: &mut Flags) {
+fn secure(security: &mut Vec<Value>, stamps: Stamps<'_>, labels: &[&Labels], flags: &mut Flags) {
     if !security.iter().any(|label| system_of(label) == CONFIDENTIALITY) {
         security.extend_from_slice(stamps.inherited);
     }
-    let least = labels.and_then(|labels| labels.level).map_or(stamps.level, |level| level.max(stamps.level));
+    let least = labels.iter().filter_map(|labels| labels.level).fold(stamps.level, Confidentiality::max);
     let level = one_confidentiality(security, least);
     flags.raise(level);
-    for code in labels.into_iter().flat_map(|labels| &labels.codes) {
-        security.push(coding(ACT_CODE, code));
-    }
+    security.extend(labels.iter().flat_map(|labels| &labels.codes).map(|code| coding(ACT_CODE, code)));
     if let Some(purposes) = restrict(security, stamps.purposes) {
         flags.restrict(&purposes);
     }

@@ -2,6 +2,7 @@
 
 mod as_is;
 mod batch;
+mod chain;
 mod probe;
 mod promises;
 mod sent;

@@ -6,7 +6,7 @@ use expect_test::{Expect, expect};
 
 use super::*;
 
-const SHORT: &str = "answer_timeout = \"200ms\"";
+const SHORT: &str = "answer_timeout = \"500ms\"";
 
 async fn check(settings: &str, server: Server, expected: Expect) {
     expected.assert_eq(&print(&server.deliver(settings, TRANSACTION).await));

@@ -50,11 +50,11 @@ async fn twenty_megabytes_come_through_unchanged() {
 
 #[tokio::test]
 async fn a_message_without_an_end_is_refused_in_time() {
-    let site = Site::start(Engine::new(), |config| config.frame_timeout = millis(100));
+    let site = Site::start(Engine::new(), |config| config.frame_timeout = millis(300));
     let mut peer = site.connect().await;
     peer.send(b"\x0B").await;
     peer.send(adt("1").as_bytes()).await;
-    assert_eq!(peer.ack().await, "AE 1: the end of the message (FS CR) did not come within 100ms");
+    assert_eq!(peer.ack().await, "AE 1: the end of the message (FS CR) did not come within 300ms");
     assert_eq!(peer.ack().await, "the end");
     assert_eq!(load(&site.counts.too_slow), 1);
     let mut peer = site.connect().await;
@@ -65,7 +65,7 @@ async fn a_message_without_an_end_is_refused_in_time() {
 /// A trickle does not renew the time that a message has.
 #[tokio::test]
 async fn a_trickle_is_no_excuse() {
-    let site = Site::start(Engine::new(), |config| config.frame_timeout = millis(100));
+    let site = Site::start(Engine::new(), |config| config.frame_timeout = millis(300));
     let mut peer = site.connect().await;
     peer.send(b"\x0BMSH|").await;
     let mut ticks = tokio::time::interval(std::time::Duration::from_millis(10));
@@ -80,7 +80,7 @@ async fn a_trickle_is_no_excuse() {
 
 #[tokio::test]
 async fn a_silent_connection_is_closed() {
-    let site = Site::start(Engine::new(), |config| config.idle_timeout = millis(50));
+    let site = Site::start(Engine::new(), |config| config.idle_timeout = millis(300));
     let mut peer = site.connect().await;
     peer.send(&framed(&adt("1"))).await;
     assert_eq!(peer.ack().await, "AA 1");
@@ -92,11 +92,11 @@ async fn a_silent_connection_is_closed() {
 async fn a_connection_that_waits_for_an_answer_is_not_idle() {
     let engine = Engine::deciding(|_, number| {
         Box::pin(async move {
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            tokio::time::sleep(std::time::Duration::from_millis(700)).await;
             stored(number)
         })
     });
-    let site = Site::start(engine, |config| config.idle_timeout = millis(50));
+    let site = Site::start(engine, |config| config.idle_timeout = millis(300));
     let mut peer = site.connect().await;
     peer.send(&framed(&adt("1"))).await;
     assert_eq!(peer.acks().await, "AA 1");

@@ -81,7 +81,7 @@ async fn check(bytes: &[u8], expected: Expect) {
     let site = Site::start(Engine::new(), |config| {
         config.max_message_bytes = Size(1000);
         config.max_noise_bytes = Size(2000);
-        config.frame_timeout = millis(100);
+        config.frame_timeout = millis(5000);
     });
     let mut peer = site.connect().await;
     peer.send(bytes).await;
@@ -149,7 +149,7 @@ async fn a_delivery_says_nothing_of_what_it_carries_or_hears() {
     let (log, _recording) = Log::start();
     let listener = tokio::net::TcpListener::bind(super::local()).await.unwrap();
     let mut config = OutboundConfig::new(listener.local_addr().unwrap().to_string().parse().unwrap());
-    config.ack_timeout = millis(100);
+    config.ack_timeout = millis(300);
     let outbound = Outbound::new("regional-ehr".into(), config);
     let receiver = async {
         for answer in [ack("AE", &format!("1|{SECRET}")), ack("AA", SECRET), framed(SECRET)] {

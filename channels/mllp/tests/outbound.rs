@@ -116,7 +116,8 @@ async fn check_message(message: String, set: impl FnOnce(&mut OutboundConfig), p
     })
     .await;
     let outbound = receiver.outbound(|config| {
-        config.ack_timeout = millis(150);
+        // Short only where it is to run out, so that a busy machine changes nothing.
+        config.ack_timeout = millis(if expected.data.contains("within 150ms") { 150 } else { 5000 });
         set(config);
     });
     expected.assert_eq(&show(outbound.deliver(&outgoing(&message)).await));
@@ -159,8 +160,7 @@ async fn an_answer_to_another_message_is_not_taken() {
         expect!["unknown: no acknowledgment: the peer closed the connection, after 2 of other messages"],
     )
     .await;
-    check(&[&foreign.repeat(20)], expect!["unknown: no acknowledgment: none of its own, after 8 of other messages"])
-        .await;
+    check(&[&foreign.repeat(20)], expect!["unknown: no acknowledgment of its own, after 8 of other messages"]).await;
     check(&[&ack("AA", "11")], expect!["unknown: no acknowledgment: none within 150ms, after 1 of other messages"])
         .await;
     check(&[&ack("AA", "")], expect!["unknown: the acknowledgment (AA) names no message: MSA-2 is empty"]).await;
@@ -330,8 +330,8 @@ async fn a_late_acknowledgment_meets_a_closed_connection() {
         while peer.frame().await.is_some() {}
     })
     .await;
-    let outbound = receiver.outbound(|config| config.ack_timeout = millis(100));
-    assert_eq!(deliver(&outbound, "1").await, "unknown: no acknowledgment: none within 100ms");
+    let outbound = receiver.outbound(|config| config.ack_timeout = millis(400));
+    assert_eq!(deliver(&outbound, "1").await, "unknown: no acknowledgment: none within 400ms");
     assert_eq!(deliver(&outbound, "2").await, "erred: AE");
     assert_eq!(receiver.connections(), 2);
 }

@@ -156,3 +156,15 @@ async fn application_acknowledgments_have_their_own_window() {
     assert_eq!(peer.ack().await, "CA 3");
     assert_eq!(engine.count(), 3);
 }
+
+/// A sender that connects for each message would else keep a place for each that is not yet delivered.
+#[tokio::test]
+async fn nobody_waits_for_a_peer_that_has_hung_up() {
+    let site = Site::start(Outcomes::default().engine(), |_| ());
+    let mut peer = site.connect().await;
+    peer.send(&framed(&adt_asking("1", "AL", "AL"))).await;
+    peer.hang_up().await;
+    assert_eq!(peer.acks().await, "CA 1");
+    assert_eq!(site.counts.unanswered.load(std::sync::atomic::Ordering::Relaxed), 1);
+    site.stop().await;
+}

@@ -120,8 +120,8 @@ pub enum Reference {
     },
     /// Known by name alone.
     Named {
-        /// The resource type, such as `Practitioner`.
-        kind: &'static str,
+        /// The resource type, such as `Practitioner`; `None` where it may be of any.
+        kind: Option<&'static str>,
         /// The name as the sender wrote it.
         display: String,
     },

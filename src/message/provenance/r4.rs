@@ -92,7 +92,7 @@ impl Reference {
                 put_some(&mut out, "display", display);
             }
             Self::Named { kind, display } => {
-                put(&mut out, "type", kind);
+                put_some(&mut out, "type", kind.map(str::to_owned));
                 put(&mut out, "display", display);
             }
             Self::Unknown => {
@@ -167,7 +167,7 @@ mod tests {
                 },
                 Agent {
                     role: Role::Enterer,
-                    who: Reference::Named { kind: "Practitioner", display: "Entry, Tom".to_owned() },
+                    who: Reference::Named { kind: Some("Practitioner"), display: "Entry, Tom".to_owned() },
                     on_behalf_of: None,
                 },
             ],

@@ -1,0 +1,524 @@
+//! What each record does to the index: the one place where states change.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::Timestamp;
+use message::MessageId;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::counts::Tallies;
+use super::entry::{Applied, Came, DeliveryEntry, MessageEntry, Routing, SettingEntry, Span, Tally, kind, short};
+use super::error::StoreError;
+use super::fact::{Fact, Item};
+use super::index::{Index, decode, encode};
+use super::keys::{self, Key, SearchKeys};
+use super::read::Records;
+use super::record::{DeliveryId, NewDelivery, NewOutput, Outcome, Received, Record, State};
+use super::segment::Position;
+
+/// The reason that replaced deliveries are given.
+pub(super) const REPLACED: &str = "replaced by replay";
+/// Deliveries of older runs than this many leave the index; the log keeps them.
+const RUNS: usize = 24;
+
+/// Changes that become visible as one.
+pub(super) struct Change<'a> {
+    index: &'a Index,
+    records: &'a Records,
+    writes: BTreeMap<Key, Option<Vec<u8>>>,
+    counts: HashMap<Key, i64>,
+    spans: BTreeMap<u32, Span>,
+    /// Records of messages and deliveries that the index does not know: retention has dropped them.
+    pub(super) unknown: u64,
+}
+
+impl<'a> Change<'a> {
+    pub(super) fn new(index: &'a Index, records: &'a Records) -> Self {
+        let (writes, counts) = Default::default();
+        Self { index, records, writes, counts, spans: BTreeMap::new(), unknown: 0 }
+    }
+
+    /// How many entries it writes so far.
+    pub(super) fn len(&self) -> usize {
+        self.writes.len()
+    }
+
+    /// Applies one record.
+    pub(super) fn apply(&mut self, item: &Item) -> Result<(), StoreError> {
+        self.cover(item)?;
+        self.fact(item)
+    }
+
+    fn fact(&mut self, item: &Item) -> Result<(), StoreError> {
+        match &item.fact {
+            Fact::Record { record, files, size, keys } => {
+                let message = self.record(item, record, *size, keys)?;
+                if let Some(id) = message {
+                    files.iter().for_each(|number| self.set(keys::file(&id, *number), Vec::new()));
+                }
+                Ok(())
+            }
+            Fact::Carried { message, parts } => {
+                let later = self.not_in(message, parts)?;
+                if let Some(received) = parts.first().and_then(|part| search_keys(&part.fact)) {
+                    self.remove(message, &received)?;
+                }
+                parts.iter().chain(&later).try_for_each(|part| self.fact(part))
+            }
+        }
+    }
+
+    /// Records that came while the message was being carried, and are not in the copy.
+    fn not_in(&self, message: &MessageId, parts: &[Item]) -> Result<Vec<Item>, StoreError> {
+        let mut places = BTreeMap::new();
+        let prefix = keys::events(message);
+        for event in self.index.prefix(&prefix) {
+            let (key, value) = event?;
+            places.insert(key.to_vec(), Some(value.to_vec()));
+        }
+        let fresh = self.writes.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix));
+        places.extend(fresh.map(|(key, value)| (key.clone(), value.clone())));
+        let mut later = Vec::new();
+        for (key, value) in places {
+            let (sequence, Some(value)) = (keys::number(&key), value) else { continue };
+            if parts.iter().any(|part| part.sequence == sequence) {
+                continue;
+            }
+            let at: Position = decode(&value)?;
+            let decoded = self.records.read(at)?;
+            let files = decoded.files.iter().map(|file| file.number).collect();
+            later.push(Item { sequence, at, fact: Fact::of(decoded.record, files, None, &self.records.hasher) });
+        }
+        Ok(later)
+    }
+
+    /// Notes that a record is somewhere else than it was said to be.
+    pub(super) fn relocate(&mut self, item: &Item) -> Result<(), StoreError> {
+        let Fact::Record { record, .. } = &item.fact else { return Ok(()) };
+        let message = match record {
+            Record::Setting { key, .. } => {
+                if let Some(entry) = self.get::<SettingEntry>(&keys::setting(key))? {
+                    self.put(keys::setting(key), &SettingEntry { at: item.at, ..entry })?;
+                }
+                None
+            }
+            Record::Received(received) => Some(received.id),
+            Record::Processed { message, .. } | Record::Replayed { message, .. } => Some(*message),
+            other => match delivery_of(other) {
+                Some(id) => self.get::<DeliveryEntry>(&keys::delivery(id))?.map(|entry| entry.message),
+                None => None,
+            },
+        };
+        message.map_or(Ok(()), |id| self.put(keys::event(&id, item.sequence), &item.at))
+    }
+
+    /// Writes it all, with how far the log is now in the index.
+    pub(super) fn finish(mut self, applied: Applied, tallies: &Tallies) -> Result<(), StoreError> {
+        self.put(keys::APPLIED.to_vec(), &applied)?;
+        for (segment, span) in std::mem::take(&mut self.spans) {
+            self.put(keys::span(segment), &span)?;
+        }
+        let counts = tallies.changed(&self.counts);
+        for (key, count) in &counts {
+            self.set(key.clone(), count.to_be_bytes().to_vec());
+        }
+        let mut batch = sled::Batch::default();
+        for (key, value) in self.writes {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        self.index.write(batch)?;
+        tallies.set(counts);
+        Ok(())
+    }
+
+    /// Forgets a message and all its deliveries.
+    pub(super) fn remove(&mut self, id: &MessageId, found_by: &SearchKeys) -> Result<(), StoreError> {
+        let Some(entry) = self.get::<MessageEntry>(&keys::message(id))? else { return Ok(()) };
+        for delivery in entry.deliveries().collect::<Vec<_>>() {
+            self.remove_delivery(delivery)?;
+        }
+        for prefix in [keys::events(id), keys::files(id)] {
+            for found in self.index.prefix(&prefix) {
+                self.writes.insert(found?.0.to_vec(), None);
+            }
+            let fresh: Vec<Key> = self.writes.range(prefix.clone()..).map(|(key, _)| key.clone()).collect();
+            for key in fresh.into_iter().take_while(|key| key.starts_with(&prefix)) {
+                self.delete(key);
+            }
+        }
+        for (key, _) in finding(found_by, entry.sequence, id) {
+            self.delete(key);
+        }
+        let state = entry.state();
+        self.delete(keys::by_state(&entry.channel, state, entry.sequence));
+        self.delete(keys::message(id));
+        self.count(b'm', &entry.channel, state, -1);
+        Ok(())
+    }
+
+    /// Counts a message that retention dropped.
+    pub(super) fn count_dropped(&mut self, channel: &str) {
+        self.count(b'x', channel, State::Delivered, 1);
+    }
+
+    fn record(
+        &mut self,
+        item: &Item,
+        record: &Record,
+        size: u64,
+        found_by: &SearchKeys,
+    ) -> Result<Option<MessageId>, StoreError> {
+        match record {
+            Record::Received(received) => self.received(item, received, size, found_by).map(Some),
+            Record::Processed { message, at, outcome, .. } => self.processed(item, message, *at, outcome),
+            Record::Replayed { message, at, .. } => self.replayed(item, message, *at),
+            Record::Setting { key, value } => self.setting(item, key, value.as_deref()).map(|()| None),
+            other => self.event(item, other),
+        }
+    }
+
+    fn received(
+        &mut self,
+        item: &Item,
+        received: &Received,
+        size: u64,
+        found_by: &SearchKeys,
+    ) -> Result<MessageId, StoreError> {
+        let entry = MessageEntry {
+            sequence: item.sequence,
+            at: item.at,
+            channel: received.channel.clone(),
+            received: received.at,
+            changed: received.at,
+            format: received.format,
+            kind: kind(&received.kind),
+            sha256: received.sha256,
+            size,
+            came: Came::Nothing,
+            reason: String::new(),
+            processed: Vec::new(),
+            tally: Tally::default(),
+        };
+        let id = received.id;
+        self.set(keys::by_state(&entry.channel, State::Received, entry.sequence), id.as_bytes().to_vec());
+        for (key, value) in finding(found_by, entry.sequence, &id) {
+            self.set(key, value);
+        }
+        self.count(b'm', &entry.channel, State::Received, 1);
+        self.put(keys::message(&id), &entry)?;
+        Ok(id)
+    }
+
+    fn processed(
+        &mut self,
+        item: &Item,
+        id: &MessageId,
+        at: Timestamp,
+        outcome: &Outcome,
+    ) -> Result<Option<MessageId>, StoreError> {
+        let Some(mut entry) = self.known(id)? else { return Ok(None) };
+        let before = entry.state();
+        for delivery in entry.latest().collect::<Vec<_>>() {
+            self.replace(delivery, at, &mut entry.tally)?;
+        }
+        let count = match outcome {
+            Outcome::Queued { outputs, deliveries } => {
+                (entry.came, entry.reason) = (Came::Queued, String::new());
+                for (delivery, number) in deliveries.iter().zip(item.sequence + 1..) {
+                    let state = self.create(item.sequence, number, id, at, delivery, outputs)?;
+                    entry.tally.add(state);
+                }
+                u32::try_from(deliveries.len()).unwrap_or(u32::MAX)
+            }
+            Outcome::Filtered { reason } => {
+                (entry.came, entry.reason) = (Came::Filtered, short(reason));
+                0
+            }
+            Outcome::Failed { step, location, reason } => {
+                let text = if location.is_empty() {
+                    format!("{step}: {reason}")
+                } else {
+                    format!("{step}: {location}: {reason}")
+                };
+                (entry.came, entry.reason) = (Came::Failed, short(&text));
+                0
+            }
+        };
+        entry.processed.push((item.sequence, count));
+        if entry.processed.len() > RUNS {
+            let (sequence, count) = entry.processed.remove(0);
+            for delivery in sequence + 1..=sequence + u64::from(count) {
+                self.remove_delivery(delivery)?;
+            }
+        }
+        self.put(keys::event(id, item.sequence), &item.at)?;
+        self.restate(id, before, entry, at)?;
+        Ok(Some(*id))
+    }
+
+    fn create(
+        &mut self,
+        processed: u64,
+        number: DeliveryId,
+        message: &MessageId,
+        at: Timestamp,
+        new: &NewDelivery,
+        outputs: &[NewOutput],
+    ) -> Result<State, StoreError> {
+        let state = if new.held.is_some() { State::Held } else { State::Queued };
+        let flags = outputs.get(new.output as usize).map(|output| output.flags.clone()).unwrap_or_default();
+        let routing = Routing { lanes: new.lanes.clone(), purposes: new.purposes.clone(), flags };
+        let mut entry = DeliveryEntry {
+            message: *message,
+            destination: new.destination.clone(),
+            routing: None,
+            state,
+            attempts: 0,
+            due: (state == State::Queued).then_some(at),
+            created: at,
+            changed: at,
+            reason: new.held.as_deref().map(short).unwrap_or_default(),
+            processed,
+            output: new.output,
+            rest: None,
+        };
+        let fits = postcard::experimental::serialized_size(&routing).is_ok_and(|size| size <= 512);
+        self.enter(number, &entry, &routing.lanes);
+        entry.routing = fits.then_some(routing);
+        self.put(keys::delivery(number), &entry)?;
+        Ok(state)
+    }
+
+    /// An open delivery of an earlier run gives way to the new ones.
+    fn replace(&mut self, id: DeliveryId, at: Timestamp, tally: &mut Tally) -> Result<(), StoreError> {
+        let Some(mut entry) = self.get::<DeliveryEntry>(&keys::delivery(id))? else { return Ok(()) };
+        if !matches!(entry.state, State::Queued | State::Held | State::Dead) {
+            return Ok(());
+        }
+        tally.take(entry.state);
+        tally.add(State::Skipped);
+        self.leave(id, &entry)?;
+        (entry.state, entry.due, entry.changed, entry.reason) = (State::Skipped, None, at, REPLACED.into());
+        self.enter(id, &entry, &[]);
+        self.put(keys::delivery(id), &entry)
+    }
+
+    fn replayed(&mut self, item: &Item, id: &MessageId, at: Timestamp) -> Result<Option<MessageId>, StoreError> {
+        let Some(mut entry) = self.known(id)? else { return Ok(None) };
+        let before = entry.state();
+        (entry.came, entry.reason) = (Came::Nothing, String::new());
+        self.put(keys::event(id, item.sequence), &item.at)?;
+        self.restate(id, before, entry, at)?;
+        Ok(Some(*id))
+    }
+
+    /// Something that happened to one delivery.
+    fn event(&mut self, item: &Item, record: &Record) -> Result<Option<MessageId>, StoreError> {
+        let Some(id) = delivery_of(record) else { return Ok(None) };
+        let Some(before) = self.get::<DeliveryEntry>(&keys::delivery(id))? else {
+            self.unknown += 1;
+            return Ok(None);
+        };
+        let message = before.message;
+        self.put(keys::event(&message, item.sequence), &item.at)?;
+        let mut entry = before.clone();
+        let at = happen(&mut entry, record, item.sequence);
+        if entry == before {
+            return Ok(Some(message));
+        }
+        if entry.state != before.state {
+            let lanes = self.leave(id, &before)?;
+            self.enter(id, &entry, &lanes);
+            if let Some(mut whole) = self.known(&message)? {
+                let state = whole.state();
+                whole.tally.take(before.state);
+                whole.tally.add(entry.state);
+                self.restate(&message, state, whole, at)?;
+            }
+        }
+        self.put(keys::delivery(id), &entry)?;
+        Ok(Some(message))
+    }
+
+    fn setting(&mut self, item: &Item, key: &str, value: Option<&str>) -> Result<(), StoreError> {
+        let Some(value) = value else {
+            self.delete(keys::setting(key));
+            return Ok(());
+        };
+        let value = Some(value.to_owned()).filter(|value| value.len() <= 512);
+        self.put(keys::setting(key), &SettingEntry { sequence: item.sequence, at: item.at, value })
+    }
+
+    /// Puts a delivery under its state; into its lanes if it is queued.
+    fn enter(&mut self, id: DeliveryId, entry: &DeliveryEntry, lanes: &[super::Lane]) {
+        self.set(keys::queue(&entry.destination, entry.state, id), Vec::new());
+        self.count(b'd', &entry.destination, entry.state, 1);
+        if entry.state == State::Queued {
+            lanes.iter().for_each(|lane| self.set(keys::lane(&entry.destination, lane, id), Vec::new()));
+        }
+    }
+
+    /// Takes a delivery from under its state; returns its lanes.
+    fn leave(&mut self, id: DeliveryId, entry: &DeliveryEntry) -> Result<super::LaneSet, StoreError> {
+        self.delete(keys::queue(&entry.destination, entry.state, id));
+        self.count(b'd', &entry.destination, entry.state, -1);
+        let lanes = self.records.routing(id, entry, |key| self.get(key))?.lanes;
+        if entry.state == State::Queued {
+            lanes.iter().for_each(|lane| self.delete(keys::lane(&entry.destination, lane, id)));
+        }
+        Ok(lanes)
+    }
+
+    fn remove_delivery(&mut self, id: DeliveryId) -> Result<(), StoreError> {
+        if let Some(entry) = self.get::<DeliveryEntry>(&keys::delivery(id))? {
+            self.leave(id, &entry)?;
+            self.delete(keys::delivery(id));
+        }
+        Ok(())
+    }
+
+    /// Stores a message's entry, and puts it under its new state if that changed.
+    fn restate(
+        &mut self,
+        id: &MessageId,
+        before: State,
+        mut entry: MessageEntry,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let now = entry.state();
+        entry.changed = at;
+        if now != before {
+            self.delete(keys::by_state(&entry.channel, before, entry.sequence));
+            self.set(keys::by_state(&entry.channel, now, entry.sequence), id.as_bytes().to_vec());
+            self.count(b'm', &entry.channel, before, -1);
+            self.count(b'm', &entry.channel, now, 1);
+        }
+        self.put(keys::message(id), &entry)
+    }
+
+    fn known(&mut self, id: &MessageId) -> Result<Option<MessageEntry>, StoreError> {
+        let entry = self.get(&keys::message(id))?;
+        self.unknown += u64::from(entry.is_none());
+        Ok(entry)
+    }
+
+    /// Widens the span of the item's segment to cover it.
+    fn cover(&mut self, item: &Item) -> Result<(), StoreError> {
+        let segment = item.at.segment;
+        let mut span = match self.spans.get(&segment) {
+            Some(span) => *span,
+            None => self.index.get(&keys::span(segment))?.unwrap_or(Span {
+                first: item.sequence,
+                last: item.sequence,
+                from: i64::MAX,
+                to: i64::MIN,
+            }),
+        };
+        (span.first, span.last) = (span.first.min(item.sequence), span.last.max(item.sequence));
+        if let Fact::Record { record: Record::Received(received), .. } = &item.fact {
+            let at = received.at.as_microsecond();
+            (span.from, span.to) = (span.from.min(at), span.to.max(at));
+        }
+        self.spans.insert(segment, span);
+        Ok(())
+    }
+
+    fn count(&mut self, kind: u8, name: &str, state: State, by: i64) {
+        *self.counts.entry(keys::count(kind, name, state)).or_default() += by;
+    }
+
+    fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
+        match self.writes.get(key) {
+            Some(Some(bytes)) => decode(bytes).map(Some),
+            Some(None) => Ok(None),
+            None => self.index.get(key),
+        }
+    }
+
+    fn put<T: Serialize>(&mut self, key: Key, value: &T) -> Result<(), StoreError> {
+        let bytes = encode(value)?;
+        self.set(key, bytes);
+        Ok(())
+    }
+
+    fn set(&mut self, key: Key, value: Vec<u8>) {
+        self.writes.insert(key, Some(value));
+    }
+
+    fn delete(&mut self, key: Key) {
+        self.writes.insert(key, None);
+    }
+}
+
+/// The delivery that a record is about.
+fn delivery_of(record: &Record) -> Option<DeliveryId> {
+    match record {
+        Record::Attempted { delivery, .. }
+        | Record::Delivered { delivery, .. }
+        | Record::Dead { delivery, .. }
+        | Record::Held { delivery, .. }
+        | Record::Released { delivery, .. }
+        | Record::Skipped { delivery, .. } => Some(*delivery),
+        _ => None,
+    }
+}
+
+/// The state machine of a delivery. A record that does not fit the state changes nothing: it came
+/// too late, and stays in the history. That it was delivered is true whenever it comes.
+fn happen(entry: &mut DeliveryEntry, record: &Record, sequence: u64) -> Timestamp {
+    let open = matches!(entry.state, State::Queued | State::Held);
+    let (at, state, text) = match record {
+        Record::Attempted { at, reason, due, rest, .. } => {
+            entry.attempts = entry.attempts.saturating_add(1);
+            entry.rest = rest.as_ref().map(|_| sequence).or(entry.rest);
+            if entry.state != State::Queued {
+                return *at;
+            }
+            (entry.due, entry.changed, entry.reason) = (Some(*due), *at, short(reason));
+            return *at;
+        }
+        Record::Delivered { at, summary, .. } if entry.state != State::Delivered => {
+            entry.attempts = entry.attempts.saturating_add(1);
+            (at, State::Delivered, summary)
+        }
+        Record::Dead { at, reason, .. } if open => {
+            entry.attempts = entry.attempts.saturating_add(1);
+            (at, State::Dead, reason)
+        }
+        Record::Held { at, reason, .. } if open => (at, State::Held, reason),
+        Record::Released { at, reason, .. } if matches!(entry.state, State::Held | State::Dead) => {
+            (at, State::Queued, reason)
+        }
+        Record::Skipped { at, reason, .. } if open || entry.state == State::Dead => (at, State::Skipped, reason),
+        _ => return entry.changed,
+    };
+    entry.due = (state == State::Queued).then_some(*at);
+    (entry.state, entry.changed, entry.reason) = (state, *at, short(text));
+    *at
+}
+
+/// The keys that a message is found by.
+fn finding(found_by: &SearchKeys, sequence: u64, id: &MessageId) -> Vec<(Key, Vec<u8>)> {
+    let bucket = keys::bucket(sequence);
+    let control = found_by.control.iter().map(|hash| keys::control(bucket, hash, sequence));
+    let search = found_by.search.iter().map(|hash| keys::search(bucket, hash, sequence));
+    control.chain(search).map(|key| (key, id.as_bytes().to_vec())).collect()
+}
+
+/// What a `Received` is found by.
+pub(super) fn search_keys(fact: &Fact) -> Option<SearchKeys> {
+    match fact {
+        Fact::Record { record: Record::Received(_), keys, .. } => Some(keys.clone()),
+        _ => None,
+    }
+}
+
+/// Where a record's first byte is, and how long it is.
+pub(super) fn position(segment: u32, offset: u64, length: usize) -> Position {
+    let small = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+    Position { segment, offset: small(offset), length: small(length as u64) }
+}

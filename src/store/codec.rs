@@ -1,0 +1,218 @@
+//! One record as bytes: a header with its own CRC, so that a single payload can be checked on read.
+//!
+//! ```text
+//! 0  body length     u32     12 length before compression  u32
+//! 4  CRC32C of 8..   u32     16 body
+//! 8  flags, version  u8, u8  (10..12: zero)
+//! ```
+//!
+//! The body is the record and its file references in postcard, then the payload of a `Received`.
+//! A carried message is its id and its earlier records as they stood, each with its number.
+
+use bytes::Bytes;
+use message::MessageId;
+use serde::{Deserialize, Serialize};
+
+use super::bytes::{put, u32_at, u64_at};
+use super::record::{Outcome, Record};
+use super::seal::Seal;
+
+/// Bytes before a record's body.
+pub(super) const HEADER: usize = 16;
+const VERSION: u8 = 1;
+const COMPRESSED: u8 = 1;
+const SEALED: u8 = 2;
+const CARRIED: u8 = 4;
+
+/// A payload in a file of its own, as a record refers to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FileRef {
+    /// Which of the record's byte fields: see [`slots`].
+    pub(super) slot: u32,
+    /// The file's number: its name.
+    pub(super) number: u64,
+    /// How long the payload is.
+    pub(super) length: u64,
+    /// The payload's CRC32C.
+    pub(super) crc: u32,
+}
+
+/// A record as read.
+#[derive(Debug)]
+pub(super) struct Decoded {
+    pub(super) record: Record,
+    /// Byte fields that are in files, and empty in `record`.
+    pub(super) files: Vec<FileRef>,
+}
+
+/// What a record's bytes hold.
+#[derive(Debug)]
+pub(super) enum Stored {
+    Record(Decoded),
+    /// A message that was carried forward, whole: its records' numbers, and where each is in the bytes.
+    Carried {
+        message: MessageId,
+        parts: Vec<Part>,
+    },
+}
+
+/// One earlier record of a carried message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    pub(super) sequence: u64,
+    /// Where it starts, counted from the carrying record's first byte.
+    pub(super) from: usize,
+    pub(super) length: usize,
+}
+
+/// Turns records into bytes and back.
+pub(super) struct Codec {
+    pub(super) compress_from: usize,
+    pub(super) seal: Option<Seal>,
+}
+
+impl Codec {
+    /// `record` as bytes, header first. What `files` refer to must be empty in it.
+    pub(super) fn encode(&self, record: &Record, files: &[FileRef]) -> Result<Vec<u8>, String> {
+        let meta = postcard::to_allocvec(&(record, files)).map_err(|error| error.to_string())?;
+        let payload = match record {
+            Record::Received(received) => &received.payload[..],
+            _ => &[],
+        };
+        let plain = meta.len() + payload.len();
+        if plain < self.compress_from && self.seal.is_none() {
+            return frame(0, plain, &[&meta, payload]);
+        }
+        let mut body = meta;
+        body.extend_from_slice(payload);
+        let mut flags = 0;
+        if plain >= self.compress_from {
+            let packed = lz4_flex::block::compress(&body);
+            if packed.len() + packed.len() / 8 < plain {
+                (body, flags) = (packed, COMPRESSED);
+            }
+        }
+        if let Some(seal) = &self.seal {
+            flags |= SEALED;
+            body = seal.seal(body, &[flags, VERSION]).ok_or("the record could not be encrypted")?;
+        }
+        frame(flags, plain, &[&body])
+    }
+
+    /// A message's records, as they stand in the log, as one.
+    pub(super) fn encode_carried(message: MessageId, records: &[(u64, Bytes)]) -> Result<Vec<u8>, String> {
+        let count = u32::try_from(records.len()).map_err(|error| error.to_string())?;
+        let mut body = message.as_bytes().to_vec();
+        body.extend_from_slice(&count.to_le_bytes());
+        for (sequence, raw) in records {
+            body.extend_from_slice(&sequence.to_le_bytes());
+            body.extend_from_slice(raw);
+        }
+        frame(CARRIED, body.len(), &[&body])
+    }
+
+    /// Reads a whole record, checking its CRC.
+    pub(super) fn decode(&self, raw: &[u8]) -> Result<Stored, &'static str> {
+        let (flags, version, plain, body) = open(raw)?;
+        if version != VERSION {
+            return Err("the record was written by a newer version of the program");
+        }
+        if flags & CARRIED != 0 {
+            return carried(body).ok_or("the carried message does not hold together");
+        }
+        let mut owned = None;
+        if flags & SEALED != 0 {
+            let seal = self.seal.as_ref().ok_or("the record is encrypted and no key is configured")?;
+            let context = [flags, version];
+            owned = Some(seal.open(body, &context).ok_or("the record does not open with the configured key")?);
+        }
+        if flags & COMPRESSED != 0 {
+            let packed = owned.as_deref().unwrap_or(body);
+            owned = Some(lz4_flex::block::decompress(packed, plain).map_err(|_| "the record does not decompress")?);
+        }
+        decode_body(owned.as_deref().unwrap_or(body)).map(Stored::Record)
+    }
+}
+
+/// The raw length of the record that starts at the head of `bytes`, if its header is there.
+pub(super) fn length(bytes: &[u8]) -> Option<usize> {
+    (u32_at(bytes, 0)? as usize).checked_add(HEADER)
+}
+
+/// How many numbers a record takes: its own, and one for each delivery that it creates.
+pub(super) fn sequences(record: &Record) -> u64 {
+    match record {
+        Record::Processed { outcome: Outcome::Queued { deliveries, .. }, .. } => 1 + deliveries.len() as u64,
+        _ => 1,
+    }
+}
+
+/// Puts what came from a file back into the record.
+pub(super) fn fill(record: &mut Record, slot: u32, bytes: Bytes) {
+    if let Record::Received(received) = record {
+        received.payload = bytes;
+    } else if let Some(field) = slots(record).into_iter().nth(slot as usize) {
+        *field = Some(bytes);
+    }
+}
+
+/// The byte fields of a record that is no `Received`, in the order that [`FileRef::slot`] counts.
+pub(super) fn slots(record: &mut Record) -> Vec<&mut Option<Bytes>> {
+    match record {
+        Record::Processed { outcome: Outcome::Queued { outputs, .. }, .. } => {
+            outputs.iter_mut().map(|output| &mut output.bytes).collect()
+        }
+        Record::Attempted { answer, rest, .. } => vec![answer, rest],
+        Record::Delivered { answer, .. } | Record::Dead { answer, .. } => vec![answer],
+        _ => Vec::new(),
+    }
+}
+
+fn frame(flags: u8, plain: usize, parts: &[&[u8]]) -> Result<Vec<u8>, String> {
+    let body: usize = parts.iter().map(|part| part.len()).sum();
+    let too_long = |_| format!("a record of {body} bytes is too long for the log");
+    let mut out = Vec::with_capacity(HEADER + body);
+    out.extend_from_slice(&u32::try_from(body).map_err(too_long)?.to_le_bytes());
+    out.extend_from_slice(&[0, 0, 0, 0, flags, VERSION, 0, 0]);
+    out.extend_from_slice(&u32::try_from(plain).map_err(too_long)?.to_le_bytes());
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+    let crc = crc32c::crc32c(out.get(8..).unwrap_or_default());
+    put(&mut out, 4, &crc.to_le_bytes());
+    Ok(out)
+}
+
+fn open(raw: &[u8]) -> Result<(u8, u8, usize, &[u8]), &'static str> {
+    let header = (length(raw), u32_at(raw, 4), raw.get(8), raw.get(9), u32_at(raw, 12));
+    let (Some(length), Some(crc), Some(&flags), Some(&version), Some(plain)) = header else {
+        return Err("the record is cut short");
+    };
+    let body = raw.get(HEADER..length).ok_or("the record is cut short")?;
+    if crc32c::crc32c(raw.get(8..length).unwrap_or_default()) != crc {
+        return Err("the record's checksum does not match");
+    }
+    Ok((flags, version, plain as usize, body))
+}
+
+fn decode_body(body: &[u8]) -> Result<Decoded, &'static str> {
+    let ((mut record, files), rest) =
+        postcard::take_from_bytes::<(Record, Vec<FileRef>)>(body).map_err(|_| "the record's fields cannot be read")?;
+    if let Record::Received(received) = &mut record {
+        received.payload = Bytes::copy_from_slice(rest);
+    }
+    Ok(Decoded { record, files })
+}
+
+fn carried(body: &[u8]) -> Option<Stored> {
+    let message = MessageId(uuid::Uuid::from_bytes(*body.first_chunk()?));
+    let count = u32_at(body, 16)?;
+    let mut at = 20;
+    let mut parts = Vec::new();
+    for _ in 0..count {
+        let sequence = u64_at(body, at)?;
+        let length = length(body.get(at + 8..)?)?;
+        body.get(at + 8..(at + 8).checked_add(length)?)?;
+        parts.push(Part { sequence, from: HEADER + at + 8, length });
+        at += 8 + length;
+    }
+    Some(Stored::Carried { message, parts })
+}

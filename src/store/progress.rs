@@ -1,0 +1,79 @@
+//! How far the log is written, and how far it is in the index.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use super::error::StoreError;
+
+/// Shared by the log's thread, the index's thread and all readers.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// The sequence after the last that was handed to the index.
+    written: AtomicU64,
+    /// The sequence after the last that is in the index.
+    applied: AtomicU64,
+    /// Why the index cannot be used any more.
+    broken: Mutex<Option<String>>,
+    is_broken: AtomicBool,
+    moved: Condvar,
+    /// A file that tells the next opening to rebuild the index.
+    marker: PathBuf,
+}
+
+impl Progress {
+    pub(super) fn new(next: u64, marker: PathBuf) -> Self {
+        Self { written: next.into(), applied: next.into(), marker, ..Self::default() }
+    }
+
+    pub(super) fn set_written(&self, next: u64) {
+        self.written.fetch_max(next, Ordering::Release);
+    }
+
+    pub(super) fn applied(&self) -> u64 {
+        self.applied.load(Ordering::Acquire)
+    }
+
+    pub(super) fn lag(&self) -> u64 {
+        self.written.load(Ordering::Acquire).saturating_sub(self.applied())
+    }
+
+    pub(super) fn set_applied(&self, next: u64) {
+        let _guard = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        self.applied.fetch_max(next, Ordering::Release);
+        self.moved.notify_all();
+    }
+
+    pub(super) fn set_broken(&self, why: &StoreError) {
+        let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        if broken.is_none() {
+            tracing::error!(%why, "the index cannot be used; restart, and it is rebuilt from the log");
+            if let Err(error) = std::fs::write(&self.marker, why.to_string()) {
+                tracing::error!(%error, "the next opening could not be told to rebuild the index");
+            }
+        }
+        broken.get_or_insert(why.to_string());
+        self.is_broken.store(true, Ordering::Release);
+        self.moved.notify_all();
+    }
+
+    /// An error once the index cannot be used any more.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        if !self.is_broken.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        Err(StoreError::Index(broken.clone().unwrap_or_default()))
+    }
+
+    /// Waits until all that was written when this was called is in the index. Blocks.
+    pub(super) fn catch_up(&self) -> Result<(), StoreError> {
+        let target = self.written.load(Ordering::Acquire);
+        let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        while broken.is_none() && self.applied() < target {
+            broken = self.moved.wait(broken).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(broken);
+        self.check()
+    }
+}

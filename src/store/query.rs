@@ -1,0 +1,351 @@
+//! What can be asked of the store, and how it is found: by the index alone.
+
+use std::collections::BinaryHeap;
+
+use jiff::Timestamp;
+use message::MessageId;
+
+use super::duplicate::id_of;
+use super::entry::{DeliveryEntry, MessageEntry, Span};
+use super::error::StoreError;
+use super::find::Finder;
+use super::index::{Entries, decode};
+use super::keys::{self, Key, STATES};
+use super::record::{DeliveryId, DeliveryRecord, State};
+use super::{MessageRecord, Page};
+
+/// So many entries are looked at for one page at most; then it ends early, with a cursor.
+const LOOKED_AT: usize = 50_000;
+
+/// Which messages. Every part that is given must match.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MessageQuery {
+    /// The inbound channel.
+    pub channel: Option<String>,
+    /// Any of these states; none for all.
+    pub states: Vec<State>,
+    /// The message type: `ADT^A01`, or `ADT` for all of them.
+    pub kind: Option<String>,
+    /// Received at this time or later.
+    pub from: Option<Timestamp>,
+    /// Received before this time.
+    pub to: Option<Timestamp>,
+    /// MSH-10, Bundle.identifier or X-Request-Id.
+    pub control_id: Option<String>,
+    /// A patient identifier, an accession number: what was given in [`super::Received::search`].
+    pub search: Option<String>,
+    /// A destination that it has a delivery to.
+    pub destination: Option<String>,
+    /// Text of the reason that it failed, was filtered, or that a delivery of it waits or died; small
+    /// and capital letters alike.
+    pub error: Option<String>,
+    /// The latest first.
+    pub newest_first: bool,
+    /// [`Page::next`] of the page before.
+    pub after: Option<u64>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// Which deliveries. Every part that is given must match.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeliveryQuery {
+    /// Where to.
+    pub destination: Option<String>,
+    /// Any of these states; none for all.
+    pub states: Vec<State>,
+    /// Of one message.
+    pub message: Option<MessageId>,
+    /// Created at this time or later.
+    pub from: Option<Timestamp>,
+    /// Created before this time.
+    pub to: Option<Timestamp>,
+    /// Text of the last reason or summary; small and capital letters alike.
+    pub reason: Option<String>,
+    /// The latest first.
+    pub newest_first: bool,
+    /// [`Page::next`] of the page before.
+    pub after: Option<u64>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// Candidates in order: each has a number, which is also the cursor.
+struct Merge {
+    entries: Vec<Entries>,
+    heads: BinaryHeap<Head>,
+    backwards: bool,
+}
+
+/// The next of one range; the greatest is the one that comes first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Head {
+    order: u64,
+    range: usize,
+    number: u64,
+    value: Vec<u8>,
+}
+
+impl Merge {
+    fn new(finder: &Finder, prefixes: Vec<Key>, after: Option<u64>, backwards: bool) -> Result<Self, StoreError> {
+        let entries = prefixes.into_iter().map(|prefix| match (after, backwards) {
+            (None, false) => finder.index.prefix(&prefix),
+            (None, true) => finder.index.range_back(&prefix, None),
+            (Some(after), false) => finder.index.range(&prefix, &keys::after(prefix.clone(), after.saturating_add(1))),
+            (Some(after), true) => finder.index.range_back(&prefix, Some(&keys::after(prefix.clone(), after))),
+        });
+        let mut merge = Self { entries: entries.collect(), heads: BinaryHeap::new(), backwards };
+        (0..merge.entries.len()).try_for_each(|range| merge.advance(range))?;
+        Ok(merge)
+    }
+
+    fn advance(&mut self, range: usize) -> Result<(), StoreError> {
+        if let Some(entry) = self.entries.get_mut(range).and_then(Iterator::next) {
+            let (key, value) = entry?;
+            let number = keys::number(&key);
+            let order = if self.backwards { number } else { u64::MAX - number };
+            self.heads.push(Head { order, range, number, value: value.to_vec() });
+        }
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+        let Some(head) = self.heads.pop() else { return Ok(None) };
+        self.advance(head.range)?;
+        Ok(Some((head.number, head.value)))
+    }
+}
+
+impl Finder {
+    /// One page of messages.
+    pub(super) fn messages(&self, query: &MessageQuery) -> Result<Page<MessageRecord>, StoreError> {
+        let bounds = self.sequences(query.from, query.to)?;
+        let by_delivery = query.destination.is_some() && query.search.is_none() && query.control_id.is_none();
+        let prefixes = if by_delivery { self.by_delivery(query) } else { self.by_message(query)? };
+        let start = match (query.after, query.newest_first) {
+            (None, _) if by_delivery => None,
+            (None, true) => Some(bounds.1.saturating_add(1)),
+            (None, false) => bounds.0.checked_sub(1),
+            (after, _) => after,
+        };
+        let mut merge = Merge::new(self, prefixes, start, query.newest_first)?;
+        let mut page = Page { items: Vec::new(), next: None };
+        for _ in 0..LOOKED_AT {
+            let Some((number, value)) = merge.next()? else { return Ok(page) };
+            let outside = if query.newest_first { number < bounds.0 } else { number > bounds.1 };
+            if !by_delivery && outside {
+                return Ok(page);
+            }
+            let id = if by_delivery { self.last_to(number, query)? } else { Some(id_of(&value)) };
+            if let Some(record) = id.map(|id| self.matching(&id, query)).transpose()?.flatten() {
+                page.items.push(record);
+            }
+            page.next = Some(number);
+            if page.items.len() >= query.limit {
+                return Ok(page);
+            }
+        }
+        Ok(page)
+    }
+
+    /// One page of deliveries.
+    pub(super) fn deliveries(&self, query: &DeliveryQuery) -> Result<Page<DeliveryRecord>, StoreError> {
+        if let Some(id) = query.message {
+            return self.deliveries_of(&id, query);
+        }
+        let destinations = match &query.destination {
+            Some(destination) => vec![destination.clone()],
+            None => self.tallies.names(b'd'),
+        };
+        let states = states(&query.states);
+        let prefixes = destinations.iter().flat_map(|name| states.iter().map(|state| keys::queue_prefix(name, *state)));
+        let mut merge = Merge::new(self, prefixes.collect(), query.after, query.newest_first)?;
+        let mut page = Page { items: Vec::new(), next: None };
+        for _ in 0..LOOKED_AT {
+            let Some((id, _)) = merge.next()? else { return Ok(Page { next: None, ..page }) };
+            let entry = self.index.get::<DeliveryEntry>(&keys::delivery(id))?;
+            if let Some(entry) = entry.filter(|entry| fits(entry, query)) {
+                page.items.push(self.delivery_record(id, entry)?);
+            }
+            page.next = Some(id);
+            if page.items.len() >= query.limit {
+                break;
+            }
+        }
+        Ok(page)
+    }
+
+    fn deliveries_of(&self, id: &MessageId, query: &DeliveryQuery) -> Result<Page<DeliveryRecord>, StoreError> {
+        let mut page = Page { items: Vec::new(), next: None };
+        let Some(message) = self.index.get::<MessageEntry>(&keys::message(id))? else { return Ok(page) };
+        let mut ids: Vec<DeliveryId> = message.deliveries().collect();
+        if query.newest_first {
+            ids.reverse();
+        }
+        let behind = |id: &DeliveryId| match query.after {
+            Some(after) if query.newest_first => *id < after,
+            Some(after) => *id > after,
+            None => true,
+        };
+        for id in ids.into_iter().filter(behind) {
+            let entry = self.index.get::<DeliveryEntry>(&keys::delivery(id))?;
+            if let Some(entry) = entry.filter(|entry| fits(entry, query)) {
+                page.items.push(self.delivery_record(id, entry)?);
+                if page.items.len() >= query.limit {
+                    page.next = Some(id);
+                    return Ok(page);
+                }
+            }
+        }
+        Ok(page)
+    }
+
+    fn by_delivery(&self, query: &MessageQuery) -> Vec<Key> {
+        let name = query.destination.as_deref().unwrap_or_default();
+        STATES.iter().map(|state| keys::queue_prefix(name, *state)).collect()
+    }
+
+    /// The ranges that hold all candidates: by search key or control id if there is one, else by
+    /// channel and state.
+    fn by_message(&self, query: &MessageQuery) -> Result<Vec<Key>, StoreError> {
+        let hasher = &self.records.hasher;
+        if let Some(value) = &query.search {
+            let hash = hasher.search(value);
+            return Ok(self.buckets()?.map(|bucket| keys::search_prefix(bucket, &hash)).collect());
+        }
+        if let Some(control_id) = &query.control_id {
+            let hash = hasher.control_id(control_id);
+            return Ok(self.buckets()?.map(|bucket| keys::control_prefix(bucket, &hash)).collect());
+        }
+        let channels = match &query.channel {
+            Some(channel) => vec![channel.clone()],
+            None => self.tallies.names(b'm'),
+        };
+        let states = states(&query.states);
+        let prefixes = channels.iter().flat_map(|name| states.iter().map(|state| keys::by_state_prefix(name, *state)));
+        Ok(prefixes.collect())
+    }
+
+    /// The message of `delivery`, if that is its last to the query's destination: so each comes once.
+    fn last_to(&self, delivery: DeliveryId, query: &MessageQuery) -> Result<Option<MessageId>, StoreError> {
+        let Some(entry) = self.index.get::<DeliveryEntry>(&keys::delivery(delivery))? else { return Ok(None) };
+        let Some(message) = self.index.get::<MessageEntry>(&keys::message(&entry.message))? else { return Ok(None) };
+        for later in message.deliveries().filter(|id| *id > delivery) {
+            let other = self.index.get::<DeliveryEntry>(&keys::delivery(later))?;
+            if other.is_some_and(|other| Some(&other.destination) == query.destination.as_ref()) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(entry.message))
+    }
+
+    /// The message, if it is what was asked for.
+    fn matching(&self, id: &MessageId, query: &MessageQuery) -> Result<Option<MessageRecord>, StoreError> {
+        let Some(entry) = self.index.get::<MessageEntry>(&keys::message(id))? else { return Ok(None) };
+        let fits = query.channel.as_ref().is_none_or(|channel| *channel == entry.channel)
+            && (query.states.is_empty() || query.states.contains(&entry.state()))
+            && query.kind.as_ref().is_none_or(|kind| is_kind(&entry.kind, kind))
+            && query.from.is_none_or(|from| entry.received >= from)
+            && query.to.is_none_or(|to| entry.received < to);
+        if !fits || !self.goes_to(&entry, query)? || !self.has_error(&entry, query)? {
+            return Ok(None);
+        }
+        let record = self.message_record(id, entry)?;
+        let found = |record: &MessageRecord| {
+            let received = &record.received;
+            let control = query.control_id.is_none() || query.control_id == received.control_id;
+            record.damaged || control && query.search.as_ref().is_none_or(|value| received.search.contains(value))
+        };
+        Ok(Some(record).filter(found))
+    }
+
+    fn goes_to(&self, entry: &MessageEntry, query: &MessageQuery) -> Result<bool, StoreError> {
+        let Some(destination) = &query.destination else { return Ok(true) };
+        for id in entry.deliveries() {
+            let delivery = self.index.get::<DeliveryEntry>(&keys::delivery(id))?;
+            if delivery.is_some_and(|delivery| delivery.destination == *destination) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn has_error(&self, entry: &MessageEntry, query: &MessageQuery) -> Result<bool, StoreError> {
+        let Some(text) = &query.error else { return Ok(true) };
+        if contains(&entry.reason, text) {
+            return Ok(true);
+        }
+        for id in entry.deliveries() {
+            let delivery = self.index.get::<DeliveryEntry>(&keys::delivery(id))?;
+            if delivery.is_some_and(|it| it.state != State::Delivered && contains(&it.reason, text)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The first and last sequence that messages received within these times can have, whatever jumps
+    /// the clock made: from the spans of the segments.
+    fn sequences(&self, from: Option<Timestamp>, to: Option<Timestamp>) -> Result<(u64, u64), StoreError> {
+        if from.is_none() && to.is_none() {
+            return Ok((0, u64::MAX));
+        }
+        let from = from.map_or(i64::MIN, Timestamp::as_microsecond);
+        let to = to.map_or(i64::MAX, Timestamp::as_microsecond);
+        let (mut first, mut last, mut oldest) = (u64::MAX, 0, i64::MAX);
+        for entry in self.index.prefix(b"G") {
+            let span: Span = decode(&entry?.1)?;
+            oldest = oldest.min(span.from);
+            if span.from < to && span.to >= from {
+                (first, last) = (first.min(span.first), last.max(span.last));
+            }
+        }
+        // What is older than all segments was carried forward from one that is gone.
+        if from < oldest {
+            first = 0;
+        }
+        Ok((first, last.max(first)))
+    }
+
+    fn buckets(&self) -> Result<std::ops::RangeInclusive<u32>, StoreError> {
+        let first = self.index.prefix(b"G").next().transpose()?;
+        let first = first.map(|(_, value)| decode::<Span>(&value)).transpose()?.map_or(0, |span| span.first);
+        let last = self.index.applied()?.map_or(0, |applied| applied.next);
+        // Carried messages keep their sequences, which are older than the first segment.
+        let first = if self.carried(first)? { 0 } else { keys::bucket(first) };
+        Ok(first..=keys::bucket(last))
+    }
+
+    /// True if some message is older than `sequence`, the first of the log.
+    fn carried(&self, sequence: u64) -> Result<bool, StoreError> {
+        for channel in self.tallies.names(b'm') {
+            for state in STATES {
+                let first = self.index.prefix(&keys::by_state_prefix(&channel, state)).next().transpose()?;
+                if first.is_some_and(|(key, _)| keys::number(&key) < sequence) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn states(asked: &[State]) -> Vec<State> {
+    if asked.is_empty() { STATES.to_vec() } else { asked.to_vec() }
+}
+
+fn fits(entry: &DeliveryEntry, query: &DeliveryQuery) -> bool {
+    query.destination.as_ref().is_none_or(|destination| *destination == entry.destination)
+        && (query.states.is_empty() || query.states.contains(&entry.state))
+        && query.from.is_none_or(|from| entry.created >= from)
+        && query.to.is_none_or(|to| entry.created < to)
+        && query.reason.as_ref().is_none_or(|text| contains(&entry.reason, text))
+}
+
+fn is_kind(kind: &str, asked: &str) -> bool {
+    kind == asked || kind.strip_prefix(asked).is_some_and(|rest| rest.starts_with('^'))
+}
+
+fn contains(text: &str, part: &str) -> bool {
+    text.to_lowercase().contains(&part.to_lowercase())
+}

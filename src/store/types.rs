@@ -1,0 +1,107 @@
+//! What the store answers.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use message::consent::Flags;
+use message::{Format, MessageId};
+use serde::{Deserialize, Serialize};
+
+use super::open::OpenReport;
+use super::record::{DeliveryId, Received, Record, State};
+use super::segment::Position;
+use super::{Counts, record::micros};
+
+/// What became of a message that was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is on the disk.
+    New,
+    /// The same bytes came before under the same control id: nothing was stored.
+    Duplicate {
+        /// The earlier message, which is on the disk.
+        id: MessageId,
+    },
+    /// The control id was used before for other bytes. It is on the disk, parked as failed.
+    Conflict {
+        /// The message that used it first.
+        earlier: MessageId,
+    },
+}
+
+/// What a commit made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// The numbers given to all new deliveries, in the order of the records and within them.
+    pub deliveries: Vec<DeliveryId>,
+}
+
+/// What is to be sent.
+#[derive(Clone)]
+pub struct Content {
+    /// What the bytes are.
+    pub format: Format,
+    /// The bytes.
+    pub bytes: Bytes,
+    /// Their consent flags.
+    pub flags: Flags,
+}
+
+/// Prints sizes only: content is patient data.
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Content({:?}, {} bytes)", self.format, self.bytes.len())
+    }
+}
+
+/// A message as it stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MessageRecord {
+    /// Its place in the order of acceptance.
+    pub sequence: u64,
+    /// How it was accepted, without its payload.
+    pub received: Received,
+    /// How long its payload is, in bytes.
+    pub size: u64,
+    /// Where it stands as a whole.
+    pub state: State,
+    /// When that last changed.
+    #[serde(with = "micros")]
+    pub changed: Timestamp,
+    /// Why it failed (`step: location: reason`) or was filtered; shortened.
+    pub reason: String,
+    /// All its deliveries, those of earlier runs first.
+    pub deliveries: Vec<DeliveryId>,
+    /// True if its record in the log is damaged: then `received` is what the index knows of it,
+    /// without peer, sender, control id and search keys.
+    pub damaged: bool,
+}
+
+/// One thing that happened to a message or to a delivery of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Its number: orders all that ever happened.
+    pub sequence: u64,
+    /// Where in the log it is.
+    pub position: Position,
+    /// What happened. The payload is left out, and what is in files of its own.
+    pub record: Record,
+}
+
+/// Part of a longer answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// What was asked for.
+    pub items: Vec<T>,
+    /// Asks for the next page; `None` if there is none. A page may have fewer items than its limit,
+    /// even none, and still have a next one: so much was looked at in vain.
+    pub next: Option<u64>,
+}
+
+/// What building the index again found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RebuildReport {
+    /// What the log holds and lacks.
+    pub found: OpenReport,
+    /// The counts, as they are now.
+    pub counts: Counts,
+}

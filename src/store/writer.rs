@@ -1,0 +1,312 @@
+//! The log's thread: collects what waits, writes it as one group, syncs once, wakes all.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+
+use message::MessageId;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::appender::Appender;
+use super::duplicate::{Duplicates, Earlier};
+use super::error::StoreError;
+use super::fact::{Fact, Item};
+use super::indexer::{Group, IndexRequest, Waiting};
+use super::keys::SearchKeys;
+use super::metrics::{Metrics, add};
+use super::progress::Progress;
+use super::read::Records;
+use super::record::{Outcome, Received, Record};
+use super::{Accepted, Committed};
+
+/// A group is closed when it has this many requests or bytes.
+const GROUP_REQUESTS: usize = 1024;
+const GROUP_BYTES: usize = 8 << 20;
+/// After this long without work an empty group is written, which proves that the last was durable.
+const IDLE: Duration = Duration::from_millis(50);
+
+/// What the log's thread is asked.
+pub(super) enum Request {
+    Accept(Accept),
+    Commit(Commit),
+    Close,
+}
+
+/// A message to be accepted.
+pub(super) struct Accept {
+    /// Without its payload.
+    pub(super) received: Box<Received>,
+    pub(super) encoded: Vec<u8>,
+    pub(super) files: Vec<u64>,
+    pub(super) size: u64,
+    pub(super) keys: SearchKeys,
+    pub(super) reply: oneshot::Sender<Result<Accepted, StoreError>>,
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
+/// Records to be written as one.
+pub(super) struct Commit {
+    pub(super) records: Vec<Prepared>,
+    pub(super) synced: bool,
+    pub(super) reply: oneshot::Sender<Result<Committed, StoreError>>,
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+}
+
+/// A record that is ready for the log.
+pub(super) struct Prepared {
+    pub(super) fact: Fact,
+    pub(super) encoded: Vec<u8>,
+    pub(super) sequences: u64,
+}
+
+/// The log's thread.
+pub(super) struct Writer {
+    pub(super) requests: Receiver<Request>,
+    pub(super) index: SyncSender<IndexRequest>,
+    pub(super) appender: Appender,
+    pub(super) duplicates: Duplicates,
+    pub(super) records: Arc<Records>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) sync_within: Duration,
+}
+
+/// A group while it is being made.
+#[derive(Default)]
+struct Batch {
+    items: Vec<Item>,
+    accepted: Vec<(oneshot::Sender<Result<Accepted, StoreError>>, Accepted)>,
+    committed: Vec<Waiting>,
+    /// Files of messages that turned out to be duplicates.
+    unused: Vec<u64>,
+    permits: Vec<OwnedSemaphorePermit>,
+    synced: bool,
+}
+
+impl Writer {
+    /// Runs until it is closed.
+    pub(super) fn run(mut self) {
+        while let Some(first) = self.wait() {
+            let mut bytes = size_of(&first);
+            let mut requests = vec![first];
+            while requests.len() < GROUP_REQUESTS && bytes < GROUP_BYTES {
+                let Ok(next) = self.requests.try_recv() else { break };
+                bytes += size_of(&next);
+                requests.push(next);
+            }
+            let last = requests.iter().any(|request| matches!(request, Request::Close));
+            self.serve(requests);
+            if last {
+                break;
+            }
+        }
+        if let Err(error) = self.appender.close() {
+            tracing::error!(%error, "the log could not be synced when it was closed");
+        }
+    }
+
+    /// The next request; meanwhile syncs what may wait only so long.
+    fn wait(&mut self) -> Option<Request> {
+        loop {
+            let patience = match self.appender.dirty_since() {
+                Some(since) => (since + self.sync_within).saturating_duration_since(Instant::now()),
+                None if self.appender.proven() => return self.requests.recv().ok(),
+                None => IDLE,
+            };
+            match self.requests.recv_timeout(patience) {
+                Ok(request) => return Some(request),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => self.idle(),
+            }
+        }
+    }
+
+    fn idle(&mut self) {
+        let done = if self.appender.dirty_since().is_some() { self.sync() } else { self.appender.prove() };
+        if let Err(error) = done {
+            tracing::error!(%error, "the log cannot be written");
+        }
+    }
+
+    fn serve(&mut self, requests: Vec<Request>) {
+        if let Err(error) = self.progress.check() {
+            return requests.into_iter().for_each(|request| refuse(request, || again(&error)));
+        }
+        self.duplicates.settle(self.progress.applied());
+        let mut batch = Batch::default();
+        self.appender.begin();
+        let first = self.appender.next_sequence();
+        for request in requests {
+            match request {
+                Request::Accept(accept) => self.accept(accept, &mut batch),
+                Request::Commit(commit) => self.commit(commit, &mut batch),
+                Request::Close => {}
+            }
+        }
+        match self.write(&mut batch) {
+            Ok(()) => self.hand_over(batch),
+            Err(error) => {
+                self.duplicates.undo(first);
+                self.appender.abandon();
+                batch.fail(&error);
+            }
+        }
+    }
+
+    fn accept(&mut self, accept: Accept, batch: &mut Batch) {
+        let Accept { received, encoded, files, size, keys, reply, permit } = accept;
+        let earlier = match keys.control.as_ref() {
+            Some(key) => self.duplicates.earlier(key, received.at, self.appender.next_sequence()),
+            None => Ok(Vec::new()),
+        };
+        let earlier = match earlier {
+            Ok(earlier) => earlier,
+            Err(error) => return answer(reply, Err(error)),
+        };
+        batch.permits.push(permit);
+        batch.synced = true;
+        if let Some(same) = earlier.iter().find(|earlier| earlier.sha256 == received.sha256) {
+            add(&self.metrics.duplicates, 1);
+            batch.unused.extend(files);
+            batch.accepted.push((reply, Accepted::Duplicate { id: same.id }));
+            return;
+        }
+        let (id, sha256, at) = (received.id, received.sha256, received.at);
+        let fact = Fact::Record { record: Record::Received(received), files, size, keys: keys.clone() };
+        let sequence = self.append(Prepared { fact, encoded, sequences: 1 }, batch);
+        if let Some(key) = keys.control {
+            self.duplicates.note(key, sequence, Earlier { id, sha256, at });
+        }
+        add(&self.metrics.accepted, 1);
+        let Some(earlier) = earlier.first().map(|earlier| earlier.id) else {
+            return batch.accepted.push((reply, Accepted::New));
+        };
+        add(&self.metrics.conflicts, 1);
+        match self.conflict(id, earlier, at) {
+            Ok(failed) => _ = self.append(failed, batch),
+            Err(error) => return answer(reply, Err(error)),
+        }
+        batch.accepted.push((reply, Accepted::Conflict { earlier }));
+    }
+
+    /// The record that parks a message whose control id was used before for other bytes.
+    fn conflict(&self, message: MessageId, earlier: MessageId, at: jiff::Timestamp) -> Result<Prepared, StoreError> {
+        let reason = format!("its control id was used before for other bytes, by message {earlier}");
+        let outcome = Outcome::Failed { step: "duplicate-check".into(), location: String::new(), reason };
+        let record = Record::Processed { message, at, outcome, steps: Vec::new(), findings: Vec::new() };
+        let encoded = self.records.codec.encode(&record, &[]).map_err(StoreError::Invalid)?;
+        Ok(Prepared { fact: Fact::of(record, Vec::new(), None, &self.records.hasher), encoded, sequences: 1 })
+    }
+
+    fn commit(&mut self, commit: Commit, batch: &mut Batch) {
+        let mut deliveries = Vec::new();
+        for prepared in commit.records {
+            let count = prepared.sequences;
+            let sequence = self.append(prepared, batch);
+            deliveries.extend(sequence + 1..sequence + count);
+        }
+        add(&self.metrics.commits, 1);
+        batch.synced |= commit.synced;
+        batch.permits.extend(commit.permit);
+        batch.committed.push(Waiting { reply: commit.reply, committed: Committed { deliveries } });
+    }
+
+    fn append(&mut self, prepared: Prepared, batch: &mut Batch) -> u64 {
+        let (sequence, at) = self.appender.append(&prepared.encoded, prepared.sequences);
+        batch.items.push(Item { sequence, at, fact: prepared.fact });
+        sequence
+    }
+
+    /// Writes the group, and syncs it if somebody waits for that.
+    fn write(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
+        if !batch.items.is_empty() {
+            self.appender.write()?;
+        }
+        if batch.synced || self.appender.must_sync() {
+            self.appender.sync()?;
+        }
+        // Where the group stands is known only now: it may have gone to a new segment.
+        if let Some((segment, offset)) = self.appender.last() {
+            batch.items.iter_mut().for_each(|item| item.place(segment, offset));
+        }
+        self.relocate();
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        self.appender.sync()?;
+        self.relocate();
+        Ok(())
+    }
+
+    /// After a failed `fdatasync` the groups since the last good one stand in a new segment.
+    fn relocate(&mut self) {
+        for group in self.appender.moved() {
+            if self.index.send(IndexRequest::Relocated(group.items(&self.records))).is_err() {
+                tracing::error!("the index's thread is gone");
+            }
+        }
+    }
+
+    /// Wakes the senders, then gives the group to the index.
+    fn hand_over(&mut self, batch: Batch) {
+        for (reply, accepted) in batch.accepted {
+            answer(reply, Ok(accepted));
+        }
+        batch.unused.into_iter().for_each(|number| self.records.big.remove(number));
+        if batch.items.is_empty() && batch.committed.is_empty() {
+            return;
+        }
+        let end = self.appender.end();
+        let group = Group { items: batch.items, waiting: batch.committed, end };
+        self.progress.set_written(end.next);
+        if self.index.send(IndexRequest::Group(group)).is_err() {
+            tracing::error!("the index's thread is gone");
+        }
+    }
+}
+
+impl Batch {
+    fn fail(self, error: &StoreError) {
+        for (reply, _) in self.accepted {
+            answer(reply, Err(again(error)));
+        }
+        for waiting in self.committed {
+            answer(waiting.reply, Err(again(error)));
+        }
+    }
+}
+
+/// The same error for each of many.
+pub(super) fn again(error: &StoreError) -> StoreError {
+    match error {
+        StoreError::Full { free, needed } => StoreError::Full { free: *free, needed: *needed },
+        StoreError::Index(why) => StoreError::Index(why.clone()),
+        StoreError::Closed => StoreError::Closed,
+        StoreError::Failed(why) => StoreError::Failed(why.clone()),
+        other => StoreError::Failed(other.to_string()),
+    }
+}
+
+fn refuse(request: Request, error: impl Fn() -> StoreError) {
+    match request {
+        Request::Accept(accept) => answer(accept.reply, Err(error())),
+        Request::Commit(commit) => answer(commit.reply, Err(error())),
+        Request::Close => {}
+    }
+}
+
+/// Answers one that may have stopped waiting.
+pub(super) fn answer<T>(reply: oneshot::Sender<T>, with: T) {
+    if reply.send(with).is_err() {
+        tracing::trace!("nobody waits for the answer any more");
+    }
+}
+
+fn size_of(request: &Request) -> usize {
+    match request {
+        Request::Accept(accept) => accept.encoded.len(),
+        Request::Commit(commit) => commit.records.iter().map(|record| record.encoded.len()).sum(),
+        Request::Close => 0,
+    }
+}

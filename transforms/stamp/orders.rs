@@ -1,0 +1,139 @@
+//! Order groups: the segments from one ORC or OBR to the next, and the resources they became.
+
+use std::collections::{BTreeSet, HashMap};
+
+use message::hl7v2::{Message, Segment};
+use message::provenance::Reference;
+use serde_json::{Map, Value};
+
+use super::agents::Site;
+use super::bundle::{Bundle, kind_of, objects, text};
+
+/// What belongs to the message as a whole, not to one of its orders.
+const SHARED: &[&str] = &[
+    "Account", "Coverage", "Device", "Encounter", "Endpoint", "HealthcareService", "Location", "MessageHeader",
+    "Organization", "Patient", "Practitioner", "PractitionerRole", "Provenance", "RelatedPerson",
+];
+
+/// From a resource of an order to others of the same order.
+const DOWN: &[&str] = &["result", "hasMember", "specimen"];
+/// From another resource of the same order to one of the order.
+const UP: &[&str] = &["basedOn", "request"];
+
+/// One order group.
+#[derive(Debug)]
+pub(super) struct Order<'m> {
+    segments: Vec<Segment<'m>>,
+}
+
+/// The order groups of `message`, in order.
+pub(super) fn orders(message: &Message) -> Vec<Order<'_>> {
+    let mut orders: Vec<Order<'_>> = Vec::new();
+    for segment in message.segments() {
+        let name = segment.name();
+        let begins = match orders.last() {
+            None => matches!(name, "ORC" | "OBR"),
+            Some(order) => name == "ORC" || (name == "OBR" && order.first("OBR").is_some()),
+        };
+        if begins {
+            orders.push(Order { segments: Vec::new() });
+        }
+        if let Some(order) = orders.last_mut() {
+            order.segments.push(segment);
+        }
+    }
+    orders
+}
+
+impl<'m> Order<'m> {
+    /// Its first segment called `name`.
+    pub(super) fn first(&self, name: &str) -> Option<Segment<'m>> {
+        self.segments.iter().find(|segment| segment.name() == name).copied()
+    }
+
+    /// True if segment `number` is one of its own.
+    pub(super) fn holds(&self, number: usize) -> bool {
+        self.segments.iter().any(|segment| segment.number() == number)
+    }
+
+    /// Placer and filler numbers: ORC-2, ORC-3, OBR-2, OBR-3.
+    fn numbers(&self) -> Vec<String> {
+        let headers = [self.first("ORC"), self.first("OBR")].into_iter().flatten();
+        let fields = headers.flat_map(|segment| [segment.field(2), segment.field(3)]);
+        let numbers = fields.map(|field| field.component(1)).filter(|number| number.is_valued());
+        numbers.map(|number| number.value().into_owned()).collect()
+    }
+
+    /// Who produced its results: the nearest of OBX-23, OBX-15 and ORC-21.
+    pub(super) fn producers(&self, site: Site<'_>) -> Vec<Reference> {
+        let results = || self.segments.iter().filter(|segment| segment.name() == "OBX");
+        let mut producers = distinct(results().filter_map(|obx| site.organisation(&obx.field(23).repetition(1))));
+        if producers.is_empty() {
+            producers = distinct(results().filter_map(|obx| site.coded_organisation(&obx.field(15).repetition(1))));
+        }
+        if producers.is_empty() {
+            let ordering = self.first("ORC").and_then(|orc| site.organisation(&orc.field(21).repetition(1)));
+            producers.extend(ordering);
+        }
+        producers
+    }
+
+    /// The entries that its segments became: what carries its numbers, and what hangs together with that.
+    pub(super) fn entries(&self, bundle: &Bundle) -> BTreeSet<usize> {
+        let numbers = self.numbers();
+        let carries = |resource: &Map<String, Value>| {
+            objects(resource, "identifier").filter_map(|i| text(i, "value")).any(|v| numbers.iter().any(|n| n == v))
+        };
+        let clinical: Vec<_> = bundle.records().filter(|(_, r)| !SHARED.contains(&kind_of(r))).collect();
+        let mut found: BTreeSet<usize> = clinical.iter().filter(|(_, r)| carries(r)).map(|(i, _)| *i).collect();
+        let places = places(bundle, &clinical);
+        loop {
+            let before = found.len();
+            for (i, resource) in &clinical {
+                if found.contains(i) {
+                    found.extend(targets(resource, DOWN, &places));
+                } else if targets(resource, UP, &places).any(|target| found.contains(&target)) {
+                    found.insert(*i);
+                }
+            }
+            if found.len() == before {
+                return found;
+            }
+        }
+    }
+}
+
+/// All entries that belong to some order of the message.
+pub(super) fn ordered_entries(bundle: &Bundle) -> BTreeSet<usize> {
+    bundle.records().filter(|(_, r)| !SHARED.contains(&kind_of(r))).map(|(i, _)| i).collect()
+}
+
+/// What references to the entries look like, with their indexes.
+fn places<'b>(bundle: &'b Bundle, clinical: &[(usize, &Map<String, Value>)]) -> HashMap<&'b str, usize> {
+    let names = |i: usize| {
+        let entry = bundle.entries.get(i);
+        [entry.and_then(|e| e.full_url()), entry.and_then(|e| e.url())].into_iter().flatten()
+    };
+    clinical.iter().flat_map(|(i, _)| names(*i).map(|name| (name, *i))).collect()
+}
+
+/// The entries that `resource` refers to under one of `keys`.
+fn targets<'a>(
+    resource: &'a Map<String, Value>,
+    keys: &'a [&str],
+    places: &'a HashMap<&str, usize>,
+) -> impl Iterator<Item = usize> + 'a {
+    let references = keys.iter().flat_map(|key| objects(resource, key)).filter_map(|target| text(target, "reference"));
+    references.filter_map(|reference| places.get(reference).copied())
+}
+
+/// Each of `references` once, in order.
+pub(super) fn distinct(references: impl Iterator<Item = Reference>) -> Vec<Reference> {
+    let mut out = Vec::new();
+    for reference in references {
+        if !out.contains(&reference) {
+            out.push(reference);
+        }
+    }
+    out
+}

@@ -1,0 +1,168 @@
+//! What a message says of where it comes from: the sending system, who wrote it, and when.
+
+use jiff::tz::TimeZone;
+use message::Original;
+use message::hl7v2::timestamp::Dtm;
+use message::hl7v2::{Message, Segment};
+use message::provenance::{Agent, Reference, Role};
+use serde_json::{Map, Value};
+
+use super::agents::{Hd, Site};
+use super::bundle::{Bundle, objects, text};
+use super::meta::{PROCESSING_ID, PROCESSING_MODE};
+use super::orders::{distinct, orders};
+use super::uri::encode;
+
+/// What a message says of where it comes from.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    /// `meta.source`: the sending system's URI, `#`, and the message's key.
+    pub(super) uri: String,
+    /// When it was made, a FHIR dateTime.
+    pub(super) occurred: Option<String>,
+    /// `meta.tag`: system and code.
+    pub(super) tags: Vec<(&'static str, String)>,
+    /// Authors and transmitter; the custodian is the provider.
+    pub(super) agents: Vec<Agent>,
+}
+
+impl Source {
+    /// From MSH (v2-to-FHIR, MSH[Provenance-Source]). `provider` stands for whom MSH does not name.
+    pub(super) fn of_hl7v2(
+        message: &Message,
+        original: &Original,
+        site: Site<'_>,
+        zone: &TimeZone,
+        provider: &Reference,
+    ) -> Self {
+        let msh = message.segment("MSH").unwrap_or_else(|| Segment::new("", message.delimiters()));
+        let (application, facility) = (Hd::of_field(&msh.field(3)), Hd::of_field(&msh.field(4)));
+        let system = system_of(&application, &facility, site);
+        let facility = site.facility(&facility);
+        let sender = site.organisation(&msh.field(22).repetition(1)).or(facility.clone());
+        let sender = sender.unwrap_or_else(|| provider.clone());
+        let authors = if site.provider.hub { producers(message, site) } else { vec![sender.clone()] };
+        let display = display(&application, &Hd::of_field(&msh.field(4)));
+        let mut agents: Vec<Agent> = authors.into_iter().map(author).collect();
+        agents.push(Agent {
+            role: Role::Transmitter,
+            who: Reference::uri("Device", system.clone(), display),
+            on_behalf_of: Some(if site.provider.hub { facility.unwrap_or_else(|| provider.clone()) } else { sender }),
+        });
+        let (id, mode) = (value(&msh, 11, 1), value(&msh, 11, 2));
+        let tags = [(PROCESSING_ID, id), (PROCESSING_MODE, mode)].into_iter().filter(|(_, code)| !code.is_empty());
+        Self {
+            uri: format!("{system}#{}", key_of(original)),
+            occurred: Dtm::parse(&value(&msh, 7, 1)).ok().map(|time| time.to_fhir_date_time(zone)),
+            tags: tags.collect(),
+            agents,
+        }
+    }
+
+    /// From a Bundle's own words: MessageHeader, Composition, `Bundle.timestamp`.
+    pub(super) fn of_fhir(bundle: &Bundle, original: &Original, site: Site<'_>, provider: &Reference) -> Self {
+        let header = bundle.first("MessageHeader");
+        let endpoint = header.and_then(|header| objects(header, "source").next());
+        let system = endpoint.and_then(|source| text(source, "endpoint")).filter(|uri| uri.contains(':'));
+        let system = system.map_or_else(|| own_system(site), str::to_owned);
+        let display = endpoint.and_then(|source| text(source, "name")).map(str::to_owned);
+        let mut agents = written_by(bundle, header, site, provider);
+        agents.push(Agent {
+            role: Role::Transmitter,
+            who: Reference::uri("Device", system.clone(), display),
+            on_behalf_of: Some(provider.clone()),
+        });
+        Self {
+            uri: format!("{system}#{}", key_of(original)),
+            occurred: text(&bundle.fields, "timestamp").map(str::to_owned),
+            tags: Vec::new(),
+            agents,
+        }
+    }
+}
+
+/// `urn:oid:` of MSH-3 where it is one, else the application within its facility, under the site's URI.
+fn system_of(application: &Hd, facility: &Hd, site: Site<'_>) -> String {
+    application.uri().unwrap_or_else(|| {
+        let names = [facility.display(), application.display()];
+        let path: Vec<_> = names.into_iter().filter(|name| !name.is_empty()).map(encode).collect();
+        if path.is_empty() { own_system(site) } else { format!("{}/source/{}", site.base_uri, path.join("/")) }
+    })
+}
+
+/// The provider's system where nothing else names it.
+fn own_system(site: Site<'_>) -> String {
+    format!("{}/source/{}", site.base_uri, encode(&site.provider.key))
+}
+
+fn display(application: &Hd, facility: &Hd) -> Option<String> {
+    match (application.display(), facility.display()) {
+        ("", "") => None,
+        (application, "") => Some(application.to_owned()),
+        ("", facility) => Some(facility.to_owned()),
+        (application, facility) => Some(format!("{application} at {facility}")),
+    }
+}
+
+/// The sender's own name for the message, or the hash of its bytes.
+fn key_of(original: &Original) -> String {
+    original.control_id.as_deref().map_or_else(|| original.sha256.to_string(), encode)
+}
+
+fn value(segment: &Segment<'_>, field: usize, component: usize) -> String {
+    let component = segment.field(field).component(component);
+    if component.is_valued() { component.value().trim().to_owned() } else { String::new() }
+}
+
+fn author(who: Reference) -> Agent {
+    Agent { role: Role::Author, who, on_behalf_of: None }
+}
+
+/// Who wrote what a hub passes on: one organisation if all results name the same, else unknown here.
+fn producers(message: &Message, site: Site<'_>) -> Vec<Reference> {
+    let producers = distinct(orders(message).iter().flat_map(|order| order.producers(site)));
+    if producers.len() == 1 { producers } else { vec![Reference::Unknown] }
+}
+
+/// The authors that a document or message names, each for its custodian; else the provider, or
+/// nobody known where it is a hub.
+fn written_by(
+    bundle: &Bundle,
+    header: Option<&Map<String, Value>>,
+    site: Site<'_>,
+    provider: &Reference,
+) -> Vec<Agent> {
+    let document = bundle.first("Composition");
+    let custodian = document.and_then(|document| objects(document, "custodian").find_map(reference));
+    let responsible = ["sender", "responsible"];
+    let behind = custodian.or_else(|| header.and_then(|h| responsible.iter().find_map(|key| reference_at(h, key))));
+    let behind = behind.unwrap_or_else(|| provider.clone());
+    let named = |resource: Option<&Map<String, Value>>| -> Vec<Reference> {
+        resource.into_iter().flat_map(|resource| objects(resource, "author")).filter_map(reference).collect()
+    };
+    let authors = [named(document), named(header)].concat();
+    if authors.is_empty() {
+        let who = if site.provider.hub { Reference::Unknown } else { behind };
+        return vec![author(who)];
+    }
+    let agent = |who| Agent { role: Role::Author, who, on_behalf_of: Some(behind.clone()) };
+    authors.into_iter().map(agent).collect()
+}
+
+fn reference_at(resource: &Map<String, Value>, key: &str) -> Option<Reference> {
+    objects(resource, key).find_map(reference)
+}
+
+/// A FHIR Reference as it stands.
+fn reference(value: &Map<String, Value>) -> Option<Reference> {
+    let display = text(value, "display").map(str::to_owned);
+    if let Some(reference) = text(value, "reference").filter(|reference| !reference.starts_with('#')) {
+        return Some(Reference::Literal { reference: reference.to_owned(), display });
+    }
+    let identifier = objects(value, "identifier").next();
+    if let Some((identifier, value)) = identifier.and_then(|i| Some((i, text(i, "value")?.to_owned()))) {
+        let system = text(identifier, "system").map(str::to_owned);
+        return Some(Reference::Logical { kind: None, system, value, display });
+    }
+    display.map(|display| Reference::Named { kind: None, display })
+}

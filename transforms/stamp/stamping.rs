@@ -1,0 +1,230 @@
+//! One Bundle on its way through the stamps: custody first, then `meta` on all of it.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use message::consent::{CONFIDENTIALITY, Flags, Purpose};
+use message::provenance::{Provenance, Reference, Role};
+use message::{Message, TransformError};
+use serde_json::{Map, Value, json};
+
+use super::Stamper;
+use super::agents::Site;
+use super::bundle::{Bundle, Entry, error, kind_of, text};
+use super::custody::Custody;
+use super::events::Events;
+use super::labels::{Handling, Labels};
+use super::marks::Marked;
+use super::meta::{self, Stamps};
+use super::source::Source;
+
+/// Resources that stand for others: labelled with the highest level of all.
+const ENVELOPES: &[&str] = &["MessageHeader", "Composition"];
+
+/// What is stamped, and in the light of what.
+pub(super) struct Stamping<'a> {
+    pub(super) stamper: &'a Stamper,
+    pub(super) message: &'a Message,
+    pub(super) handling: &'a Handling,
+    pub(super) now: Timestamp,
+}
+
+impl Stamping<'_> {
+    /// Stamps all of `bundle` and returns what its labels say.
+    pub(super) fn apply(&self, bundle: &mut Bundle) -> Result<Flags, TransformError> {
+        let whole = Whole::of(bundle);
+        let targets = self.targets(bundle);
+        if bundle.records().next().is_none() {
+            return Ok(Flags::default());
+        }
+        let (provider, engine) = self.stamper.actors.join(bundle);
+        let source = self.source(bundle, &provider);
+        for provenance in self.chain(bundle, &source, &targets, &provider, &engine) {
+            attach(bundle, provenance);
+        }
+        give_targets(bundle, &targets);
+        self.label(bundle, &source, &whole)
+    }
+
+    /// The records that are about patients and their care: all but Provenance and our own.
+    fn targets(&self, bundle: &Bundle) -> Vec<Reference> {
+        let records = bundle.entries.iter().filter(|entry| !self.stamper.actors.are_at(entry));
+        let clinical = records.filter(|entry| entry.record().is_some_and(|resource| kind_of(resource) != "Provenance"));
+        clinical.filter_map(|entry| bundle.reference_to(entry)).collect()
+    }
+
+    fn site(&self) -> Site<'_> {
+        Site { base_uri: &self.stamper.base_uri, provider: &self.stamper.provider }
+    }
+
+    fn source(&self, bundle: &Bundle, provider: &Reference) -> Source {
+        let original = &self.message.original;
+        match self.message.as_received() {
+            Some(message) => Source::of_hl7v2(message, original, self.site(), &self.stamper.time_zone, provider),
+            None => Source::of_fhir(bundle, original, self.site(), provider),
+        }
+    }
+
+    fn chain(
+        &self,
+        bundle: &Bundle,
+        source: &Source,
+        targets: &[Reference],
+        provider: &Reference,
+        engine: &Reference,
+    ) -> Vec<Provenance> {
+        let original = &self.message.original;
+        let former_sources = self.former_sources(bundle, &source.uri);
+        let custody = Custody {
+            original,
+            source,
+            steps: &self.message.steps,
+            former_sources: &former_sources,
+            provider,
+            engine,
+            base_uri: &self.stamper.base_uri,
+            ids: &self.stamper.ids,
+            now: self.now,
+        };
+        let mut chain = custody.chain(targets);
+        if let Some(message) = self.message.as_received() {
+            let sender = source.agents.iter().find(|agent| agent.role == Role::Transmitter);
+            let events = Events {
+                message,
+                site: self.site(),
+                zone: &self.stamper.time_zone,
+                received: original.received,
+                sender: sender.and_then(|agent| agent.on_behalf_of.as_ref()).unwrap_or(provider),
+                ids: &self.stamper.ids,
+                hash: &original.sha256,
+            };
+            chain.extend(events.of(bundle));
+        }
+        chain
+    }
+
+    /// What the records and the Bundle say of their source, each once.
+    fn former_sources(&self, bundle: &Bundle, ours: &str) -> Vec<String> {
+        let entries = bundle.entries.iter().filter(|entry| !self.stamper.actors.are_at(entry));
+        let resources = entries.filter_map(Entry::record).chain([&bundle.fields]);
+        let mut former: Vec<String> = Vec::new();
+        for source in resources.filter_map(|resource| meta::former_source(resource, ours)) {
+            if !former.iter().any(|known| known == source) {
+                former.push(source.to_owned());
+            }
+        }
+        former
+    }
+
+    /// `meta` of every record, then of what stands for them, then of the Bundle.
+    fn label(&self, bundle: &mut Bundle, source: &Source, whole: &Whole) -> Result<Flags, TransformError> {
+        let received = self.message.as_received();
+        let marked = received.map(|message| Marked::place(&self.handling.marks, message, bundle)).unwrap_or_default();
+        let purposes = self.purposes(whole);
+        let test = whole.test || self.handling.flags.test_data || self.stamper.channel.test_data;
+        let stamps = Stamps {
+            source: &source.uri,
+            tags: &source.tags,
+            level: self.stamper.channel.confidentiality,
+            inherited: &whole.labels,
+            purposes: purposes.as_ref(),
+            test,
+        };
+        let mut flags = Flags { purposes: purposes.clone(), test_data: test, ..Flags::default() };
+        let mut later = Vec::new();
+        for (i, entry) in bundle.entries.iter_mut().enumerate() {
+            if self.stamper.actors.are_at(entry) {
+                continue;
+            }
+            let Some(resource) = entry.record_mut() else { continue };
+            if ENVELOPES.contains(&kind_of(resource)) {
+                later.push(i);
+                continue;
+            }
+            stamp_entry(resource, i, stamps, &marked, &mut flags)?;
+        }
+        let stamps = Stamps { level: stamps.level.max(flags.confidentiality), ..stamps };
+        for i in later {
+            if let Some(resource) = bundle.entries.get_mut(i).and_then(Entry::record_mut) {
+                stamp_entry(resource, i, stamps, &marked, &mut flags)?;
+            }
+        }
+        // The mark of the whole tells how confidential it is and nothing else (DS4P, high-water mark).
+        let stamps = Stamps { level: flags.confidentiality, inherited: &[], purposes: None, ..stamps };
+        meta::stamp(&mut bundle.fields, stamps, &[], &mut flags).map_err(|reason| error("Bundle", reason))?;
+        Ok(flags)
+    }
+
+    /// What the channel, the message's fields and the Bundle as a whole leave; `None` where nothing restricts.
+    fn purposes(&self, whole: &Whole) -> Option<BTreeSet<Purpose>> {
+        let mut flags = Flags { purposes: self.stamper.channel.purposes.clone(), ..Flags::default() };
+        let stated = [self.handling.flags.purposes.as_ref(), Some(&whole.purposes).filter(|p| !p.is_empty())];
+        stated.into_iter().flatten().for_each(|purposes| flags.restrict(purposes));
+        flags.purposes
+    }
+}
+
+fn stamp_entry(
+    resource: &mut Map<String, Value>,
+    i: usize,
+    mut stamps: Stamps<'_>,
+    marked: &Marked,
+    flags: &mut Flags,
+) -> Result<(), TransformError> {
+    if kind_of(resource) == "Bundle" {
+        let mut inside = Flags::default();
+        meta::read(resource, &mut inside);
+        flags.add(&inside);
+        stamps.level = stamps.level.max(inside.confidentiality);
+        if resource.contains_key("signature") {
+            return Ok(()); // Its bytes stay as they were signed.
+        }
+    }
+    let none = Labels::default();
+    let labels = [&marked.all, marked.of(i).unwrap_or(&none)];
+    meta::stamp(resource, stamps, &labels, flags).map_err(|reason| error(format!("entry[{i}].resource"), reason))
+}
+
+/// What a Bundle says of all that is in it, before it is stamped.
+struct Whole {
+    /// The labels of the Bundle and of its MessageHeader or Composition.
+    labels: Vec<Value>,
+    purposes: BTreeSet<Purpose>,
+    test: bool,
+}
+
+impl Whole {
+    fn of(bundle: &Bundle) -> Self {
+        let envelopes = ENVELOPES.iter().filter_map(|kind| bundle.first(kind)).chain([&bundle.fields]);
+        let mut labels: Vec<Value> = envelopes.flat_map(meta::security_of).cloned().collect();
+        let document = bundle.first("Composition").and_then(|document| text(document, "confidentiality"));
+        labels.extend(document.map(|code| json!({ "system": CONFIDENTIALITY, "code": code })));
+        let resources = bundle.records().map(|(_, resource)| resource).chain([&bundle.fields]);
+        let purposes = meta::purposes_of(labels.iter());
+        Self { purposes, labels, test: resources.into_iter().any(meta::says_test) }
+    }
+}
+
+/// Adds `provenance`, or brings the one that is there up to the present targets.
+fn attach(bundle: &mut Bundle, provenance: Provenance) {
+    let url = format!("Provenance/{}", provenance.id);
+    let full_url = format!("urn:uuid:{}", provenance.id);
+    let mut resource = provenance.into_r4();
+    match bundle.entries.iter_mut().find(|entry| entry.url() == Some(&url)) {
+        Some(entry) => {
+            if let (Some(own), Some(targets)) = (entry.record_mut(), resource.get_mut("target")) {
+                own.insert("target".to_owned(), targets.take());
+            }
+        }
+        None => bundle.entries.push(Entry::put(full_url, resource, url)),
+    }
+}
+
+/// A Provenance that names no target, as it comes beside what it is about, is about all of it.
+fn give_targets(bundle: &mut Bundle, targets: &[Reference]) {
+    let records = bundle.entries.iter_mut().filter_map(Entry::record_mut);
+    for provenance in records.filter(|r| kind_of(r) == "Provenance" && !r.contains_key("target")) {
+        let references = targets.iter().cloned().map(Reference::into_r4).collect();
+        provenance.insert("target".to_owned(), Value::Array(references));
+    }
+}
