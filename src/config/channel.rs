@@ -9,6 +9,7 @@ use message::condition::Condition;
 use message::consent::{Confidentiality, Purpose};
 use message::hl7v2::CharsetOptions;
 use serde::Deserialize;
+use transforms::hl7v2_to_fhir;
 
 use super::read::one_or_many;
 use super::site::Fingerprint;
@@ -123,6 +124,16 @@ pub struct Hl7v2ToFhirConfig {
     /// Folder of the site's own rows over the built-in tables: `maps/NAME` in the site's folder,
     /// written as `NAME`.
     pub maps: Option<PathBuf>,
+    /// The structure to read messages by, such as `ADT_A01`, whatever they say of themselves.
+    pub structure: Option<String>,
+}
+
+impl Hl7v2ToFhirConfig {
+    /// What the transform itself is told.
+    #[must_use]
+    pub fn options(&self) -> hl7v2_to_fhir::Options {
+        hl7v2_to_fhir::Options { structure: self.structure.clone() }
+    }
 }
 
 /// One way from a channel to destinations: `[[route]]`.

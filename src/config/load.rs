@@ -58,7 +58,8 @@ pub fn load_with(
     let destinations: BTreeMap<_, _> =
         destinations.into_iter().map(|(part, destination)| seal_destination(part, destination, &providers)).collect();
     let hash = hash_of_all(&files, &channels);
-    let problems = finish(files);
+    let mut problems = finish(files);
+    problems.extend(read::maps(&channels.values().flat_map(maps_of).collect()));
     match engine {
         Some(engine) if !problems.iter().any(Problem::is_error) => {
             let dir = dir.to_owned();

@@ -58,6 +58,15 @@ impl Place {
         let column = before.get(start..).unwrap_or("").trim_start_matches('\u{feff}').chars().count() + 1;
         Self { line, column }
     }
+
+    /// The byte of `text` that is here, if it has such a place.
+    pub(super) fn offset_in(self, text: &str) -> Option<usize> {
+        let before = self.line.checked_sub(1)?;
+        let start: usize = text.split_inclusive('\n').take(before).map(str::len).sum();
+        let line = text.get(start..)?.lines().next().unwrap_or("");
+        let within = line.char_indices().nth(self.column.checked_sub(1)?).map_or(line.len(), |(at, _)| at);
+        Some(start + within)
+    }
 }
 
 impl Problem {

@@ -11,6 +11,7 @@ mod engine;
 mod files;
 mod fill;
 mod hide;
+mod maps;
 mod nearest;
 mod one_or_many;
 mod parse;
@@ -30,7 +31,10 @@ pub(super) use document::Document;
 pub(super) use engine::{engine, providers};
 pub(super) use files::{Files, Part, read_folder, tables_in};
 pub(super) use fill::Fill;
+pub(super) use maps::maps;
 pub(super) use one_or_many::one_or_many;
+#[cfg(test)]
+pub(super) use reader::keys_of;
 use tree::{Node, Value};
 pub(super) use zone::zone;
 

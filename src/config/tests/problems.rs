@@ -506,3 +506,27 @@ answers = { AA = "ok", XX = "dead" }
           help: did you mean `stable`?"#]],
     );
 }
+
+#[test]
+fn a_sites_own_maps_are_compiled() {
+    let transform = "[inbound.mllp]\nlisten = \"127.0.0.1:1\"\n[[transform]]\nhl7v2-to-fhir = { maps = \"st-mary\" }";
+    let channel = channel(transform);
+    let with = |text| [("channels/adt.toml", channel.as_str()), ("maps/st-mary/segments/PID[Patient].toml", text)];
+    check(
+        &with("[[row]]\nfrom = \"PID-8\"\nto = \"gendre\"\n"),
+        expect![[r#"
+        error: maps/st-mary/segments/PID[Patient].toml:3:6: R4's Patient has no element `gendre`
+          help: did you mean `gender`?"#]],
+    );
+    let (dir, site) = load_changed(&with("# ours\n[[row]]\nfrom = \"PID-8\"\nto = \"gendre\"\n"));
+    let shown = site.unwrap_err().iter().map(|problem| problem.render(false)).collect::<String>();
+    expect![[r#"
+        error: R4's Patient has no element `gendre`
+         --> maps/st-mary/segments/PID[Patient].toml:4:6
+          |
+        4 | to = "gendre"
+          |      ^
+          |
+          = help: did you mean `gender`?"#]]
+    .assert_eq(&shown.replace(&format!("{}/", dir.path().display()), ""));
+}

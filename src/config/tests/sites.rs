@@ -2,7 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{InboundKind, InitError, OutboundKind, Overrides, Site, check, init, load, load_with};
+use transforms::hl7v2_to_fhir;
+
+use crate::config::read::{keys_of, tables_in};
+use crate::config::{
+    Hl7v2ToFhirConfig, InboundKind, InitError, OutboundKind, Overrides, Site, TransformConfig, check, init, load,
+    load_with,
+};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -51,7 +57,9 @@ fn files_of(site: &Site) -> Vec<PathBuf> {
     let channels = site.channels.values().map(|channel| channel.file.clone());
     let destinations = site.destinations.values().map(|destination| destination.file.clone());
     let own = ["tributary.toml", "providers.toml"].map(|name| site.dir.join(name));
-    channels.chain(destinations).chain(own).collect()
+    let transforms = site.channels.values().flat_map(|channel| &channel.transforms);
+    let maps = transforms.filter_map(|TransformConfig::Hl7v2ToFhir(options)| options.maps.as_deref());
+    channels.chain(destinations).chain(own).chain(maps.flat_map(tables_in)).collect()
 }
 
 fn toml_files(dir: &Path) -> Vec<PathBuf> {
@@ -97,4 +105,12 @@ fn a_check_of_a_bad_site_ends_with_78() {
     let report = check::run(dir.path(), &no_env);
     assert_eq!((report.exit_code(), report.summary().as_str()), (78, "1 error, 0 warnings"));
     assert!(report.render(false, false).contains("tributary init"));
+}
+
+/// What the transform can be told, a channel's file can say.
+#[test]
+fn no_option_of_a_transform_is_left_out() {
+    let ours = keys_of::<Hl7v2ToFhirConfig>();
+    let missing: Vec<_> = keys_of::<hl7v2_to_fhir::Options>().iter().filter(|key| !ours.contains(key)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
