@@ -11,6 +11,7 @@ mod engine;
 mod files;
 mod fill;
 mod hide;
+mod labels;
 mod maps;
 mod nearest;
 mod one_or_many;
