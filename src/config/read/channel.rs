@@ -21,7 +21,7 @@ use crate::config::channel::{ChannelConfig, InboundKind, LaneKey, RouteConfig, T
 /// The keys at the top of the file.
 #[derive(Deserialize)]
 #[serde(default)]
-struct Top {
+pub(in crate::config) struct Top {
     description: String,
     enabled: bool,
     provider: String,
@@ -61,7 +61,7 @@ impl Default for Top {
 /// What every table under `[inbound]` may have, besides the protocol's own keys.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Common {
+pub(in crate::config) struct Common {
     acknowledge: Acknowledge,
     #[serde(deserialize_with = "zone")]
     time_zone: Option<TimeZone>,
