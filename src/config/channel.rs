@@ -10,6 +10,7 @@ use message::consent::{Confidentiality, Purpose};
 use message::hl7v2::CharsetOptions;
 use serde::Deserialize;
 use transforms::hl7v2_to_fhir;
+use transforms::stamp::StampOptions;
 
 use super::read::one_or_many;
 use super::site::Fingerprint;
@@ -43,6 +44,8 @@ pub struct ChannelConfig {
     pub purposes: Option<BTreeSet<Purpose>>,
     /// How confidential everything from here is, at least.
     pub confidentiality: Confidentiality,
+    /// How messages are stamped: their provenance, labels and flags.
+    pub stamp: StampOptions,
     /// What orders deliveries.
     pub lane: LaneKey,
     /// What is done to each message, in order.
@@ -119,20 +122,26 @@ pub enum TransformConfig {
 
 /// Options of `hl7v2-to-fhir`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[serde(from = "Hl7v2ToFhirFile")]
 pub struct Hl7v2ToFhirConfig {
     /// Folder of the site's own rows over the built-in tables: `maps/NAME` in the site's folder,
     /// written as `NAME`.
     pub maps: Option<PathBuf>,
-    /// The structure to read messages by, such as `ADT_A01`, whatever they say of themselves.
-    pub structure: Option<String>,
+    /// What the transform itself is told.
+    pub options: hl7v2_to_fhir::Options,
 }
 
-impl Hl7v2ToFhirConfig {
-    /// What the transform itself is told.
-    #[must_use]
-    pub fn options(&self) -> hl7v2_to_fhir::Options {
-        hl7v2_to_fhir::Options { structure: self.structure.clone() }
+/// [`Hl7v2ToFhirConfig`] as it is written: the transform's own keys stand beside ours.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Hl7v2ToFhirFile {
+    maps: Option<PathBuf>,
+    structure: Option<String>,
+}
+
+impl From<Hl7v2ToFhirFile> for Hl7v2ToFhirConfig {
+    fn from(Hl7v2ToFhirFile { maps, structure }: Hl7v2ToFhirFile) -> Self {
+        Self { maps, options: hl7v2_to_fhir::Options { structure } }
     }
 }
 

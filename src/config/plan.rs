@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::site::{Fingerprint, Site};
 
 /// One part of a site, and what becomes of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// Which part.
     pub part: Part,
@@ -16,8 +16,16 @@ pub struct Change {
     pub effect: Effect,
 }
 
+impl Change {
+    /// True if a reload cannot do it.
+    #[must_use]
+    pub fn takes_a_restart(&self) -> bool {
+        self.part == Part::Engine && self.effect == Effect::Changed
+    }
+}
+
 /// A part of a site that is started and stopped by itself.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
     /// `tributary.toml`: a change takes a restart.
@@ -29,7 +37,7 @@ pub enum Part {
 }
 
 /// What becomes of a part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Effect {
     /// It is new.
@@ -75,17 +83,34 @@ fn compare(old: &States, new: &States, part: fn(String) -> Part) -> Vec<Change> 
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (sign, effect) = match self.effect {
-            Effect::Added => ('+', "added"),
-            Effect::Removed => ('-', "removed"),
-            Effect::Changed => ('~', "changed"),
-            Effect::Unchanged => (' ', "unchanged"),
+        let sign = match self.effect {
+            Effect::Added => '+',
+            Effect::Removed => '-',
+            Effect::Changed => '~',
+            Effect::Unchanged => ' ',
         };
-        match &self.part {
-            Part::Engine if self.effect == Effect::Changed => write!(f, "{sign} engine: changed, takes a restart"),
-            Part::Engine => write!(f, "{sign} engine: {effect}"),
-            Part::Channel(name) => write!(f, "{sign} channel {name}: {effect}"),
-            Part::Destination(name) => write!(f, "{sign} destination {name}: {effect}"),
+        write!(f, "{sign} {}: {}", self.part, self.effect)?;
+        if self.takes_a_restart() { f.write_str(", takes a restart") } else { Ok(()) }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Engine => f.write_str("engine"),
+            Self::Channel(name) => write!(f, "channel {name}"),
+            Self::Destination(name) => write!(f, "destination {name}"),
         }
+    }
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Added => "added",
+            Self::Removed => "removed",
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+        })
     }
 }

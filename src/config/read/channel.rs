@@ -9,18 +9,19 @@ use message::consent::{Confidentiality, Purpose};
 use message::hl7v2::{Charset, CharsetOptions, Undecodable};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use transforms::stamp::StampOptions;
 
 use super::document::Document;
 use super::files::Part;
 use super::reader::{keys_of, read};
 use super::tree::Node;
-use super::{Base, one_kind, plain_text, purpose, zone};
+use super::{Base, labels, one_kind, plain_text, purpose, zone};
 use crate::config::channel::{ChannelConfig, InboundKind, LaneKey, RouteConfig, TestConfig, TransformConfig};
 
 /// The keys at the top of the file.
 #[derive(Deserialize)]
 #[serde(default)]
-struct Top {
+pub(in crate::config) struct Top {
     description: String,
     enabled: bool,
     provider: String,
@@ -29,6 +30,7 @@ struct Top {
     _inbound: IgnoredAny,
     purposes: Option<BTreeSet<Purpose>>,
     confidentiality: Confidentiality,
+    stamp: StampOptions,
     lane: LaneKey,
     #[serde(rename = "transform")]
     transforms: Vec<TransformConfig>,
@@ -47,6 +49,7 @@ impl Default for Top {
             _inbound: IgnoredAny,
             purposes: None,
             confidentiality: Confidentiality::default(),
+            stamp: StampOptions::default(),
             lane: LaneKey::default(),
             transforms: Vec::new(),
             routes: Vec::new(),
@@ -58,7 +61,7 @@ impl Default for Top {
 /// What every table under `[inbound]` may have, besides the protocol's own keys.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Common {
+pub(in crate::config) struct Common {
     acknowledge: Acknowledge,
     #[serde(deserialize_with = "zone")]
     time_zone: Option<TimeZone>,
@@ -76,6 +79,7 @@ pub(in crate::config) fn channel(part: &Part, base: &Base<'_>) -> Option<Channel
     check_routes(document);
     check_references(document, base.dir);
     let (mut top, (inbound, common)) = (top?, inbound?);
+    labels::check(document, &top.stamp.label);
     for TransformConfig::Hl7v2ToFhir(options) in &mut top.transforms {
         options.maps = options.maps.take().map(|maps| base.dir.join("maps").join(maps));
     }
@@ -95,6 +99,7 @@ pub(in crate::config) fn channel(part: &Part, base: &Base<'_>) -> Option<Channel
         charset: CharsetOptions { default: common.charset, undecodable: common.undecodable },
         purposes: top.purposes,
         confidentiality: top.confidentiality,
+        stamp: top.stamp,
         lane: top.lane,
         transforms: top.transforms,
         routes: top.routes,

@@ -20,7 +20,7 @@ use crate::config::destination::{DestinationConfig, OutboundKind, PauseConfig, R
 /// The keys at the top of the file.
 #[derive(Deserialize)]
 #[serde(default)]
-struct Top {
+pub(in crate::config) struct Top {
     description: String,
     enabled: bool,
     recipient: String,
@@ -59,7 +59,7 @@ impl Default for Top {
 /// What every table under `[outbound]` may have, besides the protocol's own keys.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Common {
+pub(in crate::config) struct Common {
     plain_text: Option<String>,
 }
 

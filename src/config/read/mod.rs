@@ -11,6 +11,7 @@ mod engine;
 mod files;
 mod fill;
 mod hide;
+mod labels;
 mod maps;
 mod nearest;
 mod one_or_many;
@@ -26,7 +27,11 @@ use jiff::tz::TimeZone;
 
 pub(super) use across::across;
 pub(super) use channel::channel;
+#[cfg(test)]
+pub(super) use channel::{Common as InboundCommon, Top as ChannelTop};
 pub(super) use destination::destination;
+#[cfg(test)]
+pub(super) use destination::{Common as OutboundCommon, Top as DestinationTop};
 pub(super) use document::Document;
 pub(super) use engine::{engine, providers};
 pub(super) use files::{Files, Part, read_folder, tables_in};

@@ -1,5 +1,6 @@
 //! Whole sites: what loads, and what is said of what does not.
 
+mod docs;
 mod fuzz;
 mod plans;
 mod problems;

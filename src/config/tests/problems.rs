@@ -530,3 +530,58 @@ fn a_sites_own_maps_are_compiled() {
           = help: did you mean `gender`?"#]]
     .assert_eq(&shown.replace(&format!("{}/", dir.path().display()), ""));
 }
+
+#[test]
+fn label_rules_are_tried() {
+    let rules = r#"[inbound.mllp]
+listen = "127.0.0.1:1"
+[[transform]]
+hl7v2-to-fhir = { structur = "ADT_A01" }
+[stamp]
+documents = "hole"
+[[stamp.label]]
+from = "PV1-10"
+value = ["PSY"]
+on = "visits"
+[[stamp.label]]
+from = "ZPS-2"
+labels = ["R"]
+"#;
+    check_channel(
+        rules,
+        expect![[r#"
+        error: channels/adt.toml:8:19: unknown key `structur` in [transform.hl7v2-to-fhir]
+          help: did you mean `structure`?
+        error: channels/adt.toml:10:13: `hole` is unknown here
+          help: did you mean `whole`?
+        error: channels/adt.toml:14:6: `visits` is unknown here
+          help: did you mean `visit`?
+        error: channels/adt.toml:15:1: `on` is missing in [[stamp.label]]
+        error: channels/adt.toml:17:1: unknown key `labels` in [[stamp.label]]
+          help: did you mean `label`?"#]],
+    );
+    let rules = r#"[inbound.mllp]
+listen = "127.0.0.1:1"
+[[transform]]
+hl7v2-to-fhir = {}
+[[stamp.label]]
+from = "PV1-10"
+value = ["PSY"]
+on = "visit"
+label = ["R"]
+[[stamp.label]]
+from = "PV1"
+on = "visit"
+label = ["R"]
+[[stamp.label]]
+from = "PV1-10"
+on = "visit"
+label = ["secret stuff"]
+"#;
+    check_channel(
+        rules,
+        expect![[r#"
+        error: channels/adt.toml:14:1: label rule for `PV1`: `PV1` must name a field or a component, such as PV1-3.1
+        error: channels/adt.toml:18:1: label rule for `PV1-10`: `secret stuff` is no label: write a Confidentiality or ActCode code, such as R or HIV"#]],
+    );
+}
