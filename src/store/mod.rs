@@ -54,6 +54,7 @@ mod scan;
 mod seal;
 mod segment;
 mod spare;
+mod state;
 mod threads;
 mod types;
 mod verify;
@@ -219,15 +220,19 @@ impl Store {
         answered.map_err(|error| self.explain(error))
     }
 
-    /// Puts a `Skipped` before each `Replayed` for every delivery that the replay takes the place of.
+    /// Puts a `Skipped` before each `Replayed` for every delivery that the replay takes the place of: all
+    /// that are open, or those to the one destination that it is for.
     async fn with_replaced(&self, records: Vec<Record>) -> Result<Vec<Record>, StoreError> {
         let mut all = Vec::with_capacity(records.len());
         for record in records {
-            if let Record::Replayed { message, at, .. } = &record {
+            if let Record::Replayed { message, at, destination, .. } = &record {
                 let (message, at) = (*message, *at);
-                let open = self.read(move |finder| finder.open_deliveries(&message)).await?;
-                let skipped = |delivery| Record::Skipped { delivery, at, reason: apply::REPLACED.into() };
-                all.extend(open.into_iter().map(skipped));
+                for delivery in self.read(move |finder| finder.open_deliveries(&message)).await? {
+                    let to = self.delivery(delivery).await?.map(|delivery| delivery.destination);
+                    if destination.is_none() || *destination == to {
+                        all.push(Record::Skipped { delivery, at, reason: apply::REPLACED.into() });
+                    }
+                }
             }
             all.push(record);
         }
@@ -354,6 +359,18 @@ impl Store {
     pub async fn messages(&self, query: &MessageQuery) -> Result<Page<MessageRecord>, StoreError> {
         let query = query.clone();
         self.read_settled(move |finder| finder.messages(&query)).await
+    }
+
+    /// A keyed hash of `bytes`: what lanes are made of, so that the index holds no identifier.
+    #[must_use]
+    pub fn keyed_hash(&self, bytes: &[u8]) -> Lane {
+        self.0.finder.records.hasher.lane(bytes)
+    }
+
+    /// False while the disk is too full to accept anything.
+    #[must_use]
+    pub fn takes_messages(&self) -> bool {
+        !self.0.low.load(Ordering::Acquire)
     }
 
     /// How many messages and deliveries are in which state. Costs no disk access.
