@@ -1,0 +1,190 @@
+//! One attempt at one delivery: consent once more, then the channel, then what follows from its answer.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use channels::{Clock, DeliveryError, Outbound, Outgoing, Receipt};
+use jiff::Timestamp;
+use message::MessageId;
+use message::consent::{Decision, Purpose};
+
+use super::process::decide;
+use super::retry::{self, Next};
+use crate::config::DestinationConfig;
+use crate::store::{Content, DeliveryId, DeliveryRecord, MessageRecord, Record, State, Store, StoreError};
+
+/// What came of an attempt.
+pub(super) struct Attempt {
+    pub(super) delivery: DeliveryId,
+    /// The message, where the delivery could be read at all.
+    pub(super) message: Option<MessageId>,
+    /// What is to be written of it.
+    pub(super) record: Option<Record>,
+    /// What follows.
+    pub(super) end: End,
+    /// One line for the log, without patient data.
+    pub(super) summary: String,
+    /// How long the destination took.
+    pub(super) took: Duration,
+    /// From the delivery's creation to its end, once it is delivered.
+    pub(super) age: Option<Duration>,
+}
+
+/// What follows an attempt.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The destination took it.
+    Delivered,
+    /// It is tried again.
+    Again {
+        /// When.
+        due: Timestamp,
+        /// Because the whole destination is down.
+        down: bool,
+    },
+    /// It is a dead letter.
+    Dead,
+    /// It waits for consent or an operator.
+    Held,
+    /// The destination is stopped; it stays in the queue.
+    Stopped {
+        /// What the destination said of our credentials.
+        reason: String,
+    },
+    /// It is no longer to be sent: skipped or replaced meanwhile.
+    Gone,
+    /// The store could not be read; the delivery was not touched.
+    Unread,
+}
+
+/// All that an attempt needs of the store.
+struct Loaded {
+    delivery: DeliveryRecord,
+    message: MessageRecord,
+    content: Content,
+}
+
+/// Makes one attempt.
+pub(super) async fn attempt(
+    id: DeliveryId,
+    store: &Store,
+    config: &DestinationConfig,
+    outbound: &dyn Outbound,
+    clock: &Clock,
+) -> Attempt {
+    let loaded = match load(id, store).await {
+        Ok(Some(loaded)) => loaded,
+        Ok(None) => return ended(id, None, None, End::Gone, String::new()),
+        Err(error) if error.is_damage() => return damaged(id, store, &error, clock()).await,
+        Err(error) => return ended(id, None, None, End::Unread, error.to_string()),
+    };
+    let message = Some(loaded.message.received.id);
+    // Decided again at every attempt: what was allowed when it was queued may be forbidden now.
+    let purposes: BTreeSet<Purpose> =
+        loaded.delivery.purposes.iter().filter_map(|code| Purpose::try_from(code.clone()).ok()).collect();
+    if let Decision::Hold { reason } = decide(config, &purposes, &loaded.content.flags) {
+        let record = Record::Held { delivery: id, at: clock(), reason: reason.clone() };
+        return ended(id, message, Some(record), End::Held, reason);
+    }
+    let began = Instant::now();
+    let outgoing = outgoing(&loaded);
+    let result = outbound.deliver(&outgoing).await;
+    let took = began.elapsed();
+    let at = clock();
+    let attempt = match result {
+        Ok(receipt) => delivered(&loaded, receipt, at),
+        Err(error) => failed(&loaded, &error, config, at),
+    };
+    Attempt { took, ..attempt }
+}
+
+/// The delivery and its content, if it is still to be sent.
+async fn load(id: DeliveryId, store: &Store) -> Result<Option<Loaded>, StoreError> {
+    let Some(delivery) = store.delivery(id).await?.filter(|delivery| delivery.state == State::Queued) else {
+        return Ok(None);
+    };
+    let message = store.message(delivery.message).await?.ok_or_else(|| StoreError::Unknown(format!("message {}", delivery.message)))?;
+    let content = store.content(id).await?;
+    Ok(Some(Loaded { delivery, message, content }))
+}
+
+fn outgoing(loaded: &Loaded) -> Outgoing {
+    let message = &loaded.message.received;
+    let (message_type, trigger_event) = message.kind.split_once('^').unwrap_or((&message.kind, ""));
+    Outgoing {
+        message: message.id,
+        delivery: loaded.delivery.id,
+        attempt: loaded.delivery.attempts,
+        format: loaded.content.format,
+        bytes: loaded.content.bytes.clone(),
+        names: vec![
+            ("channel", message.channel.clone()),
+            ("message_type", message_type.to_owned()),
+            ("trigger_event", trigger_event.split('^').next().unwrap_or_default().to_owned()),
+            ("control_id", message.control_id.clone().unwrap_or_default()),
+            ("received", message.at.strftime("%Y%m%dT%H%M%SZ").to_string()),
+        ],
+    }
+}
+
+fn delivered(loaded: &Loaded, receipt: Receipt, at: Timestamp) -> Attempt {
+    let id = loaded.delivery.id;
+    let age = Duration::try_from(at.duration_since(loaded.delivery.created)).unwrap_or_default();
+    let answer = some_bytes(receipt.answer);
+    let record = Record::Delivered { delivery: id, at, summary: receipt.summary.clone(), answer };
+    let attempt = ended(id, Some(loaded.message.received.id), Some(record), End::Delivered, receipt.summary);
+    Attempt { age: Some(age), ..attempt }
+}
+
+fn failed(loaded: &Loaded, error: &DeliveryError, config: &DestinationConfig, at: Timestamp) -> Attempt {
+    let delivery = loaded.delivery.id;
+    let (reason, answer) = (error.to_string(), answer_of(error));
+    let attempt = loaded.delivery.attempts.saturating_add(1);
+    let (record, end) = match retry::next(error, attempt, &config.retry, rand::random()) {
+        Next::Again { wait, down, rest } => {
+            let due = at + wait;
+            (Record::Attempted { delivery, at, reason: reason.clone(), due, answer, rest }, End::Again { due, down })
+        }
+        Next::Dead(rest) => (Record::Dead { delivery, at, reason: reason.clone(), answer, rest }, End::Dead),
+        Next::Hold => (Record::Held { delivery, at, reason: reason.clone() }, End::Held),
+        // The message is not to blame: it keeps its place and its budget.
+        Next::Stop => (
+            Record::Attempted { delivery, at, reason: reason.clone(), due: at, answer, rest: None },
+            End::Stopped { reason: reason.clone() },
+        ),
+    };
+    ended(delivery, Some(loaded.message.received.id), Some(record), end, reason)
+}
+
+fn answer_of(error: &DeliveryError) -> Option<Bytes> {
+    match error {
+        DeliveryError::Erred(receipt)
+        | DeliveryError::Refused(receipt)
+        | DeliveryError::Unauthorized(receipt)
+        | DeliveryError::Partly { receipt, .. } => some_bytes(receipt.answer.clone()),
+        DeliveryError::Unavailable { .. } | DeliveryError::Unknown { .. } => None,
+    }
+}
+
+/// A delivery whose content is damaged on disk is a dead letter: it will never be readable.
+async fn damaged(id: DeliveryId, store: &Store, error: &StoreError, at: Timestamp) -> Attempt {
+    let message = store.delivery(id).await.ok().flatten().map(|delivery| delivery.message);
+    let reason = format!("its stored content cannot be read: {error}");
+    let record = Record::Dead { delivery: id, at, reason: reason.clone(), answer: None, rest: None };
+    ended(id, message, Some(record), End::Dead, reason)
+}
+
+fn some_bytes(bytes: Bytes) -> Option<Bytes> {
+    Some(bytes).filter(|bytes| !bytes.is_empty())
+}
+
+fn ended(
+    delivery: DeliveryId,
+    message: Option<MessageId>,
+    record: Option<Record>,
+    end: End,
+    summary: String,
+) -> Attempt {
+    Attempt { delivery, message, record, end, summary, took: Duration::ZERO, age: None }
+}

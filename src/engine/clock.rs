@@ -1,0 +1,25 @@
+//! The wall clock: the one place that reads it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use message::MessageId;
+
+/// The time now.
+#[must_use]
+#[allow(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+pub fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// The clock for those who are handed one.
+#[must_use]
+pub fn clock() -> Arc<dyn Fn() -> Timestamp + Send + Sync> {
+    Arc::new(now)
+}
+
+/// A new message id for a message received at `at`.
+#[must_use]
+pub fn new_id(at: Timestamp) -> MessageId {
+    MessageId::new(at, rand::random())
+}

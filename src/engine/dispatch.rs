@@ -1,0 +1,411 @@
+//! One destination's deliveries: lanes side by side, each in order, until taken, held or dead.
+//!
+//! The dispatcher alone decides what leaves when. It loads what is queued from the store by rising
+//! delivery id, keeps it in a [`Schedule`], runs attempts side by side, and commits what came of
+//! them. After a crash it begins again from the store: an attempt whose end was not written is made
+//! again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use channels::{Clock, Outbound, Stop};
+use jiff::Timestamp;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use super::attempt::{Attempt, End, attempt};
+use super::health::{Health, Verdict};
+use super::metrics::Metrics;
+use super::pace::Pace;
+use super::schedule::Schedule;
+use super::settle;
+use super::status::Snapshot;
+use super::waiters::Waiters;
+use crate::config::DestinationConfig;
+use crate::store::{DeliveryId, DeliveryQuery, DeliveryRecord, Record, State, Store, StoreError};
+
+/// How many deliveries are loaded at most; more stay in the store until there is room.
+const WINDOW: usize = 50_000;
+/// How many are read from the store at once.
+const PAGE: usize = 512;
+/// The wait before a store that refused is tried again.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// What an operator asks of a destination.
+pub(super) enum Command {
+    /// Stop sending until resumed.
+    Pause(String),
+    /// Go on, at once.
+    Resume,
+    /// Hold, release or skip one delivery.
+    Change(Change, DeliveryId, String, oneshot::Sender<Result<(), Refusal>>),
+    /// These were replaced by a replay: they no longer stand in anyone's way.
+    Forget(Vec<DeliveryId>),
+    /// Work with these settings from now on.
+    Configure(Arc<DestinationConfig>, Arc<dyn Outbound>),
+}
+
+/// What an operator does to one delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// It waits for the operator.
+    Hold,
+    /// It is queued again.
+    Release,
+    /// It is never sent.
+    Skip,
+}
+
+/// Why an operator's change of a delivery was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such delivery.
+    #[error("there is no delivery {0}")]
+    Unknown(DeliveryId),
+    /// It is being sent right now.
+    #[error("delivery {0} is being sent right now; try again in a moment")]
+    InFlight(DeliveryId),
+    /// Its state does not allow that.
+    #[error("delivery {0} is {1}; that cannot be done to it")]
+    State(DeliveryId, State),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// One destination's dispatcher.
+pub(super) struct Dispatcher {
+    config: Arc<DestinationConfig>,
+    outbound: Arc<dyn Outbound>,
+    store: Store,
+    waiters: Arc<Waiters>,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    waker: Arc<Notify>,
+    schedule: Schedule,
+    health: Health,
+    pace: Pace,
+    attempts: JoinSet<Attempt>,
+    report: watch::Sender<Snapshot>,
+    /// The last delivery loaded from the store.
+    cursor: Option<DeliveryId>,
+    /// The store may hold more behind the cursor.
+    more: bool,
+}
+
+/// What a dispatcher is made of.
+pub(super) struct Parts {
+    pub(super) config: Arc<DestinationConfig>,
+    pub(super) outbound: Arc<dyn Outbound>,
+    pub(super) store: Store,
+    pub(super) waiters: Arc<Waiters>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) clock: Clock,
+    pub(super) waker: Arc<Notify>,
+    /// An operator paused it before the restart, and why.
+    pub(super) paused: Option<String>,
+    /// Where it reports how it stands.
+    pub(super) report: watch::Sender<Snapshot>,
+}
+
+impl Dispatcher {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { config, outbound, store, waiters, metrics, clock, waker, paused, report } = parts;
+        Self {
+            health: Health::new(config.pause, paused),
+            pace: Pace::new(config.rate, config.min_interval.0),
+            config,
+            outbound,
+            store,
+            waiters,
+            metrics,
+            clock,
+            waker,
+            schedule: Schedule::default(),
+            attempts: JoinSet::new(),
+            report,
+            cursor: None,
+            more: true,
+        }
+    }
+
+    /// Works until `stop` fires and what is in flight has ended.
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>, mut stop: Stop) {
+        self.load_blocks().await;
+        while !stop.is_stopped() {
+            self.load().await;
+            let wake_at = self.launch();
+            self.report();
+            tokio::select! {
+                biased;
+                () = stop.stopped() => {}
+                Some(command) = commands.recv() => self.obey(command).await,
+                Some(ended) = self.attempts.join_next(), if !self.attempts.is_empty() => self.settle(ended).await,
+                () = self.waker.notified() => self.more = true,
+                () = sleep_until(wake_at, &self.clock) => {}
+            }
+        }
+        while let Some(ended) = self.attempts.join_next().await {
+            self.settle(ended).await;
+        }
+    }
+
+    /// Where dead letters block their lane, those of an earlier run do so again.
+    async fn load_blocks(&mut self) {
+        let destination = Some(self.config.name.clone());
+        let mut query = DeliveryQuery { destination, states: vec![State::Dead], limit: PAGE, ..DeliveryQuery::default() };
+        while self.config.block_lane {
+            let page = match self.store.deliveries(&query).await {
+                Ok(page) => page,
+                Err(error) => {
+                    tracing::error!(destination = self.config.name, %error, "cannot read the dead letters: trying again");
+                    tokio::time::sleep(STORE_RETRY).await;
+                    continue;
+                }
+            };
+            for dead in page.items {
+                self.schedule.add(dead.id, dead.lanes, dead.created);
+                self.schedule.block(dead.id);
+            }
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => return,
+            }
+        }
+    }
+
+    /// Loads what is queued behind the cursor, as far as there is room.
+    async fn load(&mut self) {
+        while self.more && self.schedule.len() < WINDOW {
+            let page = match self.store.queued(&self.config.name, self.cursor, PAGE).await {
+                Ok(page) => page,
+                Err(error) => {
+                    tracing::error!(destination = self.config.name, %error, "cannot read the queue: trying again");
+                    tokio::time::sleep(STORE_RETRY).await;
+                    return;
+                }
+            };
+            self.more = page.len() == PAGE;
+            for delivery in page {
+                self.cursor = Some(delivery.id);
+                self.add(delivery);
+            }
+        }
+    }
+
+    fn add(&mut self, delivery: DeliveryRecord) {
+        let due = delivery.due.unwrap_or(delivery.created);
+        self.schedule.add(delivery.id, delivery.lanes, due);
+    }
+
+    /// Starts every attempt that may start now. Returns when to look again, if nothing else happens.
+    fn launch(&mut self) -> Option<Timestamp> {
+        let now = (self.clock)();
+        if !self.config.enabled {
+            return None;
+        }
+        loop {
+            match self.health.verdict(now, self.schedule.in_flight()) {
+                Verdict::Stopped => return None,
+                Verdict::NotBefore(at) => return Some(at),
+                Verdict::Probe => {
+                    let id = self.schedule.take_probe()?;
+                    self.start(id, now);
+                    return None;
+                }
+                Verdict::Go => {}
+            }
+            if self.schedule.in_flight() >= self.config.concurrency.get() {
+                return None;
+            }
+            if let Some(at) = self.pace.not_before(now) {
+                return Some(at);
+            }
+            match self.schedule.take(now) {
+                Some(id) => self.start(id, now),
+                None => return self.schedule.next_due(),
+            }
+        }
+    }
+
+    fn start(&mut self, id: DeliveryId, now: Timestamp) {
+        self.pace.started(now);
+        let (store, config, outbound) = (self.store.clone(), Arc::clone(&self.config), Arc::clone(&self.outbound));
+        let clock = Arc::clone(&self.clock);
+        self.attempts.spawn(async move { attempt(id, &store, &config, outbound.as_ref(), &clock).await });
+    }
+
+    /// Commits what came of the attempts that have ended, and puts each where it belongs.
+    async fn settle(&mut self, first: Result<Attempt, tokio::task::JoinError>) {
+        let mut ended = vec![first];
+        while let Some(more) = self.attempts.try_join_next() {
+            ended.push(more);
+        }
+        let mut done = Vec::with_capacity(ended.len());
+        for attempt in ended {
+            match attempt {
+                Ok(attempt) => done.push(attempt),
+                // An attempt that panicked took its delivery's number with it: begin again from the store.
+                Err(error) => self.reload(&error.to_string()),
+            }
+        }
+        let records: Vec<Record> = done.iter().filter_map(|attempt| attempt.record.clone()).collect();
+        if !records.is_empty() {
+            self.commit(records).await;
+        }
+        for attempt in done {
+            self.place(attempt).await;
+        }
+    }
+
+    /// Writes records, however long it takes: what was delivered must not be forgotten.
+    async fn commit(&self, records: Vec<Record>) {
+        while let Err(error) = self.store.commit(records.clone()).await {
+            tracing::error!(destination = self.config.name, %error, "cannot write what came of deliveries: trying again");
+            tokio::time::sleep(STORE_RETRY).await;
+        }
+    }
+
+    async fn place(&mut self, attempt: Attempt) {
+        let now = (self.clock)();
+        self.metrics.attempted(&self.config.name, &attempt);
+        self.log(&attempt);
+        match attempt.end {
+            End::Delivered => {
+                if self.health.succeeded() {
+                    tracing::info!(destination = self.config.name, "is back");
+                    self.schedule.hasten(now);
+                }
+                self.schedule.remove(attempt.delivery);
+            }
+            End::Again { due, down } => {
+                self.schedule.put_back(attempt.delivery, due, down);
+                if down {
+                    self.note_down(now);
+                } else {
+                    self.health.reached();
+                }
+            }
+            End::Stopped { ref reason } => {
+                self.schedule.put_back(attempt.delivery, now, true);
+                self.stop_sending(reason.clone()).await;
+            }
+            End::Dead => {
+                self.health.reached();
+                match self.config.block_lane {
+                    true => self.schedule.block(attempt.delivery),
+                    false => self.schedule.remove(attempt.delivery),
+                }
+            }
+            End::Held | End::Gone => self.schedule.remove(attempt.delivery),
+            End::Unread => self.schedule.put_back(attempt.delivery, now + STORE_RETRY, false),
+        }
+        if let Some(message) = attempt.message {
+            settle::tell_if_reached(&self.store, &self.waiters, message).await;
+        }
+    }
+
+    fn note_down(&mut self, now: Timestamp) {
+        if self.health.failed(now) {
+            tracing::error!(destination = self.config.name, "is down: paused, one probe at a time");
+        }
+    }
+
+    /// Bad credentials: stop, remember it over a restart, and alarm.
+    async fn stop_sending(&mut self, reason: String) {
+        if self.health.is_stopped() {
+            return;
+        }
+        tracing::error!(destination = self.config.name, reason, "is stopped until an operator resumes it");
+        self.health.stop(reason.clone());
+        self.commit(vec![Record::Setting { key: super::paused_key(&self.config.name), value: Some(reason) }]).await;
+    }
+
+    fn reload(&mut self, why: &str) {
+        tracing::error!(destination = self.config.name, why, "an attempt broke off: reading the queue again");
+        self.schedule.clear_waiting();
+        self.cursor = None;
+        self.more = true;
+    }
+
+    fn log(&self, attempt: &Attempt) {
+        let (destination, delivery, summary) = (&*self.config.name, attempt.delivery, &*attempt.summary);
+        let Some(message) = attempt.message else { return };
+        match attempt.end {
+            End::Delivered => tracing::debug!(destination, delivery, %message, summary, "delivered"),
+            End::Again { .. } | End::Unread => tracing::warn!(destination, delivery, %message, summary, "will be tried again"),
+            End::Dead => tracing::error!(destination, delivery, %message, summary, "dead letter"),
+            End::Held => tracing::warn!(destination, delivery, %message, summary, "held"),
+            End::Stopped { .. } => tracing::error!(destination, delivery, %message, summary, "credentials refused"),
+            End::Gone => tracing::debug!(destination, delivery, %message, "no longer to be sent"),
+        }
+    }
+
+    fn report(&self) {
+        let (health, reason) = self.health.describe();
+        let snapshot = Snapshot {
+            health,
+            reason: reason.map(str::to_owned),
+            in_flight: self.schedule.in_flight(),
+            lanes: self.schedule.lanes(),
+        };
+        self.metrics.destination(&self.config.name, &self.health, snapshot.in_flight);
+        self.report.send_replace(snapshot);
+    }
+
+    async fn obey(&mut self, command: Command) {
+        match command {
+            Command::Pause(reason) => self.health.stop(reason),
+            Command::Resume => {
+                self.health.resume();
+                self.schedule.hasten((self.clock)());
+            }
+            Command::Forget(replaced) => {
+                for id in replaced.into_iter().filter(|id| !self.schedule.is_in_flight(*id)).collect::<Vec<_>>() {
+                    self.schedule.remove(id);
+                }
+            }
+            Command::Configure(config, outbound) => {
+                self.health.configure(config.pause);
+                self.pace = Pace::new(config.rate, config.min_interval.0);
+                self.config = config;
+                self.outbound = outbound;
+            }
+            Command::Change(change, id, reason, reply) => {
+                // An operator who hung up does not undo what was done.
+                drop(reply.send(self.change(change, id, reason).await));
+            }
+        }
+    }
+
+    async fn change(&mut self, change: Change, id: DeliveryId, reason: String) -> Result<(), Refusal> {
+        let delivery = self.store.delivery(id).await?.ok_or(Refusal::Unknown(id))?;
+        if self.schedule.is_in_flight(id) {
+            return Err(Refusal::InFlight(id));
+        }
+        let at = (self.clock)();
+        let record = match (change, delivery.state) {
+            (Change::Hold, State::Queued) => Record::Held { delivery: id, at, reason },
+            (Change::Release, State::Held | State::Dead) => Record::Released { delivery: id, at, reason },
+            (Change::Skip, State::Queued | State::Held | State::Dead) => Record::Skipped { delivery: id, at, reason },
+            (_, state) => return Err(Refusal::State(id, state)),
+        };
+        self.store.commit_synced(vec![record]).await?;
+        self.schedule.remove(id);
+        if change == Change::Release && self.cursor.is_some_and(|cursor| id <= cursor) {
+            self.add(DeliveryRecord { due: Some(at), ..delivery });
+        }
+        self.more = true;
+        settle::tell_if_reached(&self.store, &self.waiters, delivery.message).await;
+        Ok(())
+    }
+}
+
+/// Sleeps until `at` by `clock`; for ever where there is nothing to wait for.
+async fn sleep_until(at: Option<Timestamp>, clock: &Clock) {
+    let Some(at) = at else { return std::future::pending().await };
+    let wait = Duration::try_from(at.duration_since(clock())).unwrap_or_default();
+    // A clock that jumps back must not put us to sleep for hours.
+    tokio::time::sleep(wait.min(Duration::from_secs(5)).max(Duration::from_millis(1))).await;
+}

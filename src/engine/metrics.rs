@@ -1,0 +1,219 @@
+//! What is counted: Prometheus families, by channel and destination; never by patient.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use message::Answer;
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use super::attempt::{Attempt, End};
+use super::health::Health;
+use crate::store::{Outcome, Store};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Channel {
+    channel: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChannelAnswer {
+    channel: String,
+    answer: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChannelOutcome {
+    channel: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChannelState {
+    channel: String,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Destination {
+    destination: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DestinationState {
+    destination: String,
+    state: &'static str,
+}
+
+type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// All that the engine counts, and where `/metrics` reads it.
+pub struct Metrics {
+    registry: Registry,
+    received: Family<Channel, Counter>,
+    answers: Family<ChannelAnswer, Counter>,
+    answer_seconds: Histograms<Channel>,
+    outcomes: Family<ChannelOutcome, Counter>,
+    delivered: Family<Destination, Counter>,
+    retried: Family<Destination, Counter>,
+    dead: Family<Destination, Counter>,
+    held: Family<Destination, Counter>,
+    attempt_seconds: Histograms<Destination>,
+    delivery_seconds: Histograms<Destination>,
+    in_flight: Family<Destination, Gauge>,
+    health: Family<DestinationState, Gauge>,
+    depth: Family<DestinationState, Gauge>,
+    oldest: Family<Destination, Gauge<f64, AtomicU64>>,
+    messages: Family<ChannelState, Gauge>,
+    store_commits: Gauge,
+    store_syncs: Gauge,
+    store_records: Gauge,
+    store_log_bytes: Gauge,
+    store_free_bytes: Gauge,
+}
+
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_1, 2.0, 20))
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("tributary");
+        macro_rules! family {
+            ($name:literal, $help:literal, $metric:expr) => {{
+                let metric = $metric;
+                registry.register($name, $help, metric.clone());
+                metric
+            }};
+        }
+        macro_rules! histogram {
+            ($name:literal, $help:literal) => {{
+                let metric = Family::new_with_constructor(seconds as fn() -> Histogram);
+                registry.register_with_unit($name, $help, Unit::Seconds, metric.clone());
+                metric
+            }};
+        }
+        Self {
+            received: family!("messages_received", "Messages offered by senders", Family::default()),
+            answers: family!("messages_acknowledged", "Answers given to senders, by kind", Family::default()),
+            answer_seconds: histogram!("acknowledge", "From offer to answer"),
+            outcomes: family!("messages_transformed", "What came of transforms and routes", Family::default()),
+            delivered: family!("deliveries_delivered", "Deliveries taken", Family::default()),
+            retried: family!("deliveries_retried", "Attempts that failed and are made again", Family::default()),
+            dead: family!("deliveries_dead", "Deliveries that became dead letters", Family::default()),
+            held: family!("deliveries_held", "Deliveries that were held", Family::default()),
+            attempt_seconds: histogram!("attempt", "One attempt at the destination"),
+            delivery_seconds: histogram!("delivery", "From queued to delivered"),
+            in_flight: family!("deliveries_in_flight", "Attempts under way", Family::default()),
+            health: family!("destination_up", "1 for the state that a destination is in", Family::default()),
+            depth: family!("queue_depth", "Deliveries by destination and state", Family::default()),
+            oldest: family!("queue_oldest_age_seconds", "Age of the oldest queued delivery", Family::default()),
+            messages: family!("messages", "Messages by state", Family::default()),
+            store_commits: family!("store_groups", "Groups written to the log", Gauge::default()),
+            store_syncs: family!("store_syncs", "fdatasync calls on the log", Gauge::default()),
+            store_records: family!("store_records", "Records written to the log", Gauge::default()),
+            store_log_bytes: family!("store_log_bytes", "Size of the log on disk", Gauge::default()),
+            store_free_bytes: family!("store_free_bytes", "Free space on the store's disk", Gauge::default()),
+            registry,
+        }
+    }
+}
+
+impl Metrics {
+    pub(super) fn acknowledged(&self, channel: &str, answer: &Answer, took: Duration) {
+        let channel = channel.to_owned();
+        let kind = match answer {
+            Answer::Stored(_) | Answer::Done(..) => "stored",
+            Answer::Duplicate(_) => "duplicate",
+            Answer::Conflict { .. } => "conflict",
+            Answer::Unsupported(_) => "unsupported",
+            Answer::Invalid(_) => "invalid",
+            Answer::Unavailable { .. } => "unavailable",
+        };
+        let label = Channel { channel: channel.clone() };
+        self.received.get_or_create(&label).inc();
+        self.answer_seconds.get_or_create(&label).observe(took.as_secs_f64());
+        self.answers.get_or_create(&ChannelAnswer { channel, answer: kind }).inc();
+    }
+
+    pub(super) fn processed(&self, channel: &str, outcome: &Outcome) {
+        let kind = match outcome {
+            Outcome::Queued { deliveries, .. } => {
+                for held in deliveries.iter().filter(|delivery| delivery.held.is_some()) {
+                    self.held.get_or_create(&Destination { destination: held.destination.clone() }).inc();
+                }
+                "queued"
+            }
+            Outcome::Filtered { .. } => "filtered",
+            Outcome::Failed { .. } => "failed",
+        };
+        self.outcomes.get_or_create(&ChannelOutcome { channel: channel.to_owned(), outcome: kind }).inc();
+    }
+
+    pub(super) fn attempted(&self, destination: &str, attempt: &Attempt) {
+        let label = Destination { destination: destination.to_owned() };
+        let counter = match attempt.end {
+            End::Delivered => &self.delivered,
+            End::Again { .. } | End::Stopped { .. } | End::Unread => &self.retried,
+            End::Dead => &self.dead,
+            End::Held => &self.held,
+            End::Gone => return,
+        };
+        counter.get_or_create(&label).inc();
+        if !attempt.took.is_zero() {
+            self.attempt_seconds.get_or_create(&label).observe(attempt.took.as_secs_f64());
+        }
+        if let Some(age) = attempt.age {
+            self.delivery_seconds.get_or_create(&label).observe(age.as_secs_f64());
+        }
+    }
+
+    pub(super) fn destination(&self, destination: &str, health: &Health, in_flight: usize) {
+        let destination = destination.to_owned();
+        let in_flight = i64::try_from(in_flight).unwrap_or(i64::MAX);
+        self.in_flight.get_or_create(&Destination { destination: destination.clone() }).set(in_flight);
+        for state in ["up", "down", "stopped"] {
+            let label = DestinationState { destination: destination.clone(), state };
+            self.health.get_or_create(&label).set(i64::from(health.describe().0 == state));
+        }
+    }
+
+    /// Takes the store's numbers over and renders everything in the OpenMetrics text format.
+    ///
+    /// # Errors
+    ///
+    /// None in practice: writing to a string does not fail.
+    pub fn render(&self, store: &Store, now: jiff::Timestamp) -> Result<String, std::fmt::Error> {
+        let clamp = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let counts = store.counts();
+        for (destination, states) in &counts.deliveries {
+            for (state, n) in states {
+                let label = DestinationState { destination: destination.clone(), state: state.as_str() };
+                self.depth.get_or_create(&label).set(clamp(*n));
+            }
+        }
+        for (destination, since) in &counts.oldest {
+            let age = now.duration_since(*since).as_secs_f64().max(0.0);
+            self.oldest.get_or_create(&Destination { destination: destination.clone() }).set(age);
+        }
+        for (channel, states) in &counts.messages {
+            for (state, n) in states {
+                let label = ChannelState { channel: channel.clone(), state: state.as_str() };
+                self.messages.get_or_create(&label).set(clamp(*n));
+            }
+        }
+        let metrics = store.metrics();
+        self.store_commits.set(clamp(metrics.groups));
+        self.store_syncs.set(clamp(metrics.syncs));
+        self.store_records.set(clamp(metrics.records));
+        self.store_log_bytes.set(clamp(counts.log_bytes));
+        self.store_free_bytes.set(clamp(counts.free_bytes));
+        let mut text = String::new();
+        text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}

@@ -1,0 +1,292 @@
+//! The engine: what a site's configuration says, running.
+//!
+//! [`Engine::start`] opens every destination, then every channel's pipeline, then the feeds.
+//! A message comes in by an [`intake`](self), is stored, goes through its channel's pipeline
+//! (pure, see [`process`]) into the queue, and leaves by its destination's dispatcher. After a
+//! crash each part begins again from the store.
+
+mod attempt;
+pub mod clock;
+mod dispatch;
+mod health;
+mod intake;
+mod metrics;
+mod pace;
+mod patient;
+mod pipeline;
+mod process;
+mod replay;
+mod retry;
+mod running;
+mod schedule;
+mod settle;
+mod status;
+mod task;
+mod waiters;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use channels::Clock;
+use tokio::sync::{Mutex, oneshot};
+
+pub use dispatch::{Change, Refusal};
+pub use metrics::Metrics;
+pub use settle::{deliveries_of, last_answer};
+pub use replay::{Difference, ReplayError, ReplayProgress, ReplayRequest, ReplayState, Replayer, cancel, jobs};
+pub use status::{ChannelStatus, DestinationStatus, Status};
+pub use wire::{ENGINE, WireError, outbound};
+
+use self::dispatch::Command;
+use self::running::{RunningChannel, RunningDestination, Shared};
+use crate::config::Site;
+use crate::store::{DeliveryId, Record, Store, StoreError};
+
+/// Under which name the store remembers that a destination is stopped.
+fn paused_key(destination: &str) -> String {
+    format!("paused/destination/{destination}")
+}
+
+/// Under which name the store remembers that a channel is paused.
+fn paused_channel_key(channel: &str) -> String {
+    format!("paused/channel/{channel}")
+}
+
+/// A running site.
+pub struct Engine {
+    shared: Shared,
+    running: Mutex<Running>,
+    replays: replay::Jobs,
+}
+
+struct Running {
+    site: Arc<Site>,
+    channels: BTreeMap<String, RunningChannel>,
+    destinations: BTreeMap<String, RunningDestination>,
+}
+
+/// Why an operator's request could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No channel, destination or delivery of that name.
+    #[error("there is no {kind} `{name}`{hint}")]
+    NotFound {
+        /// `channel` or `destination`.
+        kind: &'static str,
+        /// The name.
+        name: String,
+        /// `; did you mean …?`, or empty.
+        hint: String,
+    },
+    /// A delivery could not be changed.
+    #[error(transparent)]
+    Refusal(#[from] Refusal),
+    /// Something of the site could not be built.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The engine is stopping.
+    #[error("the engine is stopping")]
+    Stopping,
+}
+
+/// What a reload did to one channel or destination.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Reloaded {
+    /// `channel` or `destination`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// `added`, `changed`, `removed` or `unchanged`.
+    pub change: String,
+    /// Why the new one did not start; the old one is then running again.
+    pub error: Option<String>,
+}
+
+impl Engine {
+    /// Starts a site on an open store.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that could not be built or opened; nothing is left running then.
+    pub async fn start(site: Site, store: Store, clock: Clock) -> Result<Arc<Self>, EngineError> {
+        let hash = store.clone();
+        let shared = Shared {
+            hash: Arc::new(move |bytes| hash.keyed_hash(bytes)),
+            store,
+            clock,
+            metrics: Arc::default(),
+            waiters: Arc::default(),
+            wakers: Arc::default(),
+        };
+        let site = Arc::new(site);
+        let mut running = Running { site: Arc::clone(&site), channels: BTreeMap::new(), destinations: BTreeMap::new() };
+        for config in site.destinations.values() {
+            let destination = RunningDestination::start(&shared, config).await?;
+            running.destinations.insert(config.name.clone(), destination);
+        }
+        for config in site.channels.values() {
+            let channel = RunningChannel::start(&shared, &site, config).await?;
+            running.channels.insert(config.name.clone(), channel);
+        }
+        for channel in running.channels.values_mut() {
+            channel.open(&shared).await?;
+        }
+        let engine = Arc::new(Self { shared, running: Mutex::new(running), replays: replay::Jobs::default() });
+        engine.resume_replays().await?;
+        Ok(engine)
+    }
+
+    /// The store that it runs on.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// The configuration in force.
+    pub async fn site(&self) -> Arc<Site> {
+        Arc::clone(&self.running.lock().await.site)
+    }
+
+    /// Where each channel listens.
+    pub async fn bound(&self) -> BTreeMap<String, String> {
+        let running = self.running.lock().await;
+        let bound = running.channels.iter().filter_map(|(name, channel)| Some((name.clone(), channel.bound()?)));
+        bound.collect()
+    }
+
+    /// How everything stands.
+    pub async fn status(&self) -> Status {
+        let running = self.running.lock().await;
+        status::collect(&self.shared, &running)
+    }
+
+    /// Stops reading, finishes what is in hand within `grace`, and leaves the rest to the store.
+    pub async fn stop(&self, grace: Duration) {
+        let mut running = self.running.lock().await;
+        let Running { channels, destinations, .. } = &mut *running;
+        // In the direction of the flow: what comes in last still goes as far as it can.
+        futures_util::future::join_all(channels.values_mut().map(|channel| channel.close(grace))).await;
+        self.replays.stop().await;
+        futures_util::future::join_all(std::mem::take(channels).into_values().map(|channel| channel.stop(grace))).await;
+        let dispatchers = std::mem::take(destinations).into_values();
+        futures_util::future::join_all(dispatchers.map(|destination| destination.stop(grace))).await;
+        if let Err(error) = self.shared.store.checkpoint().await {
+            tracing::warn!(%error, "no checkpoint at the end: the next start replays a little more of the log");
+        }
+    }
+
+    /// Puts a new configuration into force: everything is built first, then each channel and
+    /// destination that changed is exchanged for itself; one that does not start is rolled back.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Wire`] if something cannot be built: then nothing has changed.
+    pub async fn reload(&self, site: Site) -> Result<Vec<Reloaded>, EngineError> {
+        let mut running = self.running.lock().await;
+        running::reload(&self.shared, &mut running, Arc::new(site)).await
+    }
+
+    /// Stops a channel's feed until resumed, over restarts. What was accepted goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::NotFound`]; [`EngineError::Store`] if it could not be remembered.
+    pub async fn pause_channel(&self, name: &str, reason: String) -> Result<(), EngineError> {
+        let mut running = self.running.lock().await;
+        let channel = find(&mut running.channels, "channel", name)?;
+        remember(&self.shared.store, paused_channel_key(name), Some(reason.clone())).await?;
+        channel.pause(reason).await;
+        Ok(())
+    }
+
+    /// Opens a channel's feed again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::pause_channel`], and [`EngineError::Wire`] if it cannot be opened.
+    pub async fn resume_channel(&self, name: &str) -> Result<(), EngineError> {
+        let mut running = self.running.lock().await;
+        let channel = find(&mut running.channels, "channel", name)?;
+        remember(&self.shared.store, paused_channel_key(name), None).await?;
+        channel.resume();
+        channel.open(&self.shared).await
+    }
+
+    /// Stops sending to a destination until resumed, over restarts.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::pause_channel`].
+    pub async fn pause_destination(&self, name: &str, reason: String) -> Result<(), EngineError> {
+        let mut running = self.running.lock().await;
+        let destination = find(&mut running.destinations, "destination", name)?;
+        remember(&self.shared.store, paused_key(name), Some(reason.clone())).await?;
+        destination.command(Command::Pause(reason)).await
+    }
+
+    /// Goes on sending to a destination, at once and from the beginning of every backoff.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::pause_channel`].
+    pub async fn resume_destination(&self, name: &str) -> Result<(), EngineError> {
+        let mut running = self.running.lock().await;
+        let destination = find(&mut running.destinations, "destination", name)?;
+        remember(&self.shared.store, paused_key(name), None).await?;
+        destination.command(Command::Resume).await
+    }
+
+    /// Holds, releases or skips one delivery.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Refusal`] where its state does not allow that.
+    pub async fn change_delivery(&self, change: Change, id: DeliveryId, reason: String) -> Result<(), EngineError> {
+        let delivery = self.shared.store.delivery(id).await?.ok_or(Refusal::Unknown(id))?;
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut running = self.running.lock().await;
+            let destination = find(&mut running.destinations, "destination", &delivery.destination)?;
+            destination.command(Command::Change(change, id, reason, reply)).await?;
+        }
+        Ok(answer.await.map_err(|_| EngineError::Stopping)??)
+    }
+
+    /// Tells destinations that a replay has put deliveries of a message in place of others.
+    async fn replaced(&self, replaced: BTreeMap<String, Vec<DeliveryId>>) {
+        let mut running = self.running.lock().await;
+        for (destination, ids) in replaced {
+            if let Some(destination) = running.destinations.get_mut(&destination) {
+                // A destination that is stopping reads the store afresh when it starts.
+                drop(destination.command(Command::Forget(ids)).await);
+            }
+        }
+    }
+
+    /// Tells destinations that there may be something new for them.
+    fn wake_all(&self, destinations: impl Iterator<Item = String>) {
+        destinations.for_each(|destination| self.shared.wakers.of(&destination).notify_one());
+    }
+}
+
+fn find<'a, T>(all: &'a mut BTreeMap<String, T>, kind: &'static str, name: &str) -> Result<&'a mut T, EngineError> {
+    let nearest = all.keys().max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name))).cloned();
+    let hint = nearest.map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default();
+    all.get_mut(name).ok_or_else(|| EngineError::NotFound { kind, name: name.to_owned(), hint })
+}
+
+async fn remember(store: &Store, key: String, value: Option<String>) -> Result<(), StoreError> {
+    store.commit_synced(vec![Record::Setting { key, value }]).await.map(|_| ())
+}
+

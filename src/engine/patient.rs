@@ -1,0 +1,103 @@
+//! Whose message it is: patient identifiers, for lanes and for search.
+
+use std::collections::BTreeSet;
+
+use message::hl7v2::{self, Repetition, Segment};
+use message::{Provider, fhir};
+use serde_json::Value;
+
+/// The most lanes that one delivery stands in; a bundle of more patients is ordered by the first ones.
+pub(super) const MOST_LANES: usize = 32;
+
+/// A patient's identifier as its sender writes it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Identifier {
+    /// Who assigned it: a system URI where the provider's table knows it, else the namespace.
+    pub(super) authority: String,
+    /// The identifier itself: patient data.
+    pub(super) value: String,
+}
+
+impl Identifier {
+    /// One text for both, for keyed hashes.
+    pub(super) fn key(&self) -> String {
+        format!("{}|{}", self.authority, self.value)
+    }
+}
+
+/// The identifiers of every patient in `message`: PID-3 (PID-2 where that is empty), and MRG-1 of
+/// merges, so that a merge stands in the lanes of both patients.
+pub(super) fn of_hl7v2(message: &hl7v2::Message, provider: &Provider) -> BTreeSet<Identifier> {
+    let of = |segment: &Segment<'_>, field: usize| -> Vec<Identifier> {
+        segment.field(field).repetitions().filter_map(|cx| identifier(cx, provider)).collect()
+    };
+    let mut found = BTreeSet::new();
+    for segment in message.segments() {
+        match segment.name() {
+            "PID" => {
+                let listed = of(&segment, 3);
+                let external = if listed.is_empty() { of(&segment, 2) } else { Vec::new() };
+                found.extend(listed.into_iter().chain(external));
+            }
+            "MRG" => found.extend(of(&segment, 1)),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// A CX as an identifier; `None` where CX.1 is empty.
+fn identifier(cx: Repetition<'_>, provider: &Provider) -> Option<Identifier> {
+    let value = cx.component(1);
+    if !value.is_valued() {
+        return None;
+    }
+    let assigner = cx.component(4);
+    let namespace = assigner.subcomponent(1).value();
+    let universal = assigner.subcomponent(2).value();
+    let known = provider.systems.get(namespace.as_ref()).cloned();
+    let authority = known.unwrap_or_else(|| match (namespace.as_ref(), universal.as_ref()) {
+        ("", "") => provider.key.to_string(),
+        ("", universal) => universal.to_owned(),
+        (namespace, _) => format!("{}/{namespace}", provider.key),
+    });
+    Some(Identifier { authority, value: value.value().trim().to_owned() })
+}
+
+/// The identifiers of every Patient in a resource or Bundle; where there is no Patient, the ids of
+/// the Patients that it refers to.
+pub(super) fn of_fhir(resource: &Value, provider: &Provider) -> BTreeSet<Identifier> {
+    let authority = |system: String| if system.is_empty() { provider.key.to_string() } else { system };
+    let listed = fhir::patient_identifiers(resource).into_iter();
+    let mut found: BTreeSet<Identifier> =
+        listed.map(|identifier| Identifier { authority: authority(identifier.system), value: identifier.value }).collect();
+    if found.is_empty() {
+        fhir::for_each_reference(resource, |reference| found.extend(referred(reference, provider)));
+    }
+    found
+}
+
+/// `Patient/123` or `Patient?identifier=system|value`.
+fn referred(reference: &str, provider: &Provider) -> Option<Identifier> {
+    if let Some((_, query)) = reference.split_once("Patient?identifier=") {
+        let (authority, value) = query.split_once('|').unwrap_or((&provider.key, query));
+        return Some(Identifier { authority: authority.to_owned(), value: value.to_owned() });
+    }
+    let (_, id) = reference.split_once("Patient/")?;
+    let id = id.split('/').next()?;
+    Some(Identifier { authority: format!("{}/Patient", provider.key), value: id.to_owned() })
+}
+
+/// What operators may search a message by: patient identifiers with and without their authority,
+/// visit and account numbers, order and accession numbers.
+pub(super) fn search_keys(message: &hl7v2::Message, provider: &Provider) -> BTreeSet<String> {
+    const PLACES: [(&str, usize); 7] =
+        [("PID", 18), ("PV1", 19), ("ORC", 2), ("ORC", 3), ("OBR", 2), ("OBR", 3), ("TXA", 12)];
+    let mut keys: BTreeSet<String> =
+        of_hl7v2(message, provider).into_iter().flat_map(|id| [id.key(), id.value]).collect();
+    for segment in message.segments() {
+        let fields = PLACES.iter().filter(|(name, _)| *name == segment.name());
+        keys.extend(fields.map(|(_, field)| segment.field(*field).component(1)).filter(|c| c.is_valued()).map(|c| c.value().into_owned()));
+    }
+    keys
+}

@@ -1,0 +1,230 @@
+//! One channel's messages from the disk to the queue, in the order of acceptance.
+//!
+//! Transforms run on the blocking pool, several chunks at once; what they yield is committed in
+//! order. What the pipeline has no room for stays in the store and is read from there.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use channels::{Clock, Stop};
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesOrdered;
+use message::{MessageId, Original};
+use tokio::sync::{Mutex, mpsc};
+
+use super::intake::{Door, Pending};
+use super::metrics::Metrics;
+use super::process::{Processed, Read, Recipe, process};
+use super::settle::{self, Wakers};
+use super::waiters::Waiters;
+use crate::store::{Outcome, Record, Store, StoreError};
+
+/// Messages of one run on the blocking pool.
+const CHUNK: usize = 16;
+/// Runs that are under way at once.
+const RUNS: usize = 4;
+/// How many messages may wait in memory between the door and the transforms.
+pub(super) const WAITING: usize = 1024;
+/// The wait before a store that refused is tried again.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// One channel's pipeline.
+pub(super) struct Pipeline {
+    pub(super) channel: Arc<str>,
+    pub(super) recipe: Arc<ArcSwap<Recipe>>,
+    pub(super) store: Store,
+    pub(super) door: Arc<Mutex<Door>>,
+    pub(super) queue: mpsc::Receiver<Pending>,
+    pub(super) waiting_bytes: Arc<AtomicUsize>,
+    pub(super) wakers: Arc<Wakers>,
+    pub(super) waiters: Arc<Waiters>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) clock: Clock,
+}
+
+/// What came of one run: its messages in order.
+type Run = BoxFuture<'static, Vec<(MessageId, Processed)>>;
+
+impl Pipeline {
+    /// Works until `stop` fires; what is not through by then is on disk and comes first next time.
+    pub(super) async fn run(mut self, mut stop: Stop) {
+        let mut runs: FuturesOrdered<Run> = FuturesOrdered::new();
+        let mut waiting = Vec::with_capacity(CHUNK);
+        loop {
+            if runs.is_empty() && self.queue.is_empty() && self.is_behind().await {
+                self.catch_up(&stop).await;
+            }
+            let room = runs.len() < RUNS;
+            tokio::select! {
+                biased;
+                () = stop.stopped() => break,
+                Some(done) = runs.next(), if !runs.is_empty() => self.commit(done, &mut runs).await,
+                taken = self.queue.recv_many(&mut waiting, CHUNK), if room => {
+                    if taken == 0 {
+                        break;
+                    }
+                    runs.push_back(self.run_of(std::mem::take(&mut waiting)));
+                }
+            }
+        }
+    }
+
+    async fn is_behind(&self) -> bool {
+        self.door.lock().await.is_spilled()
+    }
+
+    /// A run over messages that came through the door: those that are on disk.
+    fn run_of(&self, pending: Vec<Pending>) -> Run {
+        let (store, recipe, now) = (self.store.clone(), self.recipe.load_full(), (self.clock)());
+        let bytes = pending.iter().map(|pending| pending.original.bytes.len()).sum();
+        self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        Box::pin(async move {
+            let mut stored = Vec::with_capacity(pending.len());
+            for Pending { original, read, stored: told } in pending {
+                if is_stored(&store, original.id, told).await {
+                    stored.push((original, Some(read)));
+                }
+            }
+            transform(recipe, stored, now).await
+        })
+    }
+
+    /// Reads what the store still holds for this channel, until the door is no longer ahead of us.
+    async fn catch_up(&mut self, stop: &Stop) {
+        let mut after = None;
+        while !stop.is_stopped() {
+            let batch = match self.unprocessed(after).await {
+                Ok(batch) => batch,
+                Err(error) => {
+                    tracing::error!(channel = &*self.channel, %error, "cannot read what waits: trying again");
+                    tokio::time::sleep(STORE_RETRY).await;
+                    continue;
+                }
+            };
+            let Some(&(last, _)) = batch.last() else {
+                if self.close_ranks().await {
+                    return;
+                }
+                continue;
+            };
+            after = Some(last);
+            let mut originals = Vec::with_capacity(batch.len());
+            for (_, id) in batch {
+                match self.original(id).await {
+                    Ok(original) => originals.push((original, None)),
+                    Err(error) => self.park_unreadable(id, &error).await,
+                }
+            }
+            let (recipe, now) = (self.recipe.load_full(), (self.clock)());
+            let done = transform(recipe, originals, now).await;
+            self.commit(done, &mut FuturesOrdered::new()).await;
+        }
+    }
+
+    async fn unprocessed(&self, after: Option<u64>) -> Result<Vec<(u64, MessageId)>, StoreError> {
+        self.store.unprocessed(&self.channel, after, CHUNK * RUNS).await
+    }
+
+    /// With the door shut: if nothing waits in the store either, the queue takes over again.
+    async fn close_ranks(&self) -> bool {
+        let mut door = self.door.lock().await;
+        door.settled().await;
+        let caught_up = matches!(self.unprocessed(None).await, Ok(rest) if rest.is_empty());
+        if caught_up {
+            door.caught_up();
+        }
+        caught_up
+    }
+
+    async fn original(&self, id: MessageId) -> Result<Arc<Original>, StoreError> {
+        settle::original(&self.store, id).await.map(Arc::new)
+    }
+
+    /// A message whose bytes are damaged is parked, so that those behind it go on.
+    async fn park_unreadable(&self, id: MessageId, error: &StoreError) {
+        tracing::error!(channel = &*self.channel, message = %id, %error, "its stored bytes cannot be read: parked");
+        let outcome =
+            Outcome::Failed { step: "read".into(), location: "store".into(), reason: error.to_string() };
+        let parked = Processed { outcome, steps: Vec::new(), findings: Vec::new() };
+        self.commit(vec![(id, parked)], &mut FuturesOrdered::new()).await;
+    }
+
+    /// Commits a run and whatever else is ready behind it as one group, and wakes whom it concerns.
+    async fn commit(&self, mut done: Vec<(MessageId, Processed)>, runs: &mut FuturesOrdered<Run>) {
+        while let Some(Some(more)) = futures_util::FutureExt::now_or_never(runs.next()) {
+            done.extend(more);
+        }
+        if done.is_empty() {
+            return;
+        }
+        let at = (self.clock)();
+        let records: Vec<Record> = done.iter().map(|(id, processed)| record(*id, processed, at)).collect();
+        while let Err(error) = self.store.commit(records.clone()).await {
+            tracing::error!(channel = &*self.channel, %error, "cannot write what came of messages: trying again");
+            tokio::time::sleep(STORE_RETRY).await;
+        }
+        for (id, processed) in &done {
+            self.metrics.processed(&self.channel, &processed.outcome);
+            self.log(*id, processed);
+        }
+        self.wakers.wake(done.iter().map(|(_, processed)| &processed.outcome));
+        for (id, processed) in &done {
+            settle::tell_processed(&self.waiters, *id, &processed.outcome);
+        }
+    }
+
+    fn log(&self, id: MessageId, processed: &Processed) {
+        let channel = &*self.channel;
+        match &processed.outcome {
+            Outcome::Queued { deliveries, .. } => {
+                tracing::debug!(channel, message = %id, deliveries = deliveries.len(), "queued");
+                for held in deliveries.iter().filter(|d| d.held.is_some()) {
+                    let reason = held.held.as_deref().unwrap_or_default();
+                    tracing::warn!(channel, message = %id, destination = held.destination, reason, "held");
+                }
+            }
+            Outcome::Filtered { reason } => tracing::debug!(channel, message = %id, reason, "filtered"),
+            Outcome::Failed { step, location, reason } => {
+                tracing::warn!(channel, message = %id, step, location, reason, "parked as failed");
+            }
+        }
+    }
+}
+
+/// Whether an offer came to be on disk. A door that hung up leaves it to the store to say.
+async fn is_stored(store: &Store, id: MessageId, told: tokio::sync::oneshot::Receiver<bool>) -> bool {
+    match told.await {
+        Ok(stored) => stored,
+        Err(_) => matches!(store.message(id).await, Ok(Some(_))),
+    }
+}
+
+/// Runs the recipe over messages on the blocking pool. A panic parks the message that caused it.
+async fn transform(
+    recipe: Arc<Recipe>,
+    messages: Vec<(Arc<Original>, Option<Read>)>,
+    now: jiff::Timestamp,
+) -> Vec<(MessageId, Processed)> {
+    let ids: Vec<MessageId> = messages.iter().map(|(original, _)| original.id).collect();
+    let run = move || messages.into_iter().map(|(original, read)| one(&recipe, &original, read, now)).collect();
+    let done = tokio::task::spawn_blocking(run).await;
+    done.unwrap_or_else(|_| ids.into_iter().map(|id| (id, Processed::broken())).collect())
+}
+
+fn one(recipe: &Recipe, original: &Arc<Original>, read: Option<Read>, now: jiff::Timestamp) -> (MessageId, Processed) {
+    let work = std::panic::AssertUnwindSafe(|| process(recipe, original, read, now));
+    (original.id, std::panic::catch_unwind(work).unwrap_or_else(|_| Processed::broken()))
+}
+
+fn record(message: MessageId, processed: &Processed, at: jiff::Timestamp) -> Record {
+    Record::Processed {
+        message,
+        at,
+        outcome: processed.outcome.clone(),
+        steps: processed.steps.clone(),
+        findings: processed.findings.clone(),
+    }
+}

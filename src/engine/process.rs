@@ -1,0 +1,245 @@
+//! From an accepted message to its deliveries: read, transform, stamp, route. Pure: no store, no clock.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use message::condition::{Fact, Facts, Place};
+use message::consent::{Decision, Flags, Request};
+use message::provenance::Step;
+use message::{Body, Context, Finding, Format, Message, Original, Transform, TransformError, consent, fhir, hl7v2};
+
+use super::patient::{self, Identifier};
+use crate::config::{ChannelConfig, Content, DestinationConfig, LaneKey, RouteConfig};
+use crate::store::{Lane, LaneSet, NewDelivery, NewOutput, Outcome};
+
+/// A channel with its transforms built: what [`process`] needs to know of it.
+pub(crate) struct Recipe {
+    /// Its file.
+    pub(crate) config: ChannelConfig,
+    /// Its steps, in order.
+    pub(crate) transforms: Vec<Box<dyn Transform>>,
+    /// What stamps every FHIR output: provenance, labels, flags.
+    pub(crate) stamper: transforms::stamp::Stamper,
+    /// What a transform may know, but for the time.
+    pub(crate) context: Context,
+    /// The destinations that its routes name.
+    pub(crate) destinations: Vec<Arc<DestinationConfig>>,
+    /// SHA-256 of the configuration in force, for lineage.
+    pub(crate) config_hash: String,
+    /// Makes lane keys out of patient identifiers.
+    pub(crate) hash: Arc<dyn Fn(&[u8]) -> Lane + Send + Sync>,
+}
+
+/// What came of a message, and how it came about.
+pub(crate) struct Processed {
+    /// What came of it.
+    pub(crate) outcome: Outcome,
+    /// What each transform did.
+    pub(crate) steps: Vec<Step>,
+    /// What the transforms noticed.
+    pub(crate) findings: Vec<Finding>,
+}
+
+impl Processed {
+    /// A transform panicked: a defect of ours, and no reason to lose or to block anything.
+    pub(crate) fn broken() -> Self {
+        let reason = "a transform broke off (a defect in Tributary: please report it with the message id)".to_owned();
+        let outcome = Outcome::Failed { step: "transform".into(), location: "message".into(), reason };
+        Self { outcome, steps: Vec::new(), findings: Vec::new() }
+    }
+}
+
+/// Why a message could not be processed: the step and the place.
+struct Failure {
+    step: String,
+    error: TransformError,
+}
+
+/// A message's bytes, read in their format.
+pub(crate) struct Read {
+    /// What they say.
+    pub(crate) body: Body,
+    /// What was noticed in reading.
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// Runs a channel's recipe over one message, read already or not. The same message, recipe and time
+/// give the same result.
+pub(crate) fn process(recipe: &Recipe, original: &Arc<Original>, read: Option<Read>, now: Timestamp) -> Processed {
+    match attempt(recipe, original, read, now) {
+        Ok((outcome, message)) => Processed { outcome, steps: message.steps, findings: message.findings },
+        Err(Failure { step, error: TransformError { location, reason } }) => Processed {
+            outcome: Outcome::Failed { step, location, reason },
+            steps: Vec::new(),
+            findings: Vec::new(),
+        },
+    }
+}
+
+fn attempt(
+    recipe: &Recipe,
+    original: &Arc<Original>,
+    read_before: Option<Read>,
+    now: Timestamp,
+) -> Result<(Outcome, Message), Failure> {
+    let context = Context { now, ..recipe.context.clone() };
+    let Read { body, findings } = read_before.map_or_else(|| read(recipe, original), Ok)?;
+    let source = body.clone();
+    let mut message = Message::new(Arc::clone(original), body, Flags::default());
+    message.findings = findings;
+    for transform in &recipe.transforms {
+        message = step(recipe, transform.as_ref(), message, &context)?;
+    }
+    let stamped = recipe.stamper.stamp(message, now);
+    let message = stamped.map_err(|error| Failure { step: "stamp".into(), error })?;
+    let outcome = route(recipe, &source, &message);
+    Ok((outcome, message))
+}
+
+/// Reads the original bytes in their format.
+fn read(recipe: &Recipe, original: &Original) -> Result<Read, Failure> {
+    let failed = |fault: message::Fault| Failure {
+        step: "read".into(),
+        error: TransformError { location: fault.location.unwrap_or_else(|| "message".into()), reason: fault.text },
+    };
+    match original.format {
+        Format::Hl7v2 => {
+            let charset = &recipe.config.charset;
+            let (message, findings) = hl7v2::Message::read(original.bytes.clone(), charset).map_err(failed)?;
+            Ok(Read { body: Body::Hl7v2(message), findings })
+        }
+        Format::FhirJson => {
+            let resource = fhir::read(&original.bytes, &fhir::Limits::default()).map_err(failed)?;
+            Ok(Read { body: Body::Fhir(resource), findings: Vec::new() })
+        }
+    }
+}
+
+/// One transform with its lineage stamp.
+fn step(recipe: &Recipe, transform: &dyn Transform, message: Message, context: &Context) -> Result<Message, Failure> {
+    let failed = |error| Failure { step: transform.name().to_owned(), error };
+    let mut message = transform.apply(message, context).map_err(failed)?;
+    message.steps.push(Step {
+        transform: transform.name().to_owned(),
+        version: transform.version().to_owned(),
+        config: recipe.config_hash.clone(),
+        at: context.now,
+    });
+    Ok(message)
+}
+
+/// Evaluates all conditions, then makes the deliveries of the routes that take the message.
+fn route(recipe: &Recipe, source: &Body, message: &Message) -> Outcome {
+    let facts = RouteFacts { source, body: &message.body };
+    let taken: Vec<&RouteConfig> =
+        recipe.config.routes.iter().filter(|route| route.when.as_ref().is_none_or(|when| when.eval(&facts))).collect();
+    if taken.is_empty() {
+        let reason = match recipe.config.routes.len() {
+            0 => "the channel has no route".to_owned(),
+            n => format!("none of the channel's {n} routes takes it"),
+        };
+        return Outcome::Filtered { reason };
+    }
+    let lanes = lanes(recipe, source);
+    let mut outputs = Outputs::default();
+    let mut deliveries = Vec::new();
+    for route in taken {
+        for name in &route.to {
+            let Some(destination) = recipe.destinations.iter().find(|d| d.name == *name) else { continue };
+            deliveries.push(NewDelivery {
+                destination: name.clone(),
+                output: outputs.index_of(route.content, message),
+                lanes: lanes.clone(),
+                purposes: route.purpose.iter().map(|purpose| purpose.code().to_owned()).collect(),
+                held: match decide(destination, &route.purpose, &message.flags) {
+                    Decision::Permit => None,
+                    Decision::Hold { reason } => Some(reason),
+                },
+            });
+        }
+    }
+    Outcome::Queued { outputs: outputs.made, deliveries }
+}
+
+/// Whether `destination` may have what carries `flags`, for `purposes`: asked here for display, and
+/// again immediately before every attempt.
+pub(crate) fn decide(
+    destination: &DestinationConfig,
+    purposes: &BTreeSet<consent::Purpose>,
+    flags: &Flags,
+) -> Decision {
+    let request = Request {
+        recipient: &destination.recipient,
+        purposes,
+        production: destination.production,
+        clearance: destination.clearance,
+    };
+    consent::decide(&request, flags)
+}
+
+/// The renderings that a message's routes ask for, each made once.
+#[derive(Default)]
+struct Outputs {
+    made: Vec<NewOutput>,
+    converted: Option<u32>,
+    original: Option<u32>,
+}
+
+impl Outputs {
+    fn index_of(&mut self, content: Content, message: &Message) -> u32 {
+        // HL7 v2 that no transform touched leaves as it came.
+        let untouched = matches!(&message.body, Body::Hl7v2(body) if *body.bytes() == message.original.bytes);
+        let as_it_came = content == Content::Original || untouched;
+        let slot = if as_it_came { &mut self.original } else { &mut self.converted };
+        if let Some(index) = *slot {
+            return index;
+        }
+        let index = u32::try_from(self.made.len()).unwrap_or(u32::MAX);
+        *slot = Some(index);
+        self.made.push(NewOutput {
+            format: if as_it_came { message.original.format } else { message.body.format() },
+            flags: message.flags.clone(),
+            bytes: (!as_it_came).then(|| message.body.to_bytes()),
+        });
+        index
+    }
+}
+
+/// The lanes of a message: its patients', or its channel's where it has no patient.
+fn lanes(recipe: &Recipe, source: &Body) -> LaneSet {
+    let hash = |text: &str| (recipe.hash)(text.as_bytes());
+    let channel = || vec![hash(&format!("channel/{}", recipe.config.name))];
+    match recipe.config.lane {
+        LaneKey::None => Vec::new(),
+        LaneKey::Channel => channel(),
+        LaneKey::Patient => {
+            let provider = &recipe.context.provider;
+            let patients: BTreeSet<Identifier> = match source {
+                Body::Hl7v2(message) => patient::of_hl7v2(message, provider),
+                Body::Fhir(resource) => patient::of_fhir(resource, provider),
+            };
+            let lanes: BTreeSet<Lane> =
+                patients.iter().take(patient::MOST_LANES).map(|identifier| hash(&identifier.key())).collect();
+            if lanes.is_empty() { channel() } else { lanes.into_iter().collect() }
+        }
+    }
+}
+
+/// What a route's condition sees: HL7 paths of what came, FHIRPath of what it became.
+struct RouteFacts<'a> {
+    source: &'a Body,
+    body: &'a Body,
+}
+
+impl Facts for RouteFacts<'_> {
+    fn any(&self, place: &Place, test: &mut dyn FnMut(Fact<'_>) -> bool) -> bool {
+        match (place, self.source, self.body) {
+            (Place::Hl7v2(_), Body::Hl7v2(message), _) => message.any(place, test),
+            (Place::Fhir(_), _, Body::Fhir(resource)) | (Place::Fhir(_), Body::Fhir(resource), _) => {
+                resource.any(place, test)
+            }
+            _ => false,
+        }
+    }
+}
