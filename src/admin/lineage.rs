@@ -1,0 +1,116 @@
+//! Everything that happened to a message, from the bytes that came to what each destination answered.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use message::MessageId;
+use serde::{Deserialize, Serialize};
+
+use super::operation::{MessageSummary, OperationError};
+use crate::engine;
+use crate::store::{DeliveryId, Outcome, Record, Store};
+
+/// A message's life as a tree: what happened to it, and to each of its deliveries.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Lineage {
+    /// The message.
+    pub message: MessageSummary,
+    /// What happened to the message itself, in order.
+    pub events: Vec<LineageEvent>,
+    /// Its deliveries, in order.
+    pub deliveries: Vec<LineageDelivery>,
+}
+
+/// One delivery's life.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LineageDelivery {
+    /// Its number.
+    pub id: DeliveryId,
+    /// Where to.
+    pub destination: String,
+    /// Where it stands.
+    pub state: String,
+    /// What happened to it, in order.
+    pub events: Vec<LineageEvent>,
+}
+
+/// One thing that happened. No patient data.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LineageEvent {
+    /// When.
+    pub at: Timestamp,
+    /// What, in one word.
+    pub what: String,
+    /// More of it, for a person.
+    pub text: String,
+}
+
+/// The lineage of one message.
+///
+/// # Errors
+///
+/// [`OperationError`] where there is no such message, or its records cannot be read.
+pub(super) async fn of_message(store: &Store, id: MessageId) -> Result<Lineage, OperationError> {
+    let message = store.message(id).await.map_err(OperationError::failed)?;
+    let message = message.ok_or_else(|| OperationError::not_found(format!("there is no message {id}")))?;
+    let known = engine::deliveries_of(store, id).await.map_err(OperationError::failed)?;
+    let mut events = Vec::new();
+    let mut by_delivery: BTreeMap<DeliveryId, Vec<LineageEvent>> = BTreeMap::new();
+    for entry in store.history(id).await.map_err(OperationError::failed)? {
+        for (delivery, event) in events_of(&entry.record) {
+            match delivery {
+                Some(delivery) => by_delivery.entry(delivery).or_default().push(event),
+                None => events.push(event),
+            }
+        }
+    }
+    let deliveries = known.into_iter().map(|delivery| LineageDelivery {
+        events: by_delivery.remove(&delivery.id).unwrap_or_default(),
+        id: delivery.id,
+        destination: delivery.destination,
+        state: delivery.state.to_string(),
+    });
+    Ok(Lineage { message: message.into(), events, deliveries: deliveries.collect() })
+}
+
+fn events_of(record: &Record) -> Vec<(Option<DeliveryId>, LineageEvent)> {
+    let event = |at: &Timestamp, what: &str, text: String| LineageEvent { at: *at, what: what.to_owned(), text };
+    let one = |delivery: &DeliveryId, at, what, text: &str| vec![(Some(*delivery), event(at, what, text.to_owned()))];
+    match record {
+        Record::Received(received) => {
+            let text = format!("by {} from {}, {}, SHA-256 {}", received.channel, received.peer, received.kind, received.sha256);
+            vec![(None, event(&received.at, "received", text))]
+        }
+        Record::Processed { at, outcome, steps, findings, .. } => {
+            let steps = steps.iter().map(|step| {
+                let text = format!("version {}, configuration {}", short(&step.version), short(&step.config));
+                (None, event(&step.at, &step.transform, text))
+            });
+            let (what, text) = outcome_of(outcome, findings.len());
+            steps.chain([(None, event(at, what, text))]).collect()
+        }
+        Record::Replayed { at, job, reason, .. } => vec![(None, event(at, "replayed", format!("{reason} (job {job})")))],
+        Record::Attempted { delivery, at, reason, due, .. } => one(delivery, at, "attempted", &format!("{reason}; next at {due}")),
+        Record::Delivered { delivery, at, summary, .. } => one(delivery, at, "delivered", summary),
+        Record::Dead { delivery, at, reason, .. } => one(delivery, at, "dead", reason),
+        Record::Held { delivery, at, reason } => one(delivery, at, "held", reason),
+        Record::Released { delivery, at, reason } => one(delivery, at, "released", reason),
+        Record::Skipped { delivery, at, reason } => one(delivery, at, "skipped", reason),
+        Record::Setting { .. } => Vec::new(),
+    }
+}
+
+fn outcome_of(outcome: &Outcome, findings: usize) -> (&'static str, String) {
+    match outcome {
+        Outcome::Queued { deliveries, .. } => {
+            let names: Vec<&str> = deliveries.iter().map(|delivery| delivery.destination.as_str()).collect();
+            ("queued", format!("for {}; {findings} findings", names.join(", ")))
+        }
+        Outcome::Filtered { reason } => ("filtered", reason.clone()),
+        Outcome::Failed { step, location, reason } => ("failed", format!("in {step} at {location}: {reason}")),
+    }
+}
+
+fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
+}

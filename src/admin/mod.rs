@@ -1,0 +1,15 @@
+//! What operators ask, and who answers: the running engine over a local socket, or the store itself.
+//!
+//! [`Operation`] is one question or order. [`perform`] carries it out on a [`Desk`]: an engine with
+//! its store, or a store alone. The command line sends it to the engine's [`server`] by a [`client`]
+//! when one is up, and opens the store when none is.
+
+pub mod client;
+mod lineage;
+mod operation;
+mod perform;
+pub mod server;
+
+pub use lineage::{Lineage, LineageDelivery, LineageEvent};
+pub use operation::{LineageOf, MessageDetail, MessageSummary, Operation, OperationError, Part, PartBytes};
+pub use perform::{Desk, Source, perform};

@@ -1,0 +1,203 @@
+//! The questions and orders of operators, as they cross the local socket.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use message::{Format, MessageId};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::engine::{Change, ReplayRequest};
+use crate::store::{DeliveryId, DeliveryQuery, DeliveryRecord, MessageQuery, MessageRecord, State};
+
+/// One question or order.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Operation {
+    /// How everything stands. Answers a [`Status`](crate::engine::Status).
+    Status,
+    /// A page of messages.
+    Messages(MessageQuery),
+    /// One message with its deliveries. Answers a [`MessageDetail`].
+    Message(MessageId),
+    /// The bytes of a message or of a delivery. Answers a [`PartBytes`].
+    Bytes(Part),
+    /// A page of deliveries.
+    Deliveries(DeliveryQuery),
+    /// Everything that happened to a message. Answers a [`Lineage`](super::Lineage).
+    Lineage(LineageOf),
+    /// Holds, releases or skips one delivery.
+    ChangeDelivery {
+        /// What is done to it.
+        change: Change,
+        /// Which.
+        delivery: DeliveryId,
+        /// Who and why.
+        reason: String,
+    },
+    /// Stops a channel's feed.
+    PauseChannel {
+        /// Its name.
+        name: String,
+        /// Who and why.
+        reason: String,
+    },
+    /// Opens a channel's feed again.
+    ResumeChannel {
+        /// Its name.
+        name: String,
+    },
+    /// Stops sending to a destination.
+    PauseDestination {
+        /// Its name.
+        name: String,
+        /// Who and why.
+        reason: String,
+    },
+    /// Goes on sending to a destination.
+    ResumeDestination {
+        /// Its name.
+        name: String,
+    },
+    /// What a replay would change, for at most `limit` messages.
+    ReplayDryRun {
+        /// What is to be replayed.
+        request: ReplayRequest,
+        /// How many messages are compared.
+        limit: usize,
+    },
+    /// Begins a replay. Answers its [`ReplayProgress`](crate::engine::ReplayProgress).
+    Replay(ReplayRequest),
+    /// All replay jobs.
+    Replays,
+    /// Stops a replay job.
+    CancelReplay(Uuid),
+    /// Reads the whole store and proves that its numbers add up.
+    Verify,
+    /// Drops what ended before this time.
+    Prune {
+        /// Messages that ended earlier are dropped.
+        before: Timestamp,
+    },
+    /// Writes a copy of the store to a folder.
+    Backup {
+        /// A folder that does not exist yet.
+        to: PathBuf,
+    },
+    /// What a reload would change. Answers a list of [`Change`](crate::config::Change)s.
+    Plan,
+    /// Puts the configuration on disk into force. Answers what became of each part.
+    Reload,
+}
+
+/// Whose lineage.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LineageOf {
+    /// A message's.
+    Message(MessageId),
+    /// That of the message of a delivery.
+    Delivery(DeliveryId),
+}
+
+/// Which bytes.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// A message as it came.
+    Original(MessageId),
+    /// A delivery as it is to leave, or left.
+    Content(DeliveryId),
+    /// What the destination answered last.
+    Answer(DeliveryId),
+}
+
+/// Bytes on their way to an operator's terminal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PartBytes {
+    /// The bytes, in base64.
+    pub base64: String,
+}
+
+/// A message as operators see it: without a value of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MessageSummary {
+    /// Its id.
+    pub id: MessageId,
+    /// The inbound channel.
+    pub channel: String,
+    /// Who sent it, in the transport's words.
+    pub peer: String,
+    /// When it was accepted.
+    pub at: Timestamp,
+    /// What its bytes are.
+    pub format: Format,
+    /// MSH-9 as `ADT^A01`, or the Bundle's type.
+    pub kind: String,
+    /// MSH-10, Bundle.identifier or X-Request-Id.
+    pub control_id: Option<String>,
+    /// The SHA-256 of its bytes.
+    pub sha256: String,
+    /// How many bytes it has.
+    pub size: u64,
+    /// Where it stands as a whole.
+    pub state: State,
+    /// When that last changed.
+    pub changed: Timestamp,
+    /// Why it failed or was filtered.
+    pub reason: String,
+    /// True if its record on disk is damaged.
+    pub damaged: bool,
+}
+
+impl From<MessageRecord> for MessageSummary {
+    fn from(record: MessageRecord) -> Self {
+        let MessageRecord { received, size, state, changed, reason, damaged, .. } = record;
+        Self {
+            id: received.id,
+            channel: received.channel,
+            peer: received.peer,
+            at: received.at,
+            format: received.format,
+            kind: received.kind,
+            control_id: received.control_id,
+            sha256: received.sha256.to_string(),
+            size,
+            state,
+            changed,
+            reason,
+            damaged,
+        }
+    }
+}
+
+/// One message with its deliveries.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MessageDetail {
+    /// The message.
+    pub message: MessageSummary,
+    /// Its deliveries, the earliest first.
+    pub deliveries: Vec<DeliveryRecord>,
+}
+
+/// Why an operation was not carried out.
+#[derive(Clone, Debug, Serialize, Deserialize, thiserror::Error)]
+#[error("{text}")]
+pub struct OperationError {
+    /// True if what was asked for does not exist.
+    pub not_found: bool,
+    /// What is wrong and what to do.
+    pub text: String,
+}
+
+impl OperationError {
+    /// What was asked for does not exist.
+    pub fn not_found(text: impl Into<String>) -> Self {
+        Self { not_found: true, text: text.into() }
+    }
+
+    /// Anything else.
+    pub fn failed(error: impl std::fmt::Display) -> Self {
+        Self { not_found: false, text: error.to_string() }
+    }
+}

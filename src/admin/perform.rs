@@ -1,0 +1,193 @@
+//! Carrying operations out, on a running engine or on a store alone.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::operation::{LineageOf, MessageDetail, MessageSummary, Operation, OperationError, Part, PartBytes};
+use super::lineage;
+use crate::config::{self, Overrides, Site};
+use crate::engine::{self, Change, Engine, Replayer, clock};
+use crate::store::{DeliveryId, Page, Record, State, Store};
+
+/// Where operations are carried out.
+pub enum Desk {
+    /// A running engine, and where its configuration is read from again.
+    Engine(Arc<Engine>, Source),
+    /// A store that nobody else has open, and the site's configuration.
+    Store(Store, Box<Site>),
+}
+
+/// Where a site's configuration is read from.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The site's folder.
+    pub dir: PathBuf,
+    /// What the command line said instead.
+    pub overrides: Overrides,
+}
+
+impl Desk {
+    fn store(&self) -> &Store {
+        match self {
+            Self::Engine(engine, _) => engine.store(),
+            Self::Store(store, _) => store,
+        }
+    }
+
+    async fn replayer(&self) -> Result<Replayer, OperationError> {
+        match self {
+            Self::Engine(engine, _) => Ok(engine.replayer().await),
+            Self::Store(store, site) => {
+                Replayer::new(site, store.clone(), clock::clock()).map_err(OperationError::failed)
+            }
+        }
+    }
+
+    fn engine(&self) -> Result<&Arc<Engine>, OperationError> {
+        match self {
+            Self::Engine(engine, _) => Ok(engine),
+            Self::Store(..) => Err(not_running()),
+        }
+    }
+}
+
+/// Carries one operation out; the answer is what the operation's documentation says, as JSON.
+///
+/// # Errors
+///
+/// [`OperationError`] for a person.
+pub async fn perform(desk: &Desk, operation: Operation) -> Result<Value, OperationError> {
+    let store = desk.store();
+    match operation {
+        Operation::Status => status(desk).await,
+        Operation::Messages(query) => {
+            let page = store.messages(&query).await.map_err(OperationError::failed)?;
+            let items: Vec<MessageSummary> = page.items.into_iter().map(Into::into).collect();
+            answer(Page { items, next: page.next })
+        }
+        Operation::Deliveries(query) => answer(store.deliveries(&query).await.map_err(OperationError::failed)?),
+        Operation::Message(id) => {
+            let message = store.message(id).await.map_err(OperationError::failed)?;
+            let message = message.ok_or_else(|| OperationError::not_found(format!("there is no message {id}")))?;
+            let deliveries = engine::deliveries_of(store, id).await.map_err(OperationError::failed)?;
+            answer(MessageDetail { message: message.into(), deliveries })
+        }
+        Operation::Bytes(part) => {
+            let bytes = bytes(store, part).await?;
+            answer(PartBytes { base64: base64::engine::general_purpose::STANDARD.encode(bytes) })
+        }
+        Operation::Lineage(of) => {
+            let id = match of {
+                LineageOf::Message(id) => id,
+                LineageOf::Delivery(id) => delivery(store, id).await?.message,
+            };
+            answer(lineage::of_message(store, id).await?)
+        }
+        Operation::ChangeDelivery { change, delivery, reason } => change_delivery(desk, change, delivery, reason).await,
+        Operation::PauseChannel { name, reason } => {
+            done(desk.engine()?.pause_channel(&name, reason).await)
+        }
+        Operation::ResumeChannel { name } => done(desk.engine()?.resume_channel(&name).await),
+        Operation::PauseDestination { name, reason } => {
+            done(desk.engine()?.pause_destination(&name, reason).await)
+        }
+        Operation::ResumeDestination { name } => done(desk.engine()?.resume_destination(&name).await),
+        Operation::ReplayDryRun { request, limit } => {
+            let differences = desk.replayer().await?.differences(&request, limit).await;
+            answer(differences.map_err(OperationError::failed)?)
+        }
+        Operation::Replay(request) => replay(desk, request).await,
+        Operation::Replays => answer(engine::jobs(store).await.map_err(OperationError::failed)?),
+        Operation::CancelReplay(job) => answer(engine::cancel(store, job).await.map_err(OperationError::failed)?),
+        Operation::Verify => answer(store.verify().await.map_err(OperationError::failed)?),
+        Operation::Prune { before } => answer(store.prune(before).await.map_err(OperationError::failed)?),
+        Operation::Backup { to } => {
+            let bytes = store.backup(&to).await.map_err(OperationError::failed)?;
+            answer(serde_json::json!({ "bytes": bytes }))
+        }
+        Operation::Plan => answer(config::plan(&*desk.engine()?.site().await, &load(desk)?)),
+        Operation::Reload => answer(desk.engine()?.reload(load(desk)?).await.map_err(OperationError::failed)?),
+    }
+}
+
+async fn status(desk: &Desk) -> Result<Value, OperationError> {
+    match desk {
+        Desk::Engine(engine, _) => answer(engine.status().await),
+        Desk::Store(..) => answer(desk.replayer().await?.status()),
+    }
+}
+
+async fn bytes(store: &Store, part: Part) -> Result<Bytes, OperationError> {
+    match part {
+        Part::Original(id) => store.payload(id).await.map_err(OperationError::failed),
+        Part::Content(id) => store.content(id).await.map(|content| content.bytes).map_err(OperationError::failed),
+        Part::Answer(id) => {
+            let message = delivery(store, id).await?.message;
+            let answer = engine::last_answer(store, message, Some(id)).await.map_err(OperationError::failed)?;
+            answer.ok_or_else(|| OperationError::not_found(format!("delivery {id} has no answer")))
+        }
+    }
+}
+
+async fn delivery(store: &Store, id: DeliveryId) -> Result<crate::store::DeliveryRecord, OperationError> {
+    let found = store.delivery(id).await.map_err(OperationError::failed)?;
+    found.ok_or_else(|| OperationError::not_found(format!("there is no delivery {id}")))
+}
+
+async fn change_delivery(
+    desk: &Desk,
+    change: Change,
+    id: DeliveryId,
+    reason: String,
+) -> Result<Value, OperationError> {
+    let Desk::Store(store, _) = desk else {
+        return done(desk.engine()?.change_delivery(change, id, reason).await);
+    };
+    let state = delivery(store, id).await?.state;
+    let at = clock::now();
+    let record = match (change, state) {
+        (Change::Hold, State::Queued) => Record::Held { delivery: id, at, reason },
+        (Change::Release, State::Held | State::Dead) => Record::Released { delivery: id, at, reason },
+        (Change::Skip, State::Queued | State::Held | State::Dead) => Record::Skipped { delivery: id, at, reason },
+        (_, state) => return Err(OperationError::failed(format!("delivery {id} is {state}; that cannot be done to it"))),
+    };
+    done(store.commit_synced(vec![record]).await.map(|_| ()))
+}
+
+async fn replay(desk: &Desk, request: engine::ReplayRequest) -> Result<Value, OperationError> {
+    if let Desk::Engine(engine, _) = desk {
+        return answer(engine.replay(request).await.map_err(OperationError::failed)?);
+    }
+    let replayer = desk.replayer().await?;
+    let job = replayer.begin(request).await.map_err(OperationError::failed)?;
+    // Held for as long as the job takes: it never fires.
+    let (_stopper, stop) = channels::Stopper::new();
+    let done = replayer.work(job, stop, |_, _| std::future::ready(())).await;
+    answer(done.map_err(OperationError::failed)?)
+}
+
+/// The configuration as it is on disk now.
+fn load(desk: &Desk) -> Result<Site, OperationError> {
+    let Desk::Engine(_, source) = desk else { return Err(not_running()) };
+    config::load_with(&source.dir, &source.overrides, &|name| std::env::var(name).ok()).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        OperationError::failed(lines.join("\n"))
+    })
+}
+
+fn not_running() -> OperationError {
+    OperationError::failed("the engine is not running: start it with `tributary run`")
+}
+
+fn answer(value: impl Serialize) -> Result<Value, OperationError> {
+    serde_json::to_value(value).map_err(OperationError::failed)
+}
+
+fn done<E: std::fmt::Display>(result: Result<(), E>) -> Result<Value, OperationError> {
+    result.map(|()| Value::Null).map_err(OperationError::failed)
+}
