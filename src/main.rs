@@ -1,3 +1,5 @@
-//! The program.
+//! The program: see `tributary --help`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    tributary::cli::main()
+}

@@ -1,0 +1,90 @@
+//! Whom a command talks to: the running engine, or the store itself where none is up.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use serde::de::DeserializeOwned;
+
+use super::{Failure, Globals};
+use crate::admin::{Desk, Operation, OperationError, client::Client, perform};
+use crate::config::{self, Overrides, Site};
+use crate::engine::clock;
+use crate::store::{Store, StoreError, StoreOptions};
+
+/// An open way to carry operations out.
+pub(super) enum Connection {
+    /// An engine is up.
+    Live(Client),
+    /// None is: the store is open here.
+    Offline(Box<Desk>),
+}
+
+impl Connection {
+    /// Has an operation carried out.
+    pub(super) async fn call<T: DeserializeOwned>(&self, operation: Operation) -> Result<T, OperationError> {
+        match self {
+            Self::Live(client) => client.call(&operation).await,
+            Self::Offline(desk) => {
+                let answer = perform(desk, operation).await?;
+                serde_json::from_value(answer).map_err(OperationError::failed)
+            }
+        }
+    }
+}
+
+/// Reads the site, printing every mistake in it.
+pub(super) fn load_site(globals: &Globals) -> Result<Site, Failure> {
+    let overrides = Overrides { data_dir: globals.data.clone() };
+    config::load_with(&globals.config, &overrides, &|name| std::env::var(name).ok()).map_err(|problems| {
+        let report = config::check::Report { site: None, problems };
+        eprintln!("{}", report.render(true, std::io::IsTerminal::is_terminal(&std::io::stderr())));
+        Failure::Config
+    })
+}
+
+/// Where the engine of a site answers operators.
+pub(super) fn socket(site: &Site) -> PathBuf {
+    site.engine.admin.socket.clone()
+}
+
+/// How the site's store is opened.
+pub(super) fn store_options(site: &Site) -> StoreOptions {
+    let config = &site.engine.store;
+    let mut options = StoreOptions::new(site.engine.data_dir.clone());
+    options.segment_bytes = config.segment.0;
+    options.big_threshold = config.big_threshold.as_usize();
+    options.duplicate_window = config.duplicate_window.0;
+    options.keep = config.keep.0;
+    options.min_free_bytes = config.min_free.0;
+    options.ballast_bytes = config.ballast.0;
+    options
+}
+
+/// Opens the site's store, telling the operator what was found damaged.
+pub(super) fn open_store(site: &Site) -> Result<Store, StoreError> {
+    let (store, report) = Store::open(store_options(site), clock::now())?;
+    if let Some(why) = &report.rebuilt {
+        tracing::warn!(why, records = report.replayed, "the index was built again from the log");
+    }
+    if report.torn_bytes > 0 {
+        tracing::info!(bytes = report.torn_bytes, "the log's unfinished end was cut: none of it had been answered for");
+    }
+    for damage in &report.damages {
+        tracing::error!(%damage, "the log is damaged there: kept aside, the rest is whole; run `tributary verify`");
+    }
+    Ok(store)
+}
+
+/// Talks to the running engine, or opens the store.
+pub(super) async fn connect(globals: &Globals) -> Result<Connection, Failure> {
+    let site = load_site(globals)?;
+    if let Some(client) = Client::connect(&socket(&site)).await {
+        return Ok(Connection::Live(client));
+    }
+    if !site.engine.data_dir.exists() {
+        let dir = site.engine.data_dir.display();
+        return Err(anyhow::anyhow!("no engine is running, and there is no store at {dir}").into());
+    }
+    let store = open_store(&site).context("no engine answers, and its store cannot be opened")?;
+    Ok(Connection::Offline(Box::new(Desk::Store(store, Box::new(site)))))
+}

@@ -1,0 +1,142 @@
+//! `tributary convert`: HL7 v2 files to FHIR, without a running engine.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use message::hl7v2::batch::Batch;
+use message::hl7v2::{self, CharsetOptions};
+use message::{Body, Finding, Message, MessageId, Original, Provider, Sha256, consent::Flags};
+use message::{Format, Transform as _};
+use serde_json::{Value, json};
+use transforms::hl7v2_to_fhir::{self, Hl7v2ToFhir, Options};
+use transforms::stamp::{StampOptions, Stamper};
+
+use super::{Failure, Globals, Outcome};
+use crate::engine::{ENGINE, clock};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Files with one message each, or batches (FHS, BHS, several MSH).
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Write NAME.json into this folder for each, instead of printing.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Add what was not mapped or translated.
+    #[arg(long)]
+    report: bool,
+    /// A folder of the site's own mapping tables, over the built-in ones.
+    #[arg(long, value_name = "DIR")]
+    maps: Option<PathBuf>,
+    /// The zone of times that carry no offset.
+    #[arg(long, default_value = "UTC", value_name = "ZONE")]
+    time_zone: String,
+    /// Without provenance, labels and flags: the mapping alone.
+    #[arg(long)]
+    bare: bool,
+}
+
+/// The pieces of a conversion.
+struct Converter {
+    transform: Hl7v2ToFhir,
+    stamper: Option<Stamper>,
+    context: message::Context,
+}
+
+pub(super) fn convert(_: &Globals, args: &Args) -> Outcome {
+    let converter = Converter::new(args)?;
+    if let Some(out) = &args.out {
+        std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    }
+    let mut refused = false;
+    for file in &args.files {
+        let bytes = match std::fs::read(file) {
+            Ok(bytes) => Bytes::from(bytes),
+            Err(error) => {
+                eprintln!("{}: cannot be read: {error}", file.display());
+                refused = true;
+                continue;
+            }
+        };
+        for (number, part) in parts(&bytes).into_iter().enumerate() {
+            match converter.convert(part) {
+                Ok((bundle, findings)) => {
+                    let printed = if args.report { json!({ "bundle": bundle, "findings": findings }) } else { bundle };
+                    emit(args.out.as_deref(), file, number, &printed)?;
+                }
+                Err(reason) => {
+                    eprintln!("{}: {reason}", file.display());
+                    refused = true;
+                }
+            }
+        }
+    }
+    if refused { Err(Failure::No) } else { Ok(()) }
+}
+
+/// The messages of a file, or the file itself where none can be told apart.
+fn parts(bytes: &Bytes) -> Vec<Bytes> {
+    let batch = Batch::split(bytes);
+    if batch.messages.is_empty() { vec![bytes.clone()] } else { batch.messages }
+}
+
+/// Prints a result, or writes it: `NAME.json`, `NAME-2.json` for the second message of a file.
+fn emit(out: Option<&Path>, file: &Path, number: usize, value: &Value) -> anyhow::Result<()> {
+    let Some(out) = out else {
+        println!("{value:#}");
+        return Ok(());
+    };
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let name = if number == 0 { format!("{stem}.json") } else { format!("{stem}-{}.json", number + 1) };
+    let path = out.join(name);
+    std::fs::write(&path, format!("{value:#}\n")).with_context(|| format!("cannot write {}", path.display()))
+}
+
+impl Converter {
+    fn new(args: &Args) -> Result<Self, Failure> {
+        let maps = hl7v2_to_fhir::load(args.maps.as_deref()).map_err(|errors| {
+            errors.iter().for_each(|error| eprintln!("error: {error}"));
+            Failure::Config
+        })?;
+        let time_zone = jiff::tz::TimeZone::get(&args.time_zone)
+            .map_err(|_| anyhow::anyhow!("there is no time zone `{}`; write it like America/Chicago", args.time_zone))?;
+        let context = message::Context {
+            now: clock::now(),
+            provider: Arc::new(Provider { key: "sender".into(), name: "Sender".into(), ..Provider::default() }),
+            engine: ENGINE.into(),
+            base_uri: "urn:tributary".into(),
+            time_zone,
+        };
+        let stamper = Stamper::new(&context, Flags::default(), &StampOptions::default())?;
+        let stamper = (!args.bare).then_some(stamper);
+        Ok(Self { transform: Hl7v2ToFhir::new(maps, Options::default()), stamper, context })
+    }
+
+    fn convert(&self, bytes: Bytes) -> Result<(Value, Vec<Finding>), String> {
+        let (read, findings) =
+            hl7v2::Message::read(bytes.clone(), &CharsetOptions::default()).map_err(|fault| fault.to_string())?;
+        let original = Original {
+            // The same message gives the same Bundle: no id of this run goes into it.
+            id: MessageId(uuid::Uuid::nil()),
+            channel: "convert".into(),
+            received: self.context.now,
+            peer: "".into(),
+            format: Format::Hl7v2,
+            sha256: Sha256::of(&bytes),
+            bytes,
+            control_id: None,
+        };
+        let mut message = Message::new(Arc::new(original), Body::Hl7v2(read), Flags::default());
+        message.findings = findings;
+        let mut message = self.transform.apply(message, &self.context).map_err(|error| error.to_string())?;
+        if let Some(stamper) = &self.stamper {
+            message = stamper.stamp(message, self.context.now).map_err(|error| error.to_string())?;
+        }
+        match message.body {
+            Body::Fhir(bundle) => Ok((bundle, message.findings)),
+            Body::Hl7v2(_) => Err("the transform left HL7 v2".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The command line. The only place that prints.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what the command line is for")]
+
+
+mod connection;
+mod convert;
+mod demo;
+mod logging;
+mod operate;
+mod replay;
+mod repository;
+mod run;
+mod select;
+mod send;
+mod site;
+mod store;
+mod table;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+/// Exit code for a configuration that cannot be used (`EX_CONFIG` of sysexits.h).
+const EXIT_CONFIG: u8 = 78;
+
+/// EMR-to-EHR integration engine: takes records in, keeps them, turns them into FHIR with
+/// provenance and consent flags, and delivers them in patient order.
+#[derive(Parser)]
+#[command(version, about, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "\
+First steps:
+  tributary demo                 see it all work on a sample site
+  tributary init my-site         write a commented site to start from
+  tributary check -c my-site     find every mistake in it
+  tributary run -c my-site       start it
+
+At 3 a.m.:
+  tributary status               what is down, what waits, since when
+  tributary dead list            what was refused, and the answer it got
+  tributary replay --state dead --destination NAME --reason TEXT --dry-run")]
+struct Cli {
+    /// The site's folder.
+    #[arg(short, long, global = true, default_value = "config", env = "TRIBUTARY_CONFIG", value_name = "DIR")]
+    config: PathBuf,
+    /// The data directory, instead of the one that the site names.
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Print JSON for scripts instead of tables for people.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command knows.
+#[derive(Clone)]
+struct Globals {
+    config: PathBuf,
+    data: Option<PathBuf>,
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the site until SIGTERM; SIGHUP reloads the configuration.
+    Run(run::Args),
+    /// Write a commented site to start from.
+    Init(site::InitArgs),
+    /// Find every mistake in the configuration. Exit code 78 if there is one.
+    Check(site::CheckArgs),
+    /// Show what a reload would change.
+    Plan,
+    /// Put the configuration on disk into force, channel by channel.
+    Reload,
+    /// Run the sample site with a stand-in repository and send it messages from three EMRs.
+    Demo(demo::Args),
+    /// Run a stand-in FHIR R4 repository, for demos and tests.
+    Repository(repository::Args),
+    /// Convert HL7 v2 files to FHIR and print the Bundles.
+    Convert(convert::Args),
+    /// Send HL7 v2 files to any MLLP receiver and show its acknowledgments.
+    Send(send::Args),
+    /// Show how every channel and destination stands.
+    Status,
+    /// Look at messages.
+    #[command(subcommand)]
+    Messages(operate::Messages),
+    /// Look at dead letters.
+    #[command(subcommand)]
+    Dead(operate::Dead),
+    /// Send stored messages through today's transforms, consent and routes again.
+    Replay(replay::Args),
+    /// Look at deliveries; hold, release or skip one.
+    #[command(subcommand)]
+    Deliveries(operate::Deliveries),
+    /// Stop or reopen a channel's feed.
+    #[command(subcommand)]
+    Channels(operate::Channels),
+    /// Stop or go on sending to a destination.
+    #[command(subcommand)]
+    Destinations(operate::Destinations),
+    /// Walk from a message or delivery back to the bytes that came, and forth to every answer.
+    Lineage(operate::LineageArgs),
+    /// Read the whole store and prove that nothing is lost or altered.
+    Verify,
+    /// Maintain the store.
+    #[command(subcommand)]
+    Store(store::Store),
+
+    /// Print shell completions.
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Why a command failed, as an exit code.
+enum Failure {
+    /// Anything: 1.
+    Error(anyhow::Error),
+    /// The configuration cannot be used: 78. It has been printed.
+    Config,
+    /// The command did its work and the answer is "no": 1, with nothing more to say.
+    No,
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+type Outcome = Result<(), Failure>;
+
+/// Runs the command line that this process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Cli { config, data, json, command } = Cli::parse();
+    let globals = Globals { config, data, json };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(dispatch(&globals, command));
+    // Blocking work that is still under way is on disk already.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::No) => ExitCode::FAILURE,
+        Err(Failure::Config) => ExitCode::from(EXIT_CONFIG),
+        Err(Failure::Error(error)) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn dispatch(globals: &Globals, command: Command) -> Outcome {
+    match command {
+        Command::Run(args) => run::run(globals, args).await,
+        Command::Init(args) => site::init(&args),
+        Command::Check(args) => site::check(globals, &args).await,
+        Command::Plan => site::plan(globals).await,
+        Command::Reload => operate::reload(globals).await,
+        Command::Demo(args) => demo::demo(globals, args).await,
+        Command::Repository(args) => repository::repository(args).await,
+        Command::Convert(args) => convert::convert(globals, &args),
+        Command::Send(args) => send::send(globals, args).await,
+        Command::Status => operate::status(globals).await,
+        Command::Messages(command) => operate::messages(globals, command).await,
+        Command::Dead(command) => operate::dead(globals, command).await,
+        Command::Replay(args) => replay::replay(globals, args).await,
+        Command::Deliveries(command) => operate::deliveries(globals, command).await,
+        Command::Channels(command) => operate::channels(globals, command).await,
+        Command::Destinations(command) => operate::destinations(globals, command).await,
+        Command::Lineage(args) => operate::lineage(globals, args).await,
+        Command::Verify => store::verify(globals).await,
+        Command::Store(command) => store::store(globals, command).await,
+
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "tributary", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}
