@@ -1,6 +1,7 @@
 //! Whole sites: what loads, and what is said of what does not.
 
 mod docs;
+mod examples;
 mod fuzz;
 mod plans;
 mod problems;
