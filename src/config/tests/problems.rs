@@ -585,3 +585,34 @@ label = ["secret stuff"]
         error: channels/adt.toml:18:1: label rule for `PV1-10`: `secret stuff` is no label: write a Confidentiality or ActCode code, such as R or HIV"#]],
     );
 }
+
+#[test]
+fn a_key_nested_without_end_is_no_danger() {
+    let deep = format!("{}a = 1\n", "a.".repeat(500_000));
+    check(&[("tributary.toml", &deep)], expect!["error: tributary.toml:1:1: tables are nested too deep"]);
+}
+
+/// Each of these would take hours if all its mistakes were told.
+#[test]
+fn a_file_of_mistakes_is_cut_short() {
+    let unknown: String = (0..100_000).map(|n| format!("a{n} = 1\n")).collect();
+    let headers = (0..50_000).map(|n| format!("\"h{n}\" = 1, ")).collect::<String>();
+    let wrong =
+        format!("recipient = \"region\"\n[outbound.fhir]\nurl = \"http://127.0.0.1:1\"\nheaders = {{ {headers} }}\n");
+    let broken = "= x\n".repeat(100_000);
+    let found = problems(&[
+        ("tributary.toml", &unknown),
+        ("destinations/repository.toml", &wrong),
+        ("providers.toml", &broken),
+    ]);
+    assert!((110..=310).contains(&found.matches("error: ").count()), "{}", found.matches("error: ").count());
+}
+
+/// A site with an error must not run because there are so many warnings before it.
+#[test]
+fn an_error_is_told_however_many_warnings_there_are() {
+    let routes = "[[route]]\nto = \"repository\"\npurpose = \"XX\"\n".repeat(300);
+    let channel = format!("provider = \"nobody\"\n[inbound.http]\nlisten = \"127.0.0.1:1\"\n{routes}");
+    let found = problems(&[("channels/adt.toml", &channel)]);
+    assert!(found.contains("there is no provider `nobody`") && found.matches("warning: ").count() < 110);
+}
