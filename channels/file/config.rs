@@ -57,10 +57,11 @@ pub struct InboundConfig {
     /// In which order files are taken.
     #[serde(default)]
     pub order: Order,
-    /// Whether a file whose FHS, BHS, BTS or FTS counts do not hold is rejected unread. Switch it off
-    /// for a sender that cannot count.
+    /// Whether an HL7 v2 file is rejected as a whole, before any message of it is taken, where the counts
+    /// of BTS-1 or FTS-1 do not hold, a trailer is missing or a line belongs to no message: it was most
+    /// likely cut off. Switched off, that is logged and the messages are taken.
     #[serde(default = "yes")]
-    pub verify_counts: bool,
+    pub verify_batches: bool,
     /// What must have become of its messages before a file is moved.
     #[serde(default)]
     pub acknowledge: Acknowledge,

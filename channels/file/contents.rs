@@ -4,54 +4,62 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use bytes::Bytes;
+use message::hl7v2::Batch;
 use message::{Fault, Format};
 
 use super::Contents;
-use super::batch;
 
 /// How a file is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cut {
     /// HL7 v2: at each MSH, batch headers and trailers left out.
-    Hl7v2 { verify_counts: bool },
+    Hl7v2,
     /// The whole file is one FHIR resource.
     Resource,
     /// Each line that is not blank is one FHIR resource.
     ResourcePerLine,
 }
 
+/// The messages of a file.
+pub(super) struct Messages {
+    /// In order: slices of the file.
+    pub(super) all: Vec<Bytes>,
+    /// What is wrong around them.
+    pub(super) problems: Vec<Fault>,
+}
+
 impl Cut {
     /// How to cut the file called `name`, where its channel's settings say `format` or nothing.
-    pub(super) fn of(name: &OsStr, format: Option<Contents>, verify_counts: bool) -> Self {
+    pub(super) fn of(name: &OsStr, format: Option<Contents>) -> Self {
         let extension = Path::new(name).extension().unwrap_or_default().to_ascii_lowercase();
         let lines = extension == "ndjson" || extension == "jsonl";
         match format {
             Some(Contents::Fhir) | None if lines => Self::ResourcePerLine,
             Some(Contents::Fhir) => Self::Resource,
             None if extension == "json" => Self::Resource,
-            Some(Contents::Hl7v2) | None => Self::Hl7v2 { verify_counts },
+            Some(Contents::Hl7v2) | None => Self::Hl7v2,
         }
     }
 
     pub(super) fn format(self) -> Format {
         match self {
-            Self::Hl7v2 { .. } => Format::Hl7v2,
+            Self::Hl7v2 => Format::Hl7v2,
             Self::Resource | Self::ResourcePerLine => Format::FhirJson,
         }
     }
 
-    /// The messages in `bytes`, in order: slices of it.
-    ///
-    /// # Errors
-    ///
-    /// What makes the file as a whole unusable, and where.
-    pub(super) fn messages(self, bytes: &Bytes) -> Result<Vec<Bytes>, Fault> {
-        let messages = match self {
-            Self::Hl7v2 { verify_counts } => batch::split(bytes, verify_counts)?,
-            Self::Resource => vec![bytes.clone()],
-            Self::ResourcePerLine => lines(bytes),
-        };
-        if messages.is_empty() { Err(Fault::new(100, None, "the file holds no message")) } else { Ok(messages) }
+    pub(super) fn messages(self, bytes: &Bytes) -> Messages {
+        if bytes.trim_ascii().is_empty() {
+            return Messages { all: Vec::new(), problems: vec![Fault::new(100, None, "the file is empty")] };
+        }
+        match self {
+            Self::Hl7v2 => {
+                let batch = Batch::split(bytes);
+                Messages { all: batch.messages, problems: batch.problems }
+            }
+            Self::Resource => Messages { all: vec![bytes.clone()], problems: Vec::new() },
+            Self::ResourcePerLine => Messages { all: lines(bytes), problems: Vec::new() },
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 //! [`Inbound`] polls a drop folder, takes each file once, offers every message in it and moves the
 //! file to `done/` or `rejected/`. [`Outbound`] writes one file a delivery, atomically.
 
-mod batch;
 mod config;
 mod contents;
 mod folder;

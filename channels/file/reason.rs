@@ -30,8 +30,8 @@ pub(super) struct Reason<'a> {
     pub(super) rejected: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) sha256: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) fault: Option<Refusal<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) faults: Vec<Refusal<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) messages: Vec<Line<'a>>,
 }
@@ -60,9 +60,11 @@ pub(super) struct Refusal<'a> {
 
 impl<'a> Reason<'a> {
     /// A file that was refused as a whole: no message of it was offered.
-    pub(super) fn of_file(file: &'a str, channel: &'a str, now: Timestamp, fault: &'a Fault) -> Self {
-        let summary = format!("the file was refused, and no message of it was taken: {}", fault.text);
-        Self { summary, file, channel, rejected: now, sha256: None, fault: Some(fault.into()), messages: Vec::new() }
+    pub(super) fn of_file(file: &'a str, channel: &'a str, now: Timestamp, faults: &'a [Fault]) -> Self {
+        let first = faults.first().map_or("it holds no message", |fault| &fault.text);
+        let summary = format!("the file was refused, and no message of it was taken: {first}");
+        let faults = faults.iter().map(Refusal::from).collect();
+        Self { summary, file, channel, rejected: now, sha256: None, faults, messages: Vec::new() }
     }
 
     /// A file of whose messages at least one was refused.
@@ -82,7 +84,7 @@ impl<'a> Reason<'a> {
             ),
         };
         let messages = outcomes.iter().zip(1..).map(|(outcome, index)| Line::new(index, outcome)).collect();
-        Self { summary, file, channel, rejected: now, sha256: Some(sha256.to_string()), fault: None, messages }
+        Self { summary, file, channel, rejected: now, sha256: Some(sha256.to_string()), faults: Vec::new(), messages }
     }
 
     /// As JSON, indented: for eyes as well as for scripts.

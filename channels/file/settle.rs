@@ -13,13 +13,24 @@ use super::folder::{Found, Stamp};
 use super::name::{alternatives, shown};
 
 /// What became of reading a file.
-pub(super) enum Content {
+pub(super) enum Content<T = Bytes> {
     /// All of it, and its digest.
-    Whole(Bytes, Sha256),
+    Whole(T, Sha256),
     /// It is longer than the limit, in bytes.
     TooLong(u64),
     /// It is not what was seen in the folder: its sender still writes it.
     Changed,
+}
+
+impl<T> Content<T> {
+    /// The same, with something made of the bytes.
+    pub(super) fn map<U>(self, make: impl FnOnce(T) -> U) -> Content<U> {
+        match self {
+            Self::Whole(bytes, digest) => Content::Whole(make(bytes), digest),
+            Self::TooLong(bytes) => Content::TooLong(bytes),
+            Self::Changed => Content::Changed,
+        }
+    }
 }
 
 /// Reads `found` within `folder`, at most `limit` bytes.

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use message::{Answer, Fault, Sha256};
+use message::{Answer, Fault, Format, Sha256};
 
-use super::contents::Cut;
+use super::contents::{Cut, Messages};
 use super::folder::Found;
 use super::inbound::Inbound;
 use super::name::shown;
@@ -54,26 +54,26 @@ impl Inbound {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Taken::Untouched,
             Err(error) => Taken::Blocked(format!("cannot be read: {error}")),
             Ok(Content::Changed) => Taken::Untouched,
-            Ok(Content::TooLong(bytes)) => self.reject_file(found, &self.too_long(bytes)).await,
-            Ok(Content::Whole(bytes, digest)) => self.take_content(found, bytes, digest, intake, stop).await,
+            Ok(Content::TooLong(bytes)) => self.reject_file(found, &[self.too_long(bytes)]).await,
+            Ok(Content::Whole(messages, digest)) => self.take_messages(found, messages, digest, intake, stop).await,
         }
     }
 
-    async fn take_content(
+    async fn take_messages(
         &self,
         found: &Found,
-        bytes: Bytes,
+        Messages { all, problems }: Messages,
         digest: Sha256,
         intake: &dyn Intake,
         stop: &Stop,
     ) -> Taken {
-        let cut = Cut::of(&found.name, self.config.format, self.config.verify_counts);
-        let messages = match cut.messages(&bytes) {
-            Ok(messages) => messages,
-            Err(fault) => return self.reject_file(found, &fault).await,
-        };
-        drop(bytes);
-        let offers = offers(found, cut, digest, messages);
+        if all.is_empty() || (self.config.verify_batches && !problems.is_empty()) {
+            return self.reject_file(found, &problems).await;
+        }
+        for problem in problems {
+            tracing::warn!(channel = &*self.name, file = shown(&found.name), %problem, "taking a file with a fault");
+        }
+        let offers = offers(found, self.cut(found).format(), digest, all);
         match self.offer_all(offers, intake, stop.clone()).await {
             Ok(outcomes) if outcomes.iter().any(Outcome::is_refused) => self.reject(found, digest, &outcomes).await,
             Ok(outcomes) => self.finish(found, &outcomes).await,
@@ -115,9 +115,17 @@ impl Inbound {
         Fault::new(207, None, format!("the file is {bytes} bytes long; this channel takes {limit} (max_file_bytes)"))
     }
 
-    async fn read(&self, found: &Found) -> std::io::Result<Content> {
-        let (found, limit) = (found.clone(), self.config.max_file_bytes.0);
-        self.in_folder(move |folder| settle::read(folder, &found, limit)).await
+    fn cut(&self, found: &Found) -> Cut {
+        Cut::of(&found.name, self.config.format)
+    }
+
+    async fn read(&self, found: &Found) -> std::io::Result<Content<Messages>> {
+        let (cut, found, limit) = (self.cut(found), found.clone(), self.config.max_file_bytes.0);
+        self.in_folder(move |folder| {
+            let content = settle::read(folder, &found, limit)?;
+            Ok(content.map(|bytes| cut.messages(&bytes)))
+        })
+        .await
     }
 
     async fn finish(&self, found: &Found, outcomes: &[Outcome]) -> Taken {
@@ -137,9 +145,9 @@ impl Inbound {
         self.reject_with(found, &Reason::of_messages(&file, &self.name, now, digest, outcomes)).await
     }
 
-    async fn reject_file(&self, found: &Found, fault: &Fault) -> Taken {
+    async fn reject_file(&self, found: &Found, faults: &[Fault]) -> Taken {
         let (file, now) = (shown(&found.name), (self.clock)());
-        self.reject_with(found, &Reason::of_file(&file, &self.name, now, fault)).await
+        self.reject_with(found, &Reason::of_file(&file, &self.name, now, faults)).await
     }
 
     async fn reject_with(&self, found: &Found, reason: &Reason<'_>) -> Taken {
@@ -175,10 +183,10 @@ impl Inbound {
 
 /// The messages of a file as the engine is to know them: by the file's name and digest and their
 /// place in it, so that the same file taken again gives the same ids.
-fn offers(found: &Found, cut: Cut, digest: Sha256, messages: Vec<Bytes>) -> impl Iterator<Item = Offered> + Send {
+fn offers(found: &Found, format: Format, digest: Sha256, messages: Vec<Bytes>) -> impl Iterator<Item = Offered> + Send {
     let peer: Arc<str> = shown(&found.name).into();
     messages.into_iter().zip(1..).map(move |(bytes, index)| Offered {
-        format: cut.format(),
+        format,
         bytes,
         peer: peer.clone(),
         transport_id: Some(format!("{peer}#{index}@{digest}")),

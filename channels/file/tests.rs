@@ -229,7 +229,7 @@ async fn a_wrong_count_rejects_the_batch_before_any_message_is_taken() {
     assert_eq!(drop.offered(), "");
     assert!(drop.reason("a.hl7").contains("BTS-1"), "{}", drop.reason("a.hl7"));
     let drop = drop.put("a.hl7", &batch);
-    drop.run("verify_counts = false").await;
+    drop.run("verify_batches = false").await;
     assert_eq!(drop.offered(), "a.hl7#1 Hl7v2 53 bytes\n");
 }
 
@@ -295,8 +295,8 @@ async fn what_is_no_message_is_rejected_with_a_reason() {
     let drop = Drop::new().put("empty.hl7", "").put("long.hl7", [b'x'; 200]).put("text.hl7", "no message");
     drop.run("max_file_bytes = 100").await;
     assert_eq!(drop.offered(), "");
-    assert!(drop.reason("empty.hl7").contains("the file holds no message"));
-    assert!(drop.reason("text.hl7").contains("the file holds no message"));
+    assert!(drop.reason("empty.hl7").contains("the file is empty"));
+    assert!(drop.reason("text.hl7").contains("a message begins with MSH"));
     assert!(drop.reason("long.hl7").contains("200 bytes long; this channel takes 100"));
 }
 

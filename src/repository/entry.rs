@@ -185,10 +185,10 @@ fn requested(request: &Map<String, Value>, body: Option<Value>, place: Place) ->
     let (Some(method), Some(url)) = (text("method"), text("url")) else {
         return Err(Refusal::invalid("a request has a method and a url"));
     };
-    if url.contains("://") || url.starts_with('/') {
+    let (path, query) = url.split_once('?').map_or((url, None), |(path, query)| (path, Some(query)));
+    if path.contains("://") || path.starts_with('/') {
         return Err(Refusal::invalid("the url is relative to the base, such as `Patient/1`"));
     }
-    let (path, query) = url.split_once('?').map_or((url, None), |(path, query)| (path, Some(query)));
     let path: Vec<&str> = path.split('/').collect();
     let asked = Asked { method, path: &path, query, if_none_exist: text("ifNoneExist"), if_match: text("ifMatch") };
     Action::new(&asked, body, place)

@@ -10,6 +10,7 @@ use super::outcome::Refusal;
 pub(super) enum Parameter {
     Id,
     Identifier,
+    Code,
     Subject,
     Patient,
     Family,
@@ -19,8 +20,8 @@ pub(super) enum Parameter {
 /// One value that a resource is found by: `(Identifier, "urn:mrn|1")`.
 pub(super) type Term = (Parameter, String);
 
-/// Every term of a resource. An identifier is found by its value alone and with its system
-/// (empty where it has none); a reference by its type and id; a family name in lower case.
+/// Every term of a resource. An identifier and a code are found alone and with their system
+/// (empty where they have none); a reference by its type and id; a family name in lower case.
 pub(super) fn terms(kind: Kind, content: &Map<String, Value>) -> Vec<Term> {
     let mut terms = Vec::new();
     // A Bundle and a QuestionnaireResponse have one, most others a list.
@@ -29,6 +30,13 @@ pub(super) fn terms(kind: Kind, content: &Map<String, Value>) -> Vec<Term> {
         if let Some(value) = text("value") {
             terms.push((Parameter::Identifier, value.to_owned()));
             terms.push((Parameter::Identifier, format!("{}|{value}", text("system").unwrap_or_default())));
+        }
+    });
+    each(content.get("code").and_then(|code| code.get("coding")), |coding| {
+        let text = |key| coding.get(key).and_then(Value::as_str);
+        if let Some(code) = text("code") {
+            terms.push((Parameter::Code, code.to_owned()));
+            terms.push((Parameter::Code, format!("{}|{code}", text("system").unwrap_or_default())));
         }
     });
     let mut reference = |parameter, key| {
@@ -133,6 +141,7 @@ impl Query {
             "_format" if value.contains("json") => return Ok(()),
             "_id" => Parameter::Id,
             "identifier" => Parameter::Identifier,
+            "code" => Parameter::Code,
             "subject" => Parameter::Subject,
             "patient" => Parameter::Patient,
             "family" => Parameter::Family,

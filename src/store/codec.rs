@@ -13,7 +13,7 @@ use bytes::Bytes;
 use message::MessageId;
 use serde::{Deserialize, Serialize};
 
-use super::bytes::{put, u32_at, u64_at};
+use super::little_endian::{put, u32_at, u64_at};
 use super::record::{Outcome, Record};
 use super::seal::Seal;
 

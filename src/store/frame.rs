@@ -11,8 +11,8 @@
 //! The generation is random and new each time a segment is used, so that neither stale bytes of a
 //! recycled segment nor bytes that a sender made up are taken for a group.
 
-use super::bytes::{put, u32_at, u64_at};
 use super::codec;
+use super::little_endian::{put, u32_at, u64_at};
 
 /// Bytes before the records.
 pub(super) const HEADER: usize = 56;

@@ -27,7 +27,6 @@
 mod appender;
 mod apply;
 mod big;
-mod bytes;
 mod codec;
 mod counts;
 mod directory;
@@ -42,6 +41,7 @@ mod index;
 mod indexer;
 mod keeper;
 mod keys;
+mod little_endian;
 mod metrics;
 mod open;
 mod options;
@@ -64,7 +64,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 
-use ::bytes::Bytes;
+use bytes::Bytes;
 use jiff::Timestamp;
 use message::MessageId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::bytes::{put, u32_at, u64_at};
 use super::disk::{Disk, DiskFile};
 use super::error::{Damage, StoreError};
+use super::little_endian::{put, u32_at, u64_at};
 
 /// Where the first group of a segment starts.
 pub(super) const START: u64 = 4096;

@@ -265,7 +265,7 @@ impl Tree {
 }
 
 /// Says of every required element that is not there that it is absent; without that, strict
-/// servers refuse the whole Bundle. An extension without its URL means nothing and goes.
+/// servers refuse the whole Bundle. An extension with no URL, or with nothing else, goes.
 fn fill(kind: TypeId, mut out: Map<String, Value>) -> Option<Map<String, Value>> {
     let kind = types().get(kind);
     for name in kind.required() {
@@ -280,7 +280,8 @@ fn fill(kind: TypeId, mut out: Map<String, Value>) -> Option<Map<String, Value>>
         }
         absent(kind, name, &mut out);
     }
-    Some(out)
+    let says_nothing = kind.name == "Extension" && out.len() == 1;
+    (!says_nothing).then_some(out)
 }
 
 fn is_choice(rest: &str) -> bool {

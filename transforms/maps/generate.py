@@ -405,6 +405,7 @@ def field_rows(file, kind, known):
 
 
 def parent_type(root, target):
+    target = re.sub(r"^\[\d+\]\.", "", target)
     head = re.sub(r"\.?[A-Za-z]\w*(\[[\w-]+\])?\)*$", "", target)
     head += ")" * (head.count("(") - head.count(")"))
     return path_type(root, head)[0] if head and not head.endswith("(") else root
@@ -517,6 +518,8 @@ def message_tables(folder, known):
             after = re.search(r":follow:(\w+)\.", identifier)
             if after:
                 row["after"] = after.group(1)
+            if table == "PID[Account]":
+                antlr = antlr or "IF PID-18 VALUED"  # An account without a number is none.
             links = []
             m = re.match(r"^(\w+\[\w+\])\.(\w+)\((\w+)\)$", target)
             if m:

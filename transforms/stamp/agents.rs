@@ -74,6 +74,11 @@ impl Site<'_> {
         authority.uri().or_else(|| self.provider.systems.get(&authority.namespace).cloned())
     }
 
+    /// The provider's own system, where nothing else names one.
+    pub(super) fn own_system(&self) -> String {
+        format!("{}/source/{}", self.base_uri, encode(&self.provider.key))
+    }
+
     /// XON: an organisation by identifier, else by name (HL7 v2.9 §2A.2.89).
     pub(super) fn organisation(&self, xon: &Repetition<'_>) -> Option<Reference> {
         let part = |n| value_of(xon.component(n).value().as_ref());
@@ -102,8 +107,9 @@ impl Site<'_> {
         if id.is_empty() {
             return display.map(|display| Reference::Named { kind: Some(kind), display });
         }
-        let system = self.system(authority).or_else(|| (id_kind == "NPI").then(|| NPI.to_owned()));
-        Some(Reference::Logical { kind: Some(kind), system, value: id, display })
+        let npi = || (id_kind == "NPI").then(|| NPI.to_owned());
+        let system = self.system(authority).or_else(npi).unwrap_or_else(|| self.own_system());
+        Some(Reference::Logical { kind: Some(kind), system: Some(system), value: id, display })
     }
 }
 

@@ -179,7 +179,9 @@ impl LabelRules {
     fn push(&mut self, rule: LabelRule) -> Result<(), LabelRuleError> {
         let wrong = |reason: String| LabelRuleError { from: rule.from.clone(), reason };
         if let Some(label) = rule.label.iter().find(|label| !is_code(label)) {
-            return Err(wrong(format!("`{label}` is no label: write a Confidentiality or ActCode code, such as R or HIV")));
+            return Err(wrong(format!(
+                "`{label}` is no label: write a Confidentiality or ActCode code, such as R or HIV"
+            )));
         }
         let (segment, at) = place(&rule.from).map_err(wrong)?;
         let beside = |beside: &Option<Beside>| beside.as_ref().map(|other| condition(other, &segment)).transpose();

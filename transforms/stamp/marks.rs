@@ -70,7 +70,8 @@ fn of_kind(bundle: &Bundle, kind: &str) -> BTreeSet<usize> {
 }
 
 fn visit(bundle: &Bundle) -> BTreeSet<usize> {
-    let belongs = |resource: &Map<String, Value>| ["encounter", "context"].iter().any(|key| resource.contains_key(*key));
+    let belongs =
+        |resource: &Map<String, Value>| ["encounter", "context"].iter().any(|key| resource.contains_key(*key));
     matching(bundle, |resource| kind_of(resource) == "Encounter" || belongs(resource))
 }
 

@@ -52,8 +52,8 @@ pub(super) fn stamp(
     let stamps = Stamps { level, ..stamps };
     let meta = meta_of(resource)?;
     match meta.get_mut("source") {
-        Some(Value::String(source)) if source == stamps.source => {}
         Some(Value::String(source)) => stamps.source.clone_into(source),
+        Some(source @ Value::Array(_)) => *source = Value::from(stamps.source),
         Some(_) => return Err("meta.source must be text"),
         None => {
             meta.insert("source".to_owned(), Value::from(stamps.source));
@@ -80,9 +80,12 @@ pub(super) fn stated(resource: &Map<String, Value>) -> Option<Confidentiality> {
     codes.filter_map(Confidentiality::from_code).max()
 }
 
-/// The `meta.source` that somebody else wrote.
-pub(super) fn former_source<'a>(resource: &'a Map<String, Value>, ours: &str) -> Option<&'a str> {
-    resource.get("meta")?.get("source")?.as_str().filter(|source| *source != ours)
+/// The `meta.source` that somebody else wrote; some servers write a list of them.
+pub(super) fn former_sources<'a>(resource: &'a Map<String, Value>, ours: &'a str) -> impl Iterator<Item = &'a str> {
+    let source = resource.get("meta").and_then(|meta| meta.get("source"));
+    let many = source.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let sources = source.and_then(Value::as_str).into_iter().chain(many.iter().filter_map(Value::as_str));
+    sources.filter(move |source| *source != ours)
 }
 
 /// Adds to `flags` what the labels of `resource` say as it stands, and of all that is in it if it is
@@ -235,7 +238,8 @@ fn says_no_more(later: &mut Value, earlier: &mut Value) -> bool {
     if order_of(later) != order_of(earlier) || code_of(later).is_empty() {
         return later == earlier;
     }
-    let within = |one: &Map<String, Value>, other: &Map<String, Value>| one.iter().all(|(k, v)| other.get(k) == Some(v));
+    let within =
+        |one: &Map<String, Value>, other: &Map<String, Value>| one.iter().all(|(k, v)| other.get(k) == Some(v));
     if within(later_members, earlier_members) {
         return true;
     }

@@ -53,7 +53,10 @@ pub(super) fn normalise(
         Some("history" | "transaction-response" | "batch-response") => {
             Err(error("Bundle.type", "a history or a response carries no records to pass on: send the records"))
         }
-        _ => Err(error("Bundle.type", "it is no type of Bundle: use transaction, batch, collection, document or message")),
+        _ => Err(error(
+            "Bundle.type",
+            "it is no type of Bundle: use transaction, batch, collection, document or message",
+        )),
     }
 }
 

@@ -11,8 +11,20 @@ use super::bundle::{Bundle, kind_of, objects, text};
 
 /// What belongs to the message as a whole, not to one of its orders.
 const SHARED: &[&str] = &[
-    "Account", "Coverage", "Device", "Encounter", "Endpoint", "HealthcareService", "Location", "MessageHeader",
-    "Organization", "Patient", "Practitioner", "PractitionerRole", "Provenance", "RelatedPerson",
+    "Account",
+    "Coverage",
+    "Device",
+    "Encounter",
+    "Endpoint",
+    "HealthcareService",
+    "Location",
+    "MessageHeader",
+    "Organization",
+    "Patient",
+    "Practitioner",
+    "PractitionerRole",
+    "Provenance",
+    "RelatedPerson",
 ];
 
 /// From a resource of an order to others of the same order.

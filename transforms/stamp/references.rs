@@ -2,9 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::bundle::{business_identifier, text};
 use super::ids::Ids;
+use super::uri::identifier_query;
 
 /// What the entries of a Bundle were called, and what they are called now.
 #[derive(Debug, Default)]
@@ -54,7 +56,7 @@ pub(super) struct Rewriting<'a> {
     pub(super) names: &'a Names,
     /// Names what is not in the Bundle; `None` leaves such references as they are.
     pub(super) ids: Option<&'a Ids>,
-    /// How many references point out of the Bundle and were renamed.
+    /// How many references point out of the Bundle, to what only its id tells.
     pub(super) outside: usize,
 }
 
@@ -67,9 +69,13 @@ impl Rewriting<'_> {
         match value {
             Value::Array(items) => items.iter_mut().for_each(|item| self.visit(item, base)),
             Value::Object(members) => {
+                if let Some(new) =
+                    text(members, "reference").and_then(|reference| self.renamed(reference, members, base))
+                {
+                    members.insert("reference".to_owned(), Value::String(new));
+                }
                 for (key, member) in members.iter_mut() {
                     match (key.as_str(), member) {
-                        ("reference", Value::String(reference)) => self.rewrite(reference, base),
                         ("url" | "uri" | "valueUri" | "valueUrl", Value::String(url)) => {
                             if let Some(new) = self.names.resolve(url, base) {
                                 new.clone_into(url);
@@ -84,18 +90,24 @@ impl Rewriting<'_> {
         }
     }
 
-    /// What is outside the Bundle has the id that it would have had within one: a relative reference
-    /// must never be taken for another provider's resource of the same id.
-    fn rewrite(&mut self, reference: &mut String, base: Option<&str>) {
+    /// What `reference`, part of the Reference `whole`, is called now; `None` where it stays as it is.
+    ///
+    /// What is outside the Bundle is found by its identifier if the Reference has one, and else has
+    /// the id that it would have had within: a relative reference must never be taken for another
+    /// provider's resource of the same id.
+    fn renamed(&mut self, reference: &str, whole: &Map<String, Value>, base: Option<&str>) -> Option<String> {
         if reference.starts_with('#') || reference.contains('?') {
-            return;
+            return None;
         }
         if let Some(new) = self.names.resolve(reference, base) {
-            new.clone_into(reference);
-        } else if let (Some(ids), Some((kind, id))) = (self.ids, self.names.outside(reference)) {
-            *reference = format!("{kind}/{}", ids.of_resource(kind, id));
-            self.outside += 1;
+            return Some(new.to_owned());
         }
+        let (kind, id) = self.names.outside(reference).filter(|_| self.ids.is_some())?;
+        if let Some((system, value)) = business_identifier(whole) {
+            return Some(format!("{kind}?{}", identifier_query(system, value)));
+        }
+        self.outside += 1;
+        Some(format!("{kind}/{}", self.ids?.of_resource(kind, id)))
     }
 }
 

@@ -63,8 +63,9 @@ impl Source {
     pub(super) fn of_fhir(bundle: &Bundle, original: &Original, site: Site<'_>, provider: &Reference) -> Self {
         let header = bundle.first("MessageHeader");
         let endpoint = header.and_then(|header| objects(header, "source").next());
-        let system = endpoint.and_then(|source| text(source, "endpoint")).filter(|uri| uri.contains(':'));
-        let system = system.map_or_else(|| own_system(site), str::to_owned);
+        let system =
+            endpoint.and_then(|source| text(source, "endpoint")).filter(|uri| uri.contains(':') && !uri.contains('#'));
+        let system = system.map_or_else(|| site.own_system(), str::to_owned);
         let display = endpoint.and_then(|source| text(source, "name")).map(str::to_owned);
         let mut agents = written_by(bundle, header, site, provider);
         agents.push(Agent {
@@ -86,13 +87,8 @@ fn system_of(application: &Hd, facility: &Hd, site: Site<'_>) -> String {
     application.uri().unwrap_or_else(|| {
         let names = [facility.display(), application.display()];
         let path: Vec<_> = names.into_iter().filter(|name| !name.is_empty()).map(encode).collect();
-        if path.is_empty() { own_system(site) } else { format!("{}/source/{}", site.base_uri, path.join("/")) }
+        if path.is_empty() { site.own_system() } else { format!("{}/source/{}", site.base_uri, path.join("/")) }
     })
-}
-
-/// The provider's system where nothing else names it.
-fn own_system(site: Site<'_>) -> String {
-    format!("{}/source/{}", site.base_uri, encode(&site.provider.key))
 }
 
 fn display(application: &Hd, facility: &Hd) -> Option<String> {

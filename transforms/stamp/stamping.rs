@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use message::consent::{CONFIDENTIALITY, Flags, Purpose};
+use message::consent::{ACT_REASON, CONFIDENTIALITY, Confidentiality, Flags, Purpose};
 use message::provenance::{Provenance, Reference, Role};
 use message::{Message, TransformError};
 use serde_json::{Map, Value, json};
@@ -108,7 +108,7 @@ impl Stamping<'_> {
         let entries = bundle.entries.iter().filter(|entry| !self.stamper.actors.are_at(entry));
         let resources = entries.filter_map(Entry::record).chain([&bundle.fields]);
         let mut former: Vec<String> = Vec::new();
-        for source in resources.filter_map(|resource| meta::former_source(resource, ours)) {
+        for source in resources.flat_map(|resource| meta::former_sources(resource, ours)) {
             if !former.iter().any(|known| known == source) {
                 former.push(source.to_owned());
             }
@@ -125,7 +125,7 @@ impl Stamping<'_> {
         let stamps = Stamps {
             source: &source.uri,
             tags: &source.tags,
-            level: self.stamper.channel.confidentiality,
+            level: self.level(),
             inherited: &whole.labels,
             purposes: purposes.as_ref(),
             test,
@@ -153,6 +153,12 @@ impl Stamping<'_> {
         let stamps = Stamps { level: flags.confidentiality, inherited: &[], purposes: None, ..stamps };
         meta::stamp(&mut bundle.fields, stamps, &[], &mut flags).map_err(|reason| error("Bundle", reason))?;
         Ok(flags)
+    }
+
+    /// How confidential the channel says that all is. Normal is no statement: it raises nothing.
+    fn level(&self) -> Confidentiality {
+        let level = self.stamper.channel.confidentiality;
+        if level > Confidentiality::N { level } else { Confidentiality::U }
     }
 
     /// What the channel, the message's fields and the Bundle as a whole leave; `None` where nothing restricts.
@@ -187,8 +193,9 @@ fn stamp_entry(
 
 /// What a Bundle says of all that is in it, before it is stamped.
 struct Whole {
-    /// The labels of the Bundle and of its MessageHeader or Composition.
+    /// The labels of the Bundle and of its MessageHeader or Composition, purposes of use left out.
     labels: Vec<Value>,
+    /// The purposes of use that they restrict all to; empty where they do not.
     purposes: BTreeSet<Purpose>,
     test: bool,
 }
@@ -201,6 +208,7 @@ impl Whole {
         labels.extend(document.map(|code| json!({ "system": CONFIDENTIALITY, "code": code })));
         let resources = bundle.records().map(|(_, resource)| resource).chain([&bundle.fields]);
         let purposes = meta::purposes_of(labels.iter());
+        labels.retain(|label| label.get("system").is_none_or(|system| system != ACT_REASON));
         Self { purposes, labels, test: resources.into_iter().any(meta::says_test) }
     }
 }

@@ -32,3 +32,6 @@ pub use place::place_of;
 pub use segment::Segment;
 pub use value::{Component, Field, Repetition, Subcomponent};
 pub use version::{UnknownVersion, Version};
+
+#[cfg(test)]
+mod tests;

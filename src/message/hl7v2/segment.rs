@@ -43,12 +43,8 @@ impl<'a> Segment<'a> {
     /// True if that is `name`.
     #[must_use]
     pub fn is_named(&self, name: &str) -> bool {
-        match self.text.strip_prefix(name) {
-            Some(rest) if !name.is_empty() => {
-                rest.is_empty() || rest.as_bytes().first() == Some(&self.delimiters.field)
-            }
-            _ => self.name() == name,
-        }
+        let next = self.text.strip_prefix(name).and_then(|rest| rest.as_bytes().first());
+        next == Some(&self.delimiters.field) && !name.is_empty() || self.name() == name
     }
 
     /// Its place in the message, counted from 0.

@@ -277,6 +277,7 @@ mod tests {
                   }
                 }
               ]
-            }"#]].assert_eq(&text);
+            }"#]]
+        .assert_eq(&text);
     }
 }

@@ -326,8 +326,9 @@ fn fixed_value(text: &str, kind: Kind) -> Result<Value, Wrong> {
 }
 
 fn conversion(name: &str) -> Result<Convert, Wrong> {
-    const NAMES: [(&str, Convert); 9] = [
+    const NAMES: [(&str, Convert); 10] = [
         ("identifier-system", Convert::IdentifierSystem),
+        ("entity-system", Convert::EntitySystem),
         ("coding-system", Convert::CodingSystem),
         ("base64", Convert::Base64),
         ("mime", Convert::Mime),

@@ -92,8 +92,10 @@ pub(crate) enum Piece {
 /// The engine's own conversions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Convert {
-    /// HD, or the last three components of EI: the URI of an identifier system.
+    /// HD: the URI of an identifier system.
     IdentifierSystem,
+    /// EI: as above, of its components 2 to 4.
+    EntitySystem,
     /// The name of a coding system to its URI.
     CodingSystem,
     /// ED.5 by the encoding of ED.4.

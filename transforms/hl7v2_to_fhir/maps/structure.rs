@@ -44,6 +44,11 @@ fn add(compiler: &Compiler<'_>, plan: &mut MessagePlan, layered: &LayeredRow) ->
     let segment = from.get_ref().rsplit('.').next().unwrap_or_default();
     let after = row.after.as_ref().map(|after| after.get_ref().as_str());
     let found = leaves(&plan.nodes, from.get_ref(), after);
+    let in_grammar = plan.nodes.iter().any(|node| !node.is_group && node.name == segment);
+    if found.is_empty() && in_grammar {
+        let text = format!("the grammar has no `{}`; a segment in groups reads GROUP.GROUP.SEG", from.get_ref());
+        return Err((from.span().start, Wrong::new(text)));
+    }
     let home = found.first().copied().unwrap_or(0);
     let label = label(plan, to.get_ref(), home).map_err(|wrong| (to.span().start, wrong))?;
     let table = match &row.table {

@@ -13,7 +13,8 @@ impl<'a> Run<'a> {
     /// `slice` by `convert`; `around` is the whole data type instance that it stands in.
     pub(super) fn converted(&mut self, convert: Convert, slice: Slice<'a>, around: Slice<'a>) -> Option<Value> {
         let text = match convert {
-            Convert::IdentifierSystem => self.identifier_system(slice)?,
+            Convert::IdentifierSystem => self.identifier_system(slice, 1)?,
+            Convert::EntitySystem => self.identifier_system(slice, 2)?,
             Convert::CodingSystem => {
                 let leaf = self.source.leaf(slice).text;
                 self.source.take(leaf);
@@ -33,9 +34,9 @@ impl<'a> Run<'a> {
         Some(Value::String(text)).filter(|value| value.as_str() != Some(""))
     }
 
-    /// An HD, or an EI of which the last three components are one.
-    fn identifier_system(&mut self, slice: Slice<'a>) -> Option<String> {
-        let [namespace, id, id_type] = [1, 2, 3].map(|part| self.component(slice, part));
+    /// An HD that begins at component `first`.
+    fn identifier_system(&mut self, slice: Slice<'a>, first: usize) -> Option<String> {
+        let [namespace, id, id_type] = [first, first + 1, first + 2].map(|part| self.component(slice, part));
         self.systems.of_identifiers(&namespace, &id, &id_type)
     }
 

@@ -2,7 +2,9 @@
 
 mod golden;
 mod invariants;
+mod labels;
 mod properties;
+mod references;
 mod refusals;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -116,6 +118,7 @@ fn resources<'a>(bundle: &'a Value, kind: &str) -> Vec<&'a Value> {
 fn labels(resource: &Value) -> Vec<String> {
     let security = resource.pointer("/meta/security").and_then(Value::as_array).cloned().unwrap_or_default();
     let short = |system: &str| system.rsplit('/').next().unwrap().trim_start_matches("v3-").to_owned();
-    let label = |label: &Value| format!("{}|{}", short(label["system"].as_str().unwrap()), label["code"].as_str().unwrap());
+    let label =
+        |label: &Value| format!("{}|{}", short(label["system"].as_str().unwrap()), label["code"].as_str().unwrap());
     security.iter().map(label).collect()
 }

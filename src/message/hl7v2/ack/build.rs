@@ -72,7 +72,7 @@ impl<'a> Draft<'a> {
         for theirs in [5, 6, 3, 4] {
             self.echo(theirs);
         }
-        self.field(|draft| draft.raw(timestamp::render(stamp.now, &stamp.zone).as_bytes()));
+        self.field(|draft| draft.text(&timestamp::render(stamp.now, &stamp.zone)));
         self.field(|_| ()); // MSH-8
         self.field(Self::message_type);
         self.field(|draft| draft.own_control_id(&stamp.control_id));
@@ -117,7 +117,7 @@ impl<'a> Draft<'a> {
     fn version_id(&mut self) {
         match self.header.version() {
             Some(_) => self.raw(self.header.valued(12)),
-            None => self.raw(self.version.to_string().as_bytes()),
+            None => self.text(&self.version.to_string()),
         }
     }
 

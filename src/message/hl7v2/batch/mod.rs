@@ -85,8 +85,10 @@ impl Narrow {
         let units = bytes.get(mark..).unwrap_or_default();
         let text = match form {
             Form::Bytes => bytes.slice(mark..),
-            Form::Utf16Le | Form::Utf32Le => units.chunks(form.unit()).map(|unit| low(unit.iter())).collect(),
-            Form::Utf16Be | Form::Utf32Be => units.chunks(form.unit()).map(|unit| low(unit.iter().rev())).collect(),
+            Form::Utf16Le | Form::Utf32Le => units.chunks(form.unit()).map(|unit| low(form, unit.iter())).collect(),
+            Form::Utf16Be | Form::Utf32Be => {
+                units.chunks(form.unit()).map(|unit| low(form, unit.iter().rev())).collect()
+            }
         };
         Self { text, form, mark }
     }
@@ -98,10 +100,11 @@ impl Narrow {
     }
 }
 
-/// A code unit as a byte, from its bytes in rising order: itself if ASCII, else one that is no ASCII.
-fn low<'a>(mut unit: impl Iterator<Item = &'a u8>) -> u8 {
+/// A code unit as a byte, from its bytes in rising order: itself if it is whole and ASCII, else one that is no ASCII.
+fn low<'a>(form: Form, mut unit: impl ExactSizeIterator<Item = &'a u8>) -> u8 {
+    let whole = unit.len() == form.unit();
     let first = unit.next().copied().unwrap_or_default();
-    if first.is_ascii() && unit.all(|b| *b == 0) { first } else { 0xFF }
+    if whole && first.is_ascii() && unit.all(|b| *b == 0) { first } else { 0xFF }
 }
 
 /// Where the splitter stands.

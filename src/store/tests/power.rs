@@ -1,0 +1,93 @@
+//! Power cuts: what was acknowledged is there, and nothing is taken for damage.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use tokio::task::JoinSet;
+
+use super::*;
+
+/// What the senders and the operator were told.
+#[derive(Default)]
+struct Told {
+    accepted: Mutex<HashMap<MessageId, Bytes>>,
+    settled: Mutex<HashMap<DeliveryId, MessageId>>,
+}
+
+/// Sends until the power is off.
+async fn send(store: Store, told: Arc<Told>, seed: u64) {
+    let mut random = SmallRng::seed_from_u64(seed);
+    loop {
+        let size = if random.random_bool(0.05) { 80_000 } else { random.random_range(10..3000) };
+        let mut payload = vec![0; size];
+        random.fill(&mut payload[..]);
+        let message = Received { control_id: Some(random.random::<u64>().to_string()), ..message_of(payload) };
+        let (id, payload) = (message.id, message.payload.clone());
+        match store.accept(message).await {
+            Ok(Accepted::New) => _ = told.accepted.lock().unwrap().insert(id, payload),
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => return,
+        }
+        let Ok(committed) = store.commit(vec![processed_in(id, &["a", "b"], &[seed as u8])]).await else { return };
+        let number = committed.deliveries[0];
+        let record = if random.random_bool(0.5) { delivered(number) } else { dead(number) };
+        if random.random_bool(0.3) {
+            let Ok(_) = store.commit_synced(vec![record]).await else { return };
+            told.settled.lock().unwrap().insert(number, id);
+        } else if store.commit(vec![record]).await.is_err() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// All that was told is true.
+async fn check(store: &Store, told: &Told) {
+    for (id, payload) in told.accepted.lock().unwrap().clone() {
+        assert_eq!(store.payload(id).await.unwrap(), payload, "message {id}");
+    }
+    for (number, id) in told.settled.lock().unwrap().clone() {
+        let delivery = store.delivery(number).await.unwrap().unwrap();
+        assert_eq!(delivery.message, id);
+        assert!(matches!(delivery.state, State::Delivered | State::Dead), "delivery {number}");
+    }
+}
+
+/// One store through many cuts. What becomes of the index is another each time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_acknowledged_is_lost_when_the_power_is_cut() {
+    let rounds: u64 = std::env::var("TRIBUTARY_POWER_CUTS").ok().map_or(50, |rounds| rounds.parse().unwrap());
+    let mut site = Site::new();
+    let told = Arc::new(Told::default());
+    for round in 0..rounds {
+        let mut random = SmallRng::seed_from_u64(round);
+        let (store, report) = site.open();
+        assert!(report.damages.is_empty(), "round {round}: {:?}", report.damages);
+        check(&store, &told).await;
+        if round % 10 == 9 {
+            assert_clean(&store).await;
+        }
+        let mut senders = JoinSet::new();
+        for sender in 0..8 {
+            senders.spawn(send(store.clone(), told.clone(), round * 100 + sender));
+        }
+        let enough = site.disk.syncs() + random.random_range(1..60);
+        while site.disk.syncs() < enough {
+            tokio::task::yield_now().await;
+        }
+        let disk = site.disk.cut(&mut random);
+        senders.join_all().await;
+        drop(store);
+        site.on(disk);
+        if round % 3 != 0 {
+            site.lose_index();
+        }
+        if told.accepted.lock().unwrap().len() > 600 {
+            // What was checked over and over may go, so that the rounds stay short.
+            *told.accepted.lock().unwrap() = HashMap::new();
+            *told.settled.lock().unwrap() = HashMap::new();
+        }
+    }
+}
