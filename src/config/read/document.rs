@@ -14,6 +14,9 @@ use super::tree::{Node, Value};
 use crate::config::problem::{Place, Problem, Severity};
 use crate::config::site::Fingerprint;
 
+/// Most problems told of one file: who has more begins with these.
+pub(super) const MOST: usize = 100;
+
 /// One file, parsed. Problems are collected in it while it is read.
 pub(in crate::config) struct Document {
     path: PathBuf,
@@ -119,6 +122,11 @@ impl Document {
 
     fn add(&self, severity: Severity, kind: Kind, span: Range<usize>, message: String, help: Option<String>) {
         let mut found = self.found.borrow_mut();
+        let an_error = |found: &Found| found.severity == Severity::Error;
+        // An error must not get lost behind warnings: without one, the site would run.
+        if found.len() >= MOST && (severity == Severity::Warning || found.iter().any(an_error)) {
+            return;
+        }
         if !found.iter().any(|other| other.span == span && other.message == message) {
             found.push(Found { severity, kind, span, message, help });
         }

@@ -9,7 +9,7 @@ use super::nearest;
 use crate::config::problem::{Place, Problem};
 
 /// Longest file read, in bytes: a configuration of this size is a mistake.
-const MAX_FILE_BYTES: u64 = 4 << 20;
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Everything that a site's folder holds, parsed.
 pub(in crate::config) struct Files {

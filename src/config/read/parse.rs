@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use super::document::{Found, Kind, line};
+use super::document::{Found, Kind, MOST, line};
 use super::fill::Fill;
 use super::tree::{Entry, Node, Value};
 use crate::config::problem::{Place, Severity};
@@ -23,7 +23,7 @@ pub(super) struct Parsed {
 pub(super) fn parse(text: &str, fill: &Fill<'_>) -> Parsed {
     let (table, mistakes) = DeTable::parse_recoverable(text);
     let mut builder = Builder { fill, found: Vec::new(), filled: Vec::new() };
-    mistakes.iter().for_each(|mistake| builder.syntax(text, mistake));
+    mistakes.iter().take(MOST).for_each(|mistake| builder.syntax(text, mistake));
     let root = Node { span: 0..0, value: builder.table(String::new(), table.get_ref()) };
     Parsed { root, found: builder.found, filled: builder.filled }
 }
@@ -37,7 +37,9 @@ struct Builder<'a> {
 impl Builder<'_> {
     fn error(&mut self, kind: Kind, span: Range<usize>, message: impl Into<String>, help: Option<String>) {
         let (severity, message) = (Severity::Error, message.into());
-        self.found.push(Found { severity, kind, span, message, help });
+        if self.found.len() < MOST {
+            self.found.push(Found { severity, kind, span, message, help });
+        }
     }
 
     /// Keeps the first mistake of a line: the parser's next ones follow from it.
@@ -133,6 +135,7 @@ fn in_words(message: &str, marked: &str) -> (String, Option<String>) {
             ("this is no number".into(), quotes())
         }
         _ if message.starts_with("invalid boolean") => ("this is neither `true` nor `false`".into(), quotes()),
+        "recursion limit" => ("tables are nested too deep".into(), None),
         _ => (message.to_owned(), None),
     }
 }

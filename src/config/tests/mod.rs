@@ -1,13 +1,17 @@
 //! Whole sites: what loads, and what is said of what does not.
 
 mod docs;
+mod examples;
 mod fuzz;
 mod plans;
 mod problems;
+mod rules;
 mod secrets;
 mod sites;
 
 use std::path::Path;
+
+use expect_test::Expect;
 
 use super::*;
 
@@ -69,4 +73,24 @@ fn problems(changed: &[(&str, &str)]) -> String {
     };
     let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
     lines.join("\n").replace(&format!("{}/", dir.path().display()), "")
+}
+
+#[track_caller]
+fn check(changed: &[(&str, &str)], expected: Expect) {
+    expected.assert_eq(&problems(changed));
+}
+
+/// A channel with `rest` after what every channel needs.
+fn channel(rest: &str) -> String {
+    format!("provider = \"st-mary\"\n[[route]]\nto = \"repository\"\npurpose = \"TREAT\"\n{rest}\n")
+}
+
+#[track_caller]
+fn check_channel(rest: &str, expected: Expect) {
+    check(&[("channels/adt.toml", &channel(rest))], expected);
+}
+
+#[track_caller]
+fn check_destination(text: &str, expected: Expect) {
+    check(&[("destinations/repository.toml", text)], expected);
 }

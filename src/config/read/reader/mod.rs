@@ -17,7 +17,7 @@ use serde::de::{
 
 use self::error::{Error, Kind};
 pub(in crate::config) use self::keys::keys_of;
-use super::document::Document;
+use super::document::{Document, MOST};
 use super::hide::sounds_secret;
 use super::nearest;
 use super::tree::{Entry, Node, Value};
@@ -28,7 +28,7 @@ use super::tree::{Entry, Node, Value};
 pub(in crate::config) fn read<T: DeserializeOwned>(document: &Document, node: &Node, also: &[&str]) -> Option<T> {
     let reading =
         Reading { document, left_out: RefCell::default(), meant: RefCell::default(), failed: Cell::new(false) };
-    loop {
+    for _ in 0..MOST {
         let error = match T::deserialize(Reader { node, reading: &reading, also, free_key: None }) {
             Ok(value) => return (!reading.failed.get()).then_some(value),
             Err(error) => error,
@@ -39,6 +39,7 @@ pub(in crate::config) fn read<T: DeserializeOwned>(document: &Document, node: &N
             return None;
         }
     }
+    None
 }
 
 /// What goes on while one struct is read.
