@@ -193,7 +193,7 @@ impl ChannelIntake {
         let accepted = self.store.accept(received).await;
         drop(untold);
         // The pipeline may be gone at the very end of a run; the message is on disk.
-        if tell.send(matches!(accepted, Ok(Accepted::New))).is_err() {}
+        tell.send(matches!(accepted, Ok(Accepted::New))).unwrap_or_default();
         match accepted {
             Ok(Accepted::New) => self.ticket(Answer::Stored(id), id, until),
             Ok(Accepted::Duplicate { id: earlier }) => self.ticket(Answer::Duplicate(earlier), earlier, until),
@@ -224,7 +224,9 @@ impl ChannelIntake {
         match answer {
             Answer::Stored(id) => tracing::debug!(channel, peer, bytes, message = %id, "stored"),
             Answer::Done(id, _) => tracing::debug!(channel, peer, bytes, message = %id, "done"),
-            Answer::Duplicate(id) => tracing::info!(channel, peer, message = %id, "came again: the earlier answer is given"),
+            Answer::Duplicate(id) => {
+                tracing::info!(channel, peer, message = %id, "came again: the earlier answer is given")
+            }
             Answer::Conflict { id, earlier } => {
                 tracing::warn!(channel, peer, message = %id, earlier = %earlier, "a control id came again with other bytes: parked");
             }

@@ -146,8 +146,7 @@ impl Pipeline {
     /// A message whose bytes are damaged is parked, so that those behind it go on.
     async fn park_unreadable(&self, id: MessageId, error: &StoreError) {
         tracing::error!(channel = &*self.channel, message = %id, %error, "its stored bytes cannot be read: parked");
-        let outcome =
-            Outcome::Failed { step: "read".into(), location: "store".into(), reason: error.to_string() };
+        let outcome = Outcome::Failed { step: "read".into(), location: "store".into(), reason: error.to_string() };
         let parked = Processed { outcome, steps: Vec::new(), findings: Vec::new() };
         self.commit(vec![(id, parked)], &mut FuturesOrdered::new()).await;
     }

@@ -13,7 +13,7 @@ use super::dispatch::{Command, Dispatcher, Parts};
 use super::intake::{ChannelIntake, Door, DoorSettings};
 use super::metrics::Metrics;
 use super::pipeline::{self, Pipeline};
-use super::process::Recipe;
+use super::process::{Hash, Recipe};
 use super::settle::Wakers;
 use super::status::Snapshot;
 use super::task::Task;
@@ -34,7 +34,7 @@ pub(super) struct Shared {
     pub(super) metrics: Arc<Metrics>,
     pub(super) waiters: Arc<Waiters>,
     pub(super) wakers: Arc<Wakers>,
-    pub(super) hash: wire::Hash,
+    pub(super) hash: Hash,
 }
 
 /// A channel: its pipeline always, its feed unless paused or disabled.
@@ -90,7 +90,7 @@ impl RunningChannel {
             settings: DoorSettings {
                 channel: name.as_str().into(),
                 provider: Arc::clone(&self.recipe.load().context.provider),
-                charset: self.config.charset.clone(),
+                charset: self.config.charset,
                 acknowledge: self.config.acknowledge,
             },
             store: shared.store.clone(),
@@ -244,7 +244,8 @@ pub(super) async fn reload(
         let (change, result) = reload_channel(shared, running, &site, config, recipe).await;
         report.push(reloaded("channel", &config.name, change, result));
     }
-    let gone: BTreeSet<String> = running.channels.keys().filter(|name| !site.channels.contains_key(*name)).cloned().collect();
+    let gone: BTreeSet<String> =
+        running.channels.keys().filter(|name| !site.channels.contains_key(*name)).cloned().collect();
     for name in gone {
         if let Some(channel) = running.channels.remove(&name) {
             channel.stop(EXCHANGE_GRACE).await;
