@@ -142,9 +142,6 @@ impl Keeper {
     fn carry(&self, id: &MessageId, number: u32) -> Result<bool, StoreError> {
         for _ in 0..TRIES {
             let before = self.places(id)?;
-            if before.values().all(|at| at.segment != number) {
-                return Ok(true);
-            }
             let records = &self.finder.records;
             let raw = before.iter().map(|(sequence, at)| Ok((*sequence, Bytes::from(records.segments.read(*at)?))));
             let raw = raw.collect::<Result<Vec<_>, StoreError>>()?;
