@@ -3,13 +3,13 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::r4::types;
 
 use super::run::{Run, encoded};
-use super::tree::{NodeId, ResourceId, Tree};
+use super::tree::{Key, NodeId, Reference, ResourceId, Tree};
 
 /// How a resource is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,9 +92,15 @@ pub(super) fn of(run: &mut Run<'_>) -> Identities {
         let key = reader.key(id, 0);
         let kind = reader.run.kind_name(id);
         if let Some(&first) = seen.get(&key).filter(|_| MERGED.contains(&kind)) {
-            if let (Some(into), Some(slot)) = (reader.root(first), out.redirects.get_mut(number)) {
-                reader.run.tree.merge(into, root);
+            if let Some(slot) = out.redirects.get_mut(number) {
                 *slot = first;
+            }
+            if let Some(into) = reader.root(first) {
+                reader.run.tree.merge(into, root, &out.redirects);
+                if kind == "Patient" {
+                    // Merged into itself: the message names one number twice.
+                    reader.run.tree.clear(into, "link");
+                }
             }
             continue;
         }
@@ -129,7 +135,7 @@ fn complete_systems(run: &mut Run<'_>, id: ResourceId) {
     }
     let Some(root) = run.tree.get(id).map(|r| r.root) else { return };
     let Some(identifier) = types().id("Identifier") else { return };
-    for node in run.tree.all_named(root, "identifier") {
+    for (_, node) in run.tree.all_named(root, "identifier") {
         if run.tree.text(node, "value").is_none() || run.tree.text(node, "system").is_some() {
             continue;
         }
@@ -175,9 +181,9 @@ impl Reader<'_, '_> {
         let kind = self.run.kind_name(id);
         let root = self.root(id)?;
         let tree = &self.run.tree;
-        let mut all = tree.keyed(root, "identifier");
+        let mut all = tree.all_named(root, "identifier");
         if let Some(master) = tree.named(root, "masterIdentifier") {
-            all.insert(0, (super::tree::Key::default(), master));
+            all.insert(0, (Key::default(), master));
         }
         let complete = all.into_iter().filter_map(|(key, node)| {
             let system = tree.text(node, "system")?.to_owned();
@@ -269,7 +275,7 @@ impl Reader<'_, '_> {
     fn any_identifier(&self, id: ResourceId) -> String {
         let Some(root) = self.root(id) else { return String::new() };
         let tree = &self.run.tree;
-        let values = tree.all_named(root, "identifier").into_iter().filter_map(|node| tree.text(node, "value"));
+        let values = tree.all_named(root, "identifier").into_iter().filter_map(|(_, node)| tree.text(node, "value"));
         values.collect::<Vec<_>>().join("\u{1e}")
     }
 
@@ -295,9 +301,9 @@ impl Reader<'_, '_> {
         let Some(root) = self.root(id) else { return String::new() };
         let tree = &self.run.tree;
         let is_sub_id =
-            |node: &NodeId| tree.text(*node, "url").is_some_and(|url| url.ends_with("observation-v2-subid"));
-        let Some(node) = tree.all_named(root, "extension").into_iter().find(is_sub_id) else { return String::new() };
-        let parts = tree.all_named(node, "extension").into_iter().filter_map(|part| {
+            |(_, node): &(Key, NodeId)| tree.text(*node, "url").is_some_and(|url| url.ends_with("observation-v2-subid"));
+        let Some((_, node)) = tree.all_named(root, "extension").into_iter().find(is_sub_id) else { return String::new() };
+        let parts = tree.all_named(node, "extension").into_iter().filter_map(|(_, part)| {
             let value =
                 ["valueString", "valueDecimal"].into_iter().find_map(|name| tree.value(tree.named(part, name)?));
             value.map(ToString::to_string)
@@ -357,15 +363,12 @@ fn joined(parts: &[&str]) -> String {
     parts.join("\u{1f}")
 }
 
-/// `{"reference": "urn:uuid:…"}` to each resource; for mere identifiers of things that are not in
-/// the message, a logical reference.
-pub(super) fn references(run: &mut Run<'_>, identities: &Identities) -> Vec<Option<Value>> {
-    let count = run.tree.resources.len();
-    let mut out: Vec<Option<Value>> = Vec::with_capacity(count);
-    for number in 0..count {
+/// The reference to each resource: to the entry of what it was merged into, or none for an empty one.
+pub(super) fn references(run: &Run<'_>, identities: &Identities) -> Vec<Option<Reference>> {
+    let of = |number: usize| {
         let target = identities.redirects.get(number).copied().unwrap_or(resource_id(number));
         let identity = identities.identities.get(target.0 as usize).and_then(Option::as_ref);
-        out.push(identity.map(|identity| json!({ "reference": format!("urn:uuid:{}", identity.uuid) })));
-    }
-    out
+        identity.map(|identity| Reference::Entry(format!("urn:uuid:{}", identity.uuid)))
+    };
+    (0..run.tree.resources.len()).map(of).collect()
 }

@@ -83,6 +83,18 @@ impl<'a> Source<'a> {
         numbered.filter(move |(number, text)| !text.is_empty() && !(literal && *number == 2))
     }
 
+    /// The numbers of the first field and of the one after the last.
+    pub(super) fn numbers(&self, segment: Segment<'a>) -> std::ops::Range<usize> {
+        segment.number..segment.number + segment.count
+    }
+
+    /// The first value of field `number`.
+    pub(super) fn first_leaf(&self, segment: Segment<'a>, number: usize) -> &'a str {
+        let field = self.field(segment, number);
+        let end = field.bytes().position(|b| self.is_delimiter(b)).unwrap_or(field.len());
+        field.get(..end).unwrap_or_default()
+    }
+
     /// Field `number`, empty where nothing stands.
     pub(super) fn field(&self, segment: Segment<'a>, number: usize) -> &'a str {
         let index = number.checked_sub(segment.number).filter(|i| *i < segment.count);
@@ -109,8 +121,7 @@ impl<'a> Source<'a> {
     /// All parts of `slice`, from 1.
     pub(super) fn parts(&self, slice: Slice<'a>) -> impl Iterator<Item = (usize, Slice<'a>)> + use<'a> {
         let (at, level) = self.cut(slice.level);
-        let pieces = slice.text.split(move |c: char| at != 0 && c == char::from(at));
-        pieces.enumerate().map(move |(i, text)| (i + 1, Slice { text, level }))
+        pieces(slice.text, at).enumerate().map(move |(i, text)| (i + 1, Slice { text, level }))
     }
 
     fn cut(&self, level: Level) -> (u8, Level) {
@@ -223,6 +234,17 @@ pub(super) fn name_of(segment: &Segment<'_>) -> String {
         1 => segment.name.to_owned(),
         n => format!("{}[{n}]", segment.name),
     }
+}
+
+/// What stands between the `at`s of `text`; 0 cuts nothing.
+fn pieces(text: &str, at: u8) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = if at == 0 { None } else { memchr(at, text.as_bytes()) };
+        rest = end.and_then(|end| text.get(end + 1..));
+        text.get(..end.unwrap_or(text.len()))
+    })
 }
 
 /// Piece `n`, from 0, between two `at`s.

@@ -66,6 +66,8 @@ pub struct Element {
     pub list: bool,
     /// True where R4 requires at least one.
     pub required: bool,
+    /// Of a choice the name without the type, such as `value`: only one of them can be there.
+    pub choice: Option<String>,
 }
 
 /// One type with its elements.
@@ -157,7 +159,8 @@ fn read_type(line: &str, by_name: &HashMap<String, TypeId>) -> Type {
         for kind_name in types.split(',').map(|t| t.split('(').next().unwrap_or(t)) {
             let Some(kind) = kind(kind_name, by_name) else { continue };
             let name = stem.map_or(marked.to_owned(), |stem| choice_name(stem, kind_name));
-            elements.insert(name.clone(), Element { name, kind, list, required: is_required });
+            let choice = stem.map(|stem| stem.trim_end_matches(['*', '!']).to_owned());
+            elements.insert(name.clone(), Element { name, kind, list, required: is_required, choice });
         }
     }
     Type { name, elements, required }

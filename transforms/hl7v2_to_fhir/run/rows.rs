@@ -48,9 +48,9 @@ impl<'a> Run<'a> {
             return;
         };
         let spot = Spot { node: root, kind: table.base, sibling: 1, list: None };
-        let fields: Vec<_> = self.source.fields(segment).collect();
-        for (field, text) in fields {
+        for field in self.source.numbers(segment) {
             let Some(rows) = table.by_part.get(field).filter(|rows| !rows.is_empty()) else { continue };
+            let text = self.source.field(segment, field);
             self.field(table, rows, spot, (field, text), Around::segment(number, instance));
         }
         for rows in [&table.whole, &table.always] {
@@ -72,8 +72,7 @@ impl<'a> Run<'a> {
         (field, text): (usize, &'a str),
         around: Around<'a>,
     ) {
-        let repetitions: Vec<_> = self.source.repetitions(text).collect();
-        for (repetition, slice) in (0..).zip(repetitions) {
+        for (repetition, slice) in (0..).zip(self.source.repetitions(text)) {
             if slice.text.is_empty() {
                 continue;
             }
@@ -137,8 +136,7 @@ impl<'a> Run<'a> {
     /// Runs a data type's table over `slice`.
     fn data_type(&mut self, table: &'a Table, spot: Spot, slice: Slice<'a>, env: Env<'a>) {
         let env = Env { around: Around { slice: Some(slice), ..env.around }, repetition: 0, ..env };
-        let parts: Vec<_> = self.source.parts(slice).take(table.by_part.len()).collect();
-        for (number, part) in parts {
+        for (number, part) in self.source.parts(slice).take(table.by_part.len()) {
             if part.text.is_empty() {
                 continue;
             }
