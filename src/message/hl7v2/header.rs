@@ -7,8 +7,8 @@ use super::charset::{self, Charset, Form};
 use super::split::bytes_between;
 use super::{Delimiters, Version};
 
-/// Longest header read from UTF-16 and UTF-32, in bytes.
-const WIDE_HEADER: usize = 64 * 1024;
+/// Longest header read, in bytes: what is longer is no header, but may be a whole document.
+const LONGEST: usize = 64 * 1024;
 
 /// How many pieces between field separators are found at once: MSH has 25 fields in v2.9.
 const PIECES: usize = 25;
@@ -73,7 +73,7 @@ impl fmt::Debug for Header {
 
 impl Header {
     /// Reads the first MSH segment in `bytes`, past VT, FS, byte order marks, blank lines and
-    /// whatever else stands before it. Without one, all fields are empty.
+    /// whatever else stands before it; at most 64 KiB of it. Without one, all fields are empty.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Self {
         Self::read_in(bytes, Charset::default())
@@ -85,7 +85,7 @@ impl Header {
         let bytes = bytes.strip_prefix(b"\x0B").unwrap_or(bytes);
         let (form, mark) = Form::sniff(bytes);
         if form != Form::Bytes {
-            let text = form.decode(bytes.get(..WIDE_HEADER).unwrap_or(bytes)).0;
+            let text = form.decode(bytes.get(..LONGEST).unwrap_or(bytes)).0;
             let header = Self::read_text(text.trim_start_matches('\u{FEFF}').as_bytes());
             return Self { wire: Wire::Form(form, mark > 0), ..header };
         }
@@ -109,6 +109,7 @@ impl Header {
         let text = past_noise(text);
         let start = start_of_header(text).unwrap_or(text.len());
         let (before, from_header) = text.split_at_checked(start).unwrap_or((text, &[]));
+        let (from_header, _) = from_header.split_at_checked(LONGEST).unwrap_or((from_header, &[]));
         let line = line_of(from_header);
         let delimiters = Delimiters::read_leniently(line);
         let rest = from_header.get(line.len()..).unwrap_or_default();
