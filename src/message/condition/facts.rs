@@ -198,7 +198,7 @@ fn test_item(item: &Value, test: &mut dyn FnMut(Fact<'_>) -> bool) -> bool {
     match item {
         Value::Null => false,
         Value::Bool(is) => test(truth(*is)),
-        Value::Number(number) => test(Fact::Text(&number.to_string())),
+        Value::Number(number) => test(Fact::Text(number.as_str())),
         Value::String(text) => !text.is_empty() && test(Fact::Text(text)),
         Value::Object(_) | Value::Array(_) => test(Fact::Group),
     }

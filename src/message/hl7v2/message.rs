@@ -200,8 +200,9 @@ fn is_blank(b: u8) -> bool {
 /// True for letters or digits before a field separator (`PID|`, `ZX|`), and for three alone (`PV1`).
 fn begins_segment(line: &[u8], field: u8) -> bool {
     let name = line.iter().take_while(|b| b.is_ascii_alphanumeric()).count();
-    match line.get(name) {
-        Some(next) => name > 0 && *next == field,
-        None => name == 3 && line.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()),
-    }
+    let bare = || {
+        let name = line.trim_ascii_end();
+        name.len() == 3 && name.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+    };
+    name > 0 && line.get(name) == Some(&field) || bare()
 }

@@ -5,6 +5,7 @@
 //! segment or to the separators between them.
 
 pub mod ack;
+pub mod batch;
 pub mod charset;
 mod check;
 mod delimiters;
@@ -20,6 +21,7 @@ mod value;
 mod version;
 
 pub use ack::acknowledge;
+pub use batch::Batch;
 pub use charset::{Charset, CharsetOptions, Undecodable};
 pub use check::check;
 pub use delimiters::Delimiters;
@@ -30,3 +32,6 @@ pub use place::place_of;
 pub use segment::Segment;
 pub use value::{Component, Field, Repetition, Subcomponent};
 pub use version::{UnknownVersion, Version};
+
+#[cfg(test)]
+mod tests;

@@ -43,10 +43,9 @@ impl<'a> Segment<'a> {
     /// True if that is `name`.
     #[must_use]
     pub fn is_named(&self, name: &str) -> bool {
-        match self.text.strip_prefix(name) {
-            Some(rest) if !name.is_empty() => {
-                rest.is_empty() || rest.as_bytes().first() == Some(&self.delimiters.field)
-            }
+        match self.text.as_bytes().get(name.len()) {
+            // Nearly always: a name as long as the one that is asked for, before its separator.
+            Some(next) if *next == self.delimiters.field && !name.is_empty() => self.text.starts_with(name),
             _ => self.name() == name,
         }
     }
@@ -95,6 +94,7 @@ impl<'a> Segment<'a> {
     }
 
     fn is_header(&self) -> bool {
-        matches!(self.name(), "MSH" | "FHS" | "BHS")
+        matches!(self.text.as_bytes(), [b'M', b'S', b'H', next, ..] | [b'F' | b'B', b'H', b'S', next, ..]
+            if *next == self.delimiters.field)
     }
 }

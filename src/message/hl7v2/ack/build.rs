@@ -72,7 +72,7 @@ impl<'a> Draft<'a> {
         for theirs in [5, 6, 3, 4] {
             self.echo(theirs);
         }
-        self.field(|draft| draft.raw(timestamp::render(stamp.now, &stamp.zone).as_bytes()));
+        self.field(|draft| draft.text(&timestamp::render(stamp.now, &stamp.zone)));
         self.field(|_| ()); // MSH-8
         self.field(Self::message_type);
         self.field(|draft| draft.own_control_id(&stamp.control_id));
@@ -109,15 +109,15 @@ impl<'a> Draft<'a> {
 
     fn own_control_id(&mut self, id: &str) {
         let surplus = if self.version < Version::V2_7 { id.chars().count().saturating_sub(MSH_10_LENGTH) } else { 0 };
-        let id: String = id.chars().skip(surplus).collect();
-        self.text(&id);
+        let cut = id.char_indices().nth(surplus).map_or(0, |(at, _)| at);
+        self.text(id.get(cut..).unwrap_or(id));
     }
 
     /// MSH-12: theirs, or ours where theirs is none that we know.
     fn version_id(&mut self) {
         match self.header.version() {
             Some(_) => self.raw(self.header.valued(12)),
-            None => self.raw(self.version.to_string().as_bytes()),
+            None => self.text(&self.version.to_string()),
         }
     }
 

@@ -5,8 +5,9 @@ use std::fmt;
 
 use super::AcknowledgmentCode;
 use crate::Fault;
+use crate::hl7v2::charset::Charset;
 use crate::hl7v2::escape::unescape;
-use crate::hl7v2::header::{Header, Wire, text_of};
+use crate::hl7v2::header::{Header, Wire, past_noise, text_of};
 use crate::hl7v2::split::bytes_between;
 
 /// An acknowledgment that came in, read tolerantly: a usable MSA segment is all it needs.
@@ -79,13 +80,23 @@ fn fault(code: u16, location: &str, text: &str) -> Fault {
     Fault::new(code, location.to_owned(), text)
 }
 
-/// The text with one byte for an ASCII character.
+/// The text with one byte for an ASCII character, and delimiters in no other.
 fn in_single_bytes<'a>(header: &Header, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+    let declared = || header.charsets().next()?.parse::<Charset>().ok();
     match header.wire() {
-        Wire::Bytes => Cow::Borrowed(bytes),
-        Wire::Charset(charset) => Cow::Owned(charset.read(bytes).into_bytes()),
         Wire::Form(form, _) => Cow::Owned(form.decode(bytes).0.into_bytes()),
+        Wire::Charset(charset) => decoded(charset, bytes),
+        Wire::Bytes => match declared() {
+            Some(charset) if charset.hides_delimiters() => decoded(charset, bytes),
+            _ => Cow::Borrowed(bytes),
+        },
     }
+}
+
+/// `bytes` in UTF-8, if they are text in `charset`; as they are if not.
+fn decoded(charset: Charset, bytes: &[u8]) -> Cow<'_, [u8]> {
+    let text = charset.read(bytes);
+    if charset.encode(&text) == bytes { Cow::Owned(text.into_bytes()) } else { Cow::Borrowed(bytes) }
 }
 
 /// The segments of an answer, by its header's delimiters.
@@ -96,7 +107,7 @@ struct Segments<'a> {
 
 impl<'a> Segments<'a> {
     fn first(&self, name: &str) -> Option<&'a [u8]> {
-        let lines = self.text.split(|b| matches!(b, b'\r' | b'\n' | 0x0B | 0x1C)).map(<[u8]>::trim_ascii_start);
+        let lines = self.text.split(|b| matches!(b, b'\r' | b'\n' | 0x1C)).map(past_noise);
         let field = self.header.delimiters().field;
         lines.into_iter().find(|line| line.starts_with(name.as_bytes()) && line.get(3).is_none_or(|b| *b == field))
     }
