@@ -11,7 +11,7 @@ use message::hl7v2::{Field, Message, Segment};
 use message::provenance::{Activity, Agent, Provenance, Reference, Role};
 
 use super::agents::{Hd, Site};
-use super::bundle::{Bundle, kind_of};
+use super::bundle::Bundle;
 use super::ids::Ids;
 use super::orders::{Order, ordered_entries, orders};
 
@@ -117,7 +117,7 @@ impl Events<'_> {
     }
 
     fn targets(&self, bundle: &Bundle, wanted: impl Fn(&str) -> bool) -> Vec<Reference> {
-        let entries = bundle.records().filter(|(_, resource)| wanted(kind_of(resource))).map(|(i, _)| i).collect();
+        let entries = bundle.records().filter(|(_, entry, _)| wanted(entry.kind())).map(|(i, _, _)| i).collect();
         references(bundle, &entries)
     }
 

@@ -65,28 +65,29 @@ impl Rewriting<'_> {
     ///
     /// Besides Reference.reference these are the URLs of attachments and the like, which may name a
     /// Binary in the same Bundle.
-    pub(super) fn visit(&mut self, value: &mut Value, base: Option<&str>) {
+    fn visit(&mut self, value: &mut Value, base: Option<&str>) {
         match value {
             Value::Array(items) => items.iter_mut().for_each(|item| self.visit(item, base)),
-            Value::Object(members) => {
-                if let Some(new) =
-                    text(members, "reference").and_then(|reference| self.renamed(reference, members, base))
-                {
-                    members.insert("reference".to_owned(), Value::String(new));
-                }
-                for (key, member) in members.iter_mut() {
-                    match (key.as_str(), member) {
-                        ("url" | "uri" | "valueUri" | "valueUrl", Value::String(url)) => {
-                            if let Some(new) = self.names.resolve(url, base) {
-                                new.clone_into(url);
-                            }
-                        }
-                        (_, nested @ (Value::Array(_) | Value::Object(_))) => self.visit(nested, base),
-                        _ => {}
+            Value::Object(members) => self.visit_members(members, base),
+            _ => {}
+        }
+    }
+
+    /// As [`Rewriting::visit`], of an object.
+    pub(super) fn visit_members(&mut self, members: &mut Map<String, Value>, base: Option<&str>) {
+        if let Some(new) = text(members, "reference").and_then(|reference| self.renamed(reference, members, base)) {
+            members.insert("reference".to_owned(), Value::String(new));
+        }
+        for (key, member) in members.iter_mut() {
+            match (key.as_str(), member) {
+                ("url" | "uri" | "valueUri" | "valueUrl", Value::String(url)) => {
+                    if let Some(new) = self.names.resolve(url, base) {
+                        new.clone_into(url);
                     }
                 }
+                (_, nested @ (Value::Array(_) | Value::Object(_))) => self.visit(nested, base),
+                _ => {}
             }
-            _ => {}
         }
     }
 
