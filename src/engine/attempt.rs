@@ -104,7 +104,10 @@ async fn load(id: DeliveryId, store: &Store) -> Result<Option<Loaded>, StoreErro
     let Some(delivery) = store.delivery(id).await?.filter(|delivery| delivery.state == State::Queued) else {
         return Ok(None);
     };
-    let message = store.message(delivery.message).await?.ok_or_else(|| StoreError::Unknown(format!("message {}", delivery.message)))?;
+    let message = store
+        .message(delivery.message)
+        .await?
+        .ok_or_else(|| StoreError::Unknown(format!("message {}", delivery.message)))?;
     let content = store.content(id).await?;
     Ok(Some(Loaded { delivery, message, content }))
 }

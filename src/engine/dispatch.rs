@@ -154,7 +154,8 @@ impl Dispatcher {
     /// Where dead letters block their lane, those of an earlier run do so again.
     async fn load_blocks(&mut self) {
         let destination = Some(self.config.name.clone());
-        let mut query = DeliveryQuery { destination, states: vec![State::Dead], limit: PAGE, ..DeliveryQuery::default() };
+        let mut query =
+            DeliveryQuery { destination, states: vec![State::Dead], limit: PAGE, ..DeliveryQuery::default() };
         while self.config.block_lane {
             let page = match self.store.deliveries(&query).await {
                 Ok(page) => page,
@@ -331,14 +332,16 @@ impl Dispatcher {
 
     fn log(&self, attempt: &Attempt) {
         let (destination, delivery, summary) = (&*self.config.name, attempt.delivery, &*attempt.summary);
-        let Some(message) = attempt.message else { return };
+        let Some(message_id) = attempt.message else { return };
         match attempt.end {
-            End::Delivered => tracing::debug!(destination, delivery, %message, summary, "delivered"),
-            End::Again { .. } | End::Unread => tracing::warn!(destination, delivery, %message, summary, "will be tried again"),
-            End::Dead => tracing::error!(destination, delivery, %message, summary, "dead letter"),
-            End::Held => tracing::warn!(destination, delivery, %message, summary, "held"),
-            End::Stopped { .. } => tracing::error!(destination, delivery, %message, summary, "credentials refused"),
-            End::Gone => tracing::debug!(destination, delivery, %message, "no longer to be sent"),
+            End::Delivered => tracing::debug!(destination, delivery, %message_id, summary, "delivered"),
+            End::Again { .. } | End::Unread => {
+                tracing::warn!(destination, delivery, %message_id, summary, "will be tried again")
+            }
+            End::Dead => tracing::error!(destination, delivery, %message_id, summary, "dead letter"),
+            End::Held => tracing::warn!(destination, delivery, %message_id, summary, "held"),
+            End::Stopped { .. } => tracing::error!(destination, delivery, %message_id, summary, "credentials refused"),
+            End::Gone => tracing::debug!(destination, delivery, %message_id, "no longer to be sent"),
         }
     }
 

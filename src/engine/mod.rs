@@ -34,8 +34,8 @@ use tokio::sync::{Mutex, oneshot};
 
 pub use dispatch::{Change, Refusal};
 pub use metrics::Metrics;
-pub use settle::{deliveries_of, last_answer};
 pub use replay::{Difference, ReplayError, ReplayProgress, ReplayRequest, ReplayState, Replayer, cancel, jobs};
+pub use settle::{deliveries_of, last_answer};
 pub use status::{ChannelStatus, DestinationStatus, Status};
 pub use wire::{ENGINE, WireError, outbound};
 
@@ -289,4 +289,3 @@ fn find<'a, T>(all: &'a mut BTreeMap<String, T>, kind: &'static str, name: &str)
 async fn remember(store: &Store, key: String, value: Option<String>) -> Result<(), StoreError> {
     store.commit_synced(vec![Record::Setting { key, value }]).await.map(|_| ())
 }
-

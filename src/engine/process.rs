@@ -69,11 +69,9 @@ pub(crate) struct Read {
 pub(crate) fn process(recipe: &Recipe, original: &Arc<Original>, read: Option<Read>, now: Timestamp) -> Processed {
     match attempt(recipe, original, read, now) {
         Ok((outcome, message)) => Processed { outcome, steps: message.steps, findings: message.findings },
-        Err(Failure { step, error: TransformError { location, reason } }) => Processed {
-            outcome: Outcome::Failed { step, location, reason },
-            steps: Vec::new(),
-            findings: Vec::new(),
-        },
+        Err(Failure { step, error: TransformError { location, reason } }) => {
+            Processed { outcome: Outcome::Failed { step, location, reason }, steps: Vec::new(), findings: Vec::new() }
+        }
     }
 }
 

@@ -19,9 +19,7 @@ use super::process::{Processed, Recipe, process};
 use super::status::{ChannelStatus, DestinationStatus, Status};
 use super::{Engine, EngineError, settle, wire};
 use crate::config::Site;
-use crate::store::{
-    DeliveryId, MessageQuery, NewOutput, Outcome, Record, State, Store, StoreError,
-};
+use crate::store::{DeliveryId, MessageQuery, NewOutput, Outcome, Record, State, Store, StoreError};
 
 /// Under which name the store remembers a job.
 const PREFIX: &str = "replay/";
@@ -169,7 +167,8 @@ impl Replayer {
     async fn difference(&self, id: MessageId, only: Option<&str>) -> Result<Difference, ReplayError> {
         let outcome = self.process_now(id, only).await?.outcome;
         let before = self.store.outputs(id).await?;
-        let to_before: Vec<String> = settle::deliveries_of(&self.store, id).await?.into_iter().map(|d| d.destination).collect();
+        let to_before: Vec<String> =
+            settle::deliveries_of(&self.store, id).await?.into_iter().map(|d| d.destination).collect();
         let (outputs, to_now, outcome) = match outcome {
             Outcome::Queued { outputs, deliveries } => {
                 (outputs, deliveries.into_iter().map(|d| d.destination).collect::<Vec<_>>(), None)
@@ -328,7 +327,7 @@ impl Replayer {
                 match self.replay(id, &mut progress).await {
                     Ok(Replayed { outcome, replaced }) => after_each(replaced, destinations(&outcome)).await,
                     Err(error) => {
-                        tracing::warn!(job = %progress.job, message = %id, %error, "not replayed");
+                        tracing::warn!(job = %progress.job, message_id = %id, %error, "not replayed");
                         progress.skipped += 1;
                     }
                 }
@@ -374,7 +373,11 @@ fn diff(before: &str, now: &str) -> String {
     if before == now {
         return String::new();
     }
-    similar::TextDiff::from_lines(before, now).unified_diff().context_radius(2).header("sent before", "would be sent now").to_string()
+    similar::TextDiff::from_lines(before, now)
+        .unified_diff()
+        .context_radius(2)
+        .header("sent before", "would be sent now")
+        .to_string()
 }
 
 /// What of a page was not replayed before a restart.
@@ -495,8 +498,12 @@ impl Engine {
                     })
                     .await;
                 match result {
-                    Ok(progress) => tracing::info!(%job, replayed = progress.replayed, state = ?progress.state, "replay"),
-                    Err(error) => tracing::error!(%job, %error, "the replay cannot go on; it is tried at the next start"),
+                    Ok(progress) => {
+                        tracing::info!(%job, replayed = progress.replayed, state = ?progress.state, "replay")
+                    }
+                    Err(error) => {
+                        tracing::error!(%job, %error, "the replay cannot go on; it is tried at the next start")
+                    }
                 }
             })
         });

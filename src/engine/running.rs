@@ -244,7 +244,8 @@ pub(super) async fn reload(
         let (change, result) = reload_channel(shared, running, &site, config, recipe).await;
         report.push(reloaded("channel", &config.name, change, result));
     }
-    let gone: BTreeSet<String> = running.channels.keys().filter(|name| !site.channels.contains_key(*name)).cloned().collect();
+    let gone: BTreeSet<String> =
+        running.channels.keys().filter(|name| !site.channels.contains_key(*name)).cloned().collect();
     for name in gone {
         if let Some(channel) = running.channels.remove(&name) {
             channel.stop(EXCHANGE_GRACE).await;

@@ -58,7 +58,8 @@ impl Schedule {
         if self.entries.contains_key(&id) {
             return;
         }
-        let overtaken: Vec<_> = lanes.iter().filter_map(|lane| self.first_of(lane)).filter(|first| *first > id).collect();
+        let overtaken: Vec<_> =
+            lanes.iter().filter_map(|lane| self.first_of(lane)).filter(|first| *first > id).collect();
         for lane in &lanes {
             self.lanes.entry(*lane).or_default().insert(id);
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use channels::{ChannelError, Clock, Inbound, Outbound, file, fhir, http, mllp};
+use channels::{ChannelError, Clock, Inbound, Outbound, fhir, file, http, mllp};
 use message::consent::Flags;
 use message::{Context, Provider, Transform};
 use transforms::hl7v2_to_fhir::{self, Hl7v2ToFhir};
@@ -61,15 +61,10 @@ pub(crate) fn recipe(site: &Site, config: &ChannelConfig, hash: &Hash) -> Result
         base_uri: site.engine.base_uri.as_str().into(),
         time_zone: config.time_zone.clone(),
     };
-    let flags = Flags {
-        purposes: config.purposes.clone(),
-        confidentiality: config.confidentiality,
-        ..Flags::default()
-    };
-    let stamper = Stamper::new(&context, flags, &config.stamp).map_err(|error| WireError::Labels {
-        file: config.file.display().to_string(),
-        problem: error.to_string(),
-    })?;
+    let flags =
+        Flags { purposes: config.purposes.clone(), confidentiality: config.confidentiality, ..Flags::default() };
+    let stamper = Stamper::new(&context, flags, &config.stamp)
+        .map_err(|error| WireError::Labels { file: config.file.display().to_string(), problem: error.to_string() })?;
     let transforms = config.transforms.iter().map(|transform| build_transform(config, transform));
     let named = |name: &String| site.destinations.get(name).cloned().map(Arc::new);
     Ok(Recipe {
@@ -102,9 +97,9 @@ pub(crate) async fn inbound(config: &ChannelConfig, clock: &Clock) -> Result<Box
     let opened: Result<Box<dyn Inbound>, ChannelError> = match &config.inbound {
         InboundKind::Mllp(settings) => mllp::Inbound::bind(name, settings.clone(), config.time_zone.clone(), clock)
             .map(|inbound| Box::new(inbound) as Box<dyn Inbound>),
-        InboundKind::Http(settings) => {
-            http::Inbound::bind(name, settings.clone(), clock).await.map(|inbound| Box::new(inbound) as Box<dyn Inbound>)
-        }
+        InboundKind::Http(settings) => http::Inbound::bind(name, settings.clone(), clock)
+            .await
+            .map(|inbound| Box::new(inbound) as Box<dyn Inbound>),
         InboundKind::File(settings) => {
             file::Inbound::open(name, settings.clone(), clock).map(|inbound| Box::new(inbound) as Box<dyn Inbound>)
         }
@@ -119,9 +114,8 @@ pub(crate) async fn inbound(config: &ChannelConfig, clock: &Clock) -> Result<Box
 /// [`WireError::Channel`] where the settings cannot work.
 pub fn outbound(config: &DestinationConfig, clock: &Clock) -> Result<Arc<dyn Outbound>, WireError> {
     let built: Result<Arc<dyn Outbound>, ChannelError> = match &config.outbound {
-        OutboundKind::Fhir(settings) => {
-            fhir::Outbound::new(settings.clone(), Arc::clone(clock)).map(|outbound| Arc::new(outbound) as Arc<dyn Outbound>)
-        }
+        OutboundKind::Fhir(settings) => fhir::Outbound::new(settings.clone(), Arc::clone(clock))
+            .map(|outbound| Arc::new(outbound) as Arc<dyn Outbound>),
         OutboundKind::Mllp(settings) => {
             Ok(Arc::new(mllp::Outbound::new(config.name.as_str().into(), settings.clone())))
         }
