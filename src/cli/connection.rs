@@ -78,12 +78,14 @@ pub(super) fn open_store(site: &Site) -> Result<Store, StoreError> {
 /// Talks to the running engine, or opens the store.
 pub(super) async fn connect(globals: &Globals) -> Result<Connection, Failure> {
     let site = load_site(globals)?;
-    if let Some(client) = Client::connect(&socket(&site)).await {
+    if let Some(client) = Client::connect(&socket(&site)).await? {
         return Ok(Connection::Live(client));
     }
     if !site.engine.data_dir.exists() {
         let dir = site.engine.data_dir.display();
-        return Err(anyhow::anyhow!("no engine is running, and there is no store at {dir}").into());
+        return Err(
+            anyhow::anyhow!("no engine is running, and there is no store at {dir}: `tributary run` makes one").into()
+        );
     }
     let store = open_store(&site).context("no engine answers, and its store cannot be opened")?;
     Ok(Connection::Offline(Box::new(Desk::Store(store, Box::new(site)))))

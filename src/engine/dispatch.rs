@@ -332,16 +332,16 @@ impl Dispatcher {
 
     fn log(&self, attempt: &Attempt) {
         let (destination, delivery, summary) = (&*self.config.name, attempt.delivery, &*attempt.summary);
-        let Some(message) = attempt.message else { return };
+        let Some(message_id) = attempt.message else { return };
         match attempt.end {
-            End::Delivered => tracing::debug!(destination, delivery, %message, summary, "delivered"),
+            End::Delivered => tracing::debug!(destination, delivery, %message_id, summary, "delivered"),
             End::Again { .. } | End::Unread => {
-                tracing::warn!(destination, delivery, %message, summary, "will be tried again")
+                tracing::warn!(destination, delivery, %message_id, summary, "will be tried again")
             }
-            End::Dead => tracing::error!(destination, delivery, %message, summary, "dead letter"),
-            End::Held => tracing::warn!(destination, delivery, %message, summary, "held"),
-            End::Stopped { .. } => tracing::error!(destination, delivery, %message, summary, "credentials refused"),
-            End::Gone => tracing::debug!(destination, delivery, %message, "no longer to be sent"),
+            End::Dead => tracing::error!(destination, delivery, %message_id, summary, "dead letter"),
+            End::Held => tracing::warn!(destination, delivery, %message_id, summary, "held"),
+            End::Stopped { .. } => tracing::error!(destination, delivery, %message_id, summary, "credentials refused"),
+            End::Gone => tracing::debug!(destination, delivery, %message_id, "no longer to be sent"),
         }
     }
 

@@ -222,13 +222,13 @@ impl ChannelIntake {
     fn log(&self, offered: &Offered, answer: &Answer) {
         let (channel, peer, bytes) = (&*self.settings.channel, &*offered.peer, offered.bytes.len());
         match answer {
-            Answer::Stored(id) => tracing::debug!(channel, peer, bytes, message = %id, "stored"),
-            Answer::Done(id, _) => tracing::debug!(channel, peer, bytes, message = %id, "done"),
+            Answer::Stored(id) => tracing::debug!(channel, peer, bytes, message_id = %id, "stored"),
+            Answer::Done(id, _) => tracing::debug!(channel, peer, bytes, message_id = %id, "done"),
             Answer::Duplicate(id) => {
-                tracing::info!(channel, peer, message = %id, "came again: the earlier answer is given")
+                tracing::info!(channel, peer, message_id = %id, "came again: the earlier answer is given")
             }
             Answer::Conflict { id, earlier } => {
-                tracing::warn!(channel, peer, message = %id, earlier = %earlier, "a control id came again with other bytes: parked");
+                tracing::warn!(channel, peer, message_id = %id, earlier = %earlier, "a control id came again with other bytes: parked");
             }
             Answer::Unsupported(fault) => tracing::warn!(channel, peer, bytes, %fault, "refused: not supported"),
             Answer::Invalid(fault) => tracing::warn!(channel, peer, bytes, %fault, "refused: invalid"),

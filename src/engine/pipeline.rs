@@ -145,7 +145,7 @@ impl Pipeline {
 
     /// A message whose bytes are damaged is parked, so that those behind it go on.
     async fn park_unreadable(&self, id: MessageId, error: &StoreError) {
-        tracing::error!(channel = &*self.channel, message = %id, %error, "its stored bytes cannot be read: parked");
+        tracing::error!(channel = &*self.channel, message_id = %id, %error, "its stored bytes cannot be read: parked");
         let outcome = Outcome::Failed { step: "read".into(), location: "store".into(), reason: error.to_string() };
         let parked = Processed { outcome, steps: Vec::new(), findings: Vec::new() };
         self.commit(vec![(id, parked)], &mut FuturesOrdered::new()).await;
@@ -179,15 +179,15 @@ impl Pipeline {
         let channel = &*self.channel;
         match &processed.outcome {
             Outcome::Queued { deliveries, .. } => {
-                tracing::debug!(channel, message = %id, deliveries = deliveries.len(), "queued");
+                tracing::debug!(channel, message_id = %id, deliveries = deliveries.len(), "queued");
                 for held in deliveries.iter().filter(|d| d.held.is_some()) {
                     let reason = held.held.as_deref().unwrap_or_default();
-                    tracing::warn!(channel, message = %id, destination = held.destination, reason, "held");
+                    tracing::warn!(channel, message_id = %id, destination = held.destination, reason, "held");
                 }
             }
-            Outcome::Filtered { reason } => tracing::debug!(channel, message = %id, reason, "filtered"),
+            Outcome::Filtered { reason } => tracing::debug!(channel, message_id = %id, reason, "filtered"),
             Outcome::Failed { step, location, reason } => {
-                tracing::warn!(channel, message = %id, step, location, reason, "parked as failed");
+                tracing::warn!(channel, message_id = %id, step, location, reason, "parked as failed");
             }
         }
     }

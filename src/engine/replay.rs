@@ -327,7 +327,7 @@ impl Replayer {
                 match self.replay(id, &mut progress).await {
                     Ok(Replayed { outcome, replaced }) => after_each(replaced, destinations(&outcome)).await,
                     Err(error) => {
-                        tracing::warn!(job = %progress.job, message = %id, %error, "not replayed");
+                        tracing::warn!(job = %progress.job, message_id = %id, %error, "not replayed");
                         progress.skipped += 1;
                     }
                 }
