@@ -300,9 +300,12 @@ impl Reader<'_, '_> {
     fn sub_id(&self, id: ResourceId) -> String {
         let Some(root) = self.root(id) else { return String::new() };
         let tree = &self.run.tree;
-        let is_sub_id =
-            |(_, node): &(Key, NodeId)| tree.text(*node, "url").is_some_and(|url| url.ends_with("observation-v2-subid"));
-        let Some((_, node)) = tree.all_named(root, "extension").into_iter().find(is_sub_id) else { return String::new() };
+        let is_sub_id = |(_, node): &(Key, NodeId)| {
+            tree.text(*node, "url").is_some_and(|url| url.ends_with("observation-v2-subid"))
+        };
+        let Some((_, node)) = tree.all_named(root, "extension").into_iter().find(is_sub_id) else {
+            return String::new();
+        };
         let parts = tree.all_named(node, "extension").into_iter().filter_map(|(_, part)| {
             let value =
                 ["valueString", "valueDecimal"].into_iter().find_map(|name| tree.value(tree.named(part, name)?));
