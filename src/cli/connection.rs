@@ -57,6 +57,7 @@ pub(super) fn store_options(site: &Site) -> StoreOptions {
     options.keep = config.keep.0;
     options.min_free_bytes = config.min_free.0;
     options.ballast_bytes = config.ballast.0;
+    options.encryption_key = config.key();
     options
 }
 

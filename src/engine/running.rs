@@ -153,7 +153,7 @@ impl RunningChannel {
 
     /// Exchanges recipe and feed. If the new feed does not open, the old ones are put back.
     async fn exchange(&mut self, shared: &Shared, recipe: Recipe, config: &ChannelConfig) -> Result<(), EngineError> {
-        let same_feed = self.config.hash == config.hash;
+        let same_feed = is_same(&self.config, config);
         let old_recipe = self.recipe.swap(Arc::new(recipe));
         if same_feed {
             self.config = config.clone();
@@ -224,6 +224,11 @@ impl RunningDestination {
     }
 }
 
+/// True if a channel's file, what it refers to and what was filled into it are as before.
+fn is_same(old: &ChannelConfig, new: &ChannelConfig) -> bool {
+    old.hash == new.hash && old.filled == new.filled
+}
+
 /// Puts `site` into force; see [`Engine::reload`](super::Engine::reload).
 pub(super) async fn reload(
     shared: &Shared,
@@ -264,7 +269,7 @@ async fn reload_channel(
     recipe: Recipe,
 ) -> (&'static str, Result<(), EngineError>) {
     if let Some(channel) = running.channels.get_mut(&config.name) {
-        let change = if channel.config.hash == config.hash { "unchanged" } else { "changed" };
+        let change = if is_same(&channel.config, config) { "unchanged" } else { "changed" };
         return (change, channel.exchange(shared, recipe, config).await);
     }
     let started = async {
@@ -281,7 +286,7 @@ async fn reload_channel(
 async fn reload_destinations(shared: &Shared, running: &mut Running, site: &Site, report: &mut Vec<Reloaded>) {
     for config in site.destinations.values() {
         let (change, result) = match running.destinations.get_mut(&config.name) {
-            Some(old) if old.config.hash == config.hash => ("unchanged", Ok(())),
+            Some(old) if old.config.hash == config.hash && old.config.filled == config.filled => ("unchanged", Ok(())),
             Some(old) => ("changed", reconfigure(shared, old, config).await),
             None => ("added", start_destination(shared, running, config).await),
         };
