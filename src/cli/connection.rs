@@ -58,6 +58,7 @@ pub(super) fn store_options(site: &Site) -> StoreOptions {
     options.min_free_bytes = config.min_free.0;
     options.ballast_bytes = config.ballast.0;
     options.encryption_key = config.key();
+    options.in_flight_bytes = site.engine.limits.max_bytes_in_flight.as_usize();
     options
 }
 

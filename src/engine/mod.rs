@@ -10,6 +10,7 @@ pub mod clock;
 mod dispatch;
 mod health;
 mod intake;
+mod limits;
 mod metrics;
 mod pace;
 mod patient;
@@ -120,6 +121,7 @@ impl Engine {
             store,
             clock,
             metrics: Arc::default(),
+            limits: limits::Limits::new(&site.engine.limits),
             waiters: Arc::default(),
             wakers: Arc::default(),
         };

@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 
 use super::dispatch::{Command, Dispatcher, Parts};
 use super::intake::{ChannelIntake, Door, DoorSettings};
+use super::limits::Limits;
 use super::metrics::Metrics;
 use super::pipeline::{self, Pipeline};
 use super::process::{Hash, Recipe};
@@ -32,6 +33,7 @@ pub(super) struct Shared {
     pub(super) store: Store,
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) limits: Limits,
     pub(super) waiters: Arc<Waiters>,
     pub(super) wakers: Arc<Wakers>,
     pub(super) hash: Hash,
@@ -62,6 +64,7 @@ impl RunningChannel {
             queue,
             waiting_bytes,
             wakers: Arc::clone(&shared.wakers),
+            limits: shared.limits.clone(),
             waiters: Arc::clone(&shared.waiters),
             metrics: Arc::clone(&shared.metrics),
             clock: Arc::clone(&shared.clock),
@@ -189,6 +192,7 @@ impl RunningDestination {
             config: Arc::clone(&config),
             outbound,
             store: shared.store.clone(),
+            limits: shared.limits.clone(),
             waiters: Arc::clone(&shared.waiters),
             metrics: Arc::clone(&shared.metrics),
             clock: Arc::clone(&shared.clock),
