@@ -108,7 +108,8 @@ pub(in crate::hl7v2) fn untangle(line: &[u8], field: u8, default: Charset) -> Op
     let names = line.split(|b| *b == field || *b == b'~').filter_map(|name| std::str::from_utf8(name).ok());
     let named = names.filter_map(|name| name.trim().parse().ok()).map(|charset| (charset, true));
     let candidates = named.chain([(default, false)]).filter(|(charset, _)| charset.hides_delimiters());
-    candidates.into_iter().find_map(|(charset, by_name)| {
+    // Names by the thousand in one header would cost as many readings of it.
+    candidates.take(4).find_map(|(charset, by_name)| {
         let text = Attempt::read(&bytes, charset).text;
         let agrees = match declared(&Header::of_line(text.as_bytes())) {
             Declared::Known(declared) => by_name && declared == charset,
