@@ -1,5 +1,7 @@
 //! What stamping costs: `cargo bench -p transforms --bench stamp`.
 
+#![allow(clippy::indexing_slicing, reason = "the bundles are written here")]
+
 use std::sync::Arc;
 
 use bytes::Bytes;

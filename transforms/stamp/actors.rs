@@ -78,7 +78,7 @@ fn join(actor: &Entry, bundle: &mut Bundle) -> Reference {
 /// registry knows of it is never overwritten.
 fn organization(context: &Context, ids: &Ids, identifier: Option<&(String, String)>) -> Value {
     let provider = &context.provider;
-    let id = ids.of_site(&format!("Organization/{}", provider.key));
+    let id = ids.of_site("Organization", &provider.key);
     let name = if provider.name.is_empty() { &*provider.key } else { &provider.name };
     let meta = meta(context);
     match identifier {
@@ -103,7 +103,7 @@ fn organization(context: &Context, ids: &Ids, identifier: Option<&(String, Strin
 /// One Device a version of the engine: what an older version did stays its own.
 fn device(context: &Context, ids: &Ids) -> Value {
     let (name, version) = context.engine.rsplit_once(' ').unwrap_or((&context.engine, ""));
-    let id = ids.of_site(&format!("Device/{}", context.engine));
+    let id = ids.of_site("Device", &context.engine);
     let mut device = json!({
         "resourceType": "Device",
         "id": id.to_string(),

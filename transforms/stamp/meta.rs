@@ -176,7 +176,7 @@ fn secure(security: &mut Vec<Value>, stamps: Stamps<'_>, labels: &[&Labels], fla
     security.iter().filter(|label| system_of(label) == ACT_CODE).for_each(|label| flags.refrain(code_of(label)));
     if security.len() > 1 {
         security.sort_by(|a, b| order_of(a).cmp(&order_of(b)));
-        security.dedup_by(|later, earlier| says_no_more(later, earlier));
+        security.dedup_by(says_no_more);
     }
 }
 

@@ -8,12 +8,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use message::fhir::is_resource_type;
 use message::{Finding, FindingKind, Sha256, TransformError};
 use serde_json::{Map, Value};
 
 use super::bundle::{Bundle, Entry, Kind, business_identifier, error, kind_of, text};
 use super::ids::Ids;
-use super::references::{Names, Rewriting, base_of, is_type};
+use super::references::{Names, Rewriting, base_of};
 
 /// Room for the entries that stamping most often adds: Organization, Device and four Provenances.
 const ADDED: usize = 6;
@@ -50,11 +51,11 @@ pub(super) fn normalise(
         Some("batch") => keep(take_apart(resource, Kind::Batch)?, naming),
         Some("document" | "message") if naming.whole => assign(wrap(resource), naming, findings),
         Some("resource") => assign(wrap(resource), naming, findings),
-        Some("document" | "message" | "collection" | "searchset") => {
+        Some("document" | "message" | "collection") => {
             assign(take_apart(resource, Kind::Transaction)?, naming, findings)
         }
-        Some("history" | "transaction-response" | "batch-response") => {
-            Err(error("Bundle.type", "a history or a response carries no records to pass on: send the records"))
+        Some("searchset" | "history" | "transaction-response" | "batch-response") => {
+            Err(error("Bundle.type", "an answer of a server is no record to pass on: send the records in a collection"))
         }
         _ => Err(error(
             "Bundle.type",
@@ -103,7 +104,6 @@ fn assign(mut bundle: Bundle, naming: Naming<'_>, findings: &mut Vec<Finding>) -
     for member in ["total", "link", "signature"] {
         bundle.fields.shift_remove(member);
     }
-    bundle.entries.retain(|entry| !is_search_outcome(entry));
     let shared = shared_identifiers(&bundle);
     let plans = bundle.entries.iter().enumerate().map(|(i, entry)| {
         let resource = resource_at(entry, i)?;
@@ -243,7 +243,7 @@ fn rename(entry: &mut Entry, plan: Plan) {
 fn resource_at(entry: &Entry, i: usize) -> Result<&Map<String, Value>, TransformError> {
     let location = || format!("entry[{i}].resource");
     let resource = entry.resource().ok_or_else(|| error(location(), "each entry needs a resource"))?;
-    if is_type(entry.kind()) { Ok(resource) } else { Err(error(location(), "it has no resourceType")) }
+    if is_resource_type(entry.kind()) { Ok(resource) } else { Err(error(location(), "it is no resource of FHIR R4")) }
 }
 
 /// FHIR R4 bdl-3: what each method needs.
@@ -279,10 +279,6 @@ fn check_update(url: &str, resource: &Map<String, Value>) -> Result<(), &'static
         None if url.contains('?') => Ok(()),
         None => Err("an update needs an id or a condition, such as Patient/1 or Patient?identifier=system|value"),
     }
-}
-
-fn is_search_outcome(entry: &Entry) -> bool {
-    entry.member("search", "mode").is_some_and(|mode| mode == "outcome")
 }
 
 fn points_outside(i: usize) -> Finding {

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use message::fhir::is_resource_type;
 use serde_json::{Map, Value};
 
 use super::bundle::{business_identifier, text};
@@ -119,20 +120,15 @@ pub(super) fn base_of(url: &str) -> Option<&str> {
     }
     let (before_id, id) = url.rsplit_once('/')?;
     let (base, kind) = before_id.rsplit_once('/')?;
-    (is_type(kind) && !id.is_empty()).then_some(base)
+    (is_resource_type(kind) && !id.is_empty()).then_some(base)
 }
 
 /// Type and id of `Type/id`.
 fn relative(reference: &str) -> Option<(&str, &str)> {
     let (kind, id) = reference.split_once('/')?;
-    (is_type(kind) && !id.is_empty() && !id.contains('/')).then_some((kind, id))
+    (is_resource_type(kind) && !id.is_empty() && !id.contains('/')).then_some((kind, id))
 }
 
 fn without_version(reference: &str) -> &str {
     reference.split_once("/_history/").map_or(reference, |(bare, _)| bare)
-}
-
-/// True for what looks like the name of a resource type.
-pub(super) fn is_type(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_uppercase()) && text.bytes().all(|b| b.is_ascii_alphabetic())
 }
