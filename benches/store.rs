@@ -39,7 +39,14 @@ fn main() {
         let [plain, ahead, store] = results.map(median);
         println!(
             "{senders:>4} senders: plain {:>7.0} ({:.2})  ahead {:>7.0} ({:.2})  store {:>7.0} ({:.2})  {:.2} x plain, {:.2} x ahead",
-            plain.0, plain.1, ahead.0, ahead.1, store.0, store.1, store.0 / plain.0, store.0 / ahead.0,
+            plain.0,
+            plain.1,
+            ahead.0,
+            ahead.1,
+            store.0,
+            store.1,
+            store.0 / plain.0,
+            store.0 / ahead.0,
         );
     }
 }
