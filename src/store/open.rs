@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::apply::{Change, position};
+use super::apply::position;
 use super::big::BigFiles;
+use super::change::Change;
 use super::codec::Codec;
 use super::counts::Tallies;
 use super::directory;

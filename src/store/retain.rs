@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use message::MessageId;
 use serde::{Deserialize, Serialize};
 
-use super::apply::{Change, position, search_keys};
+use super::apply::{position, search_keys};
+use super::change::Change;
 use super::codec::Codec;
 use super::entry::{MessageEntry, SettingEntry, Span};
 use super::error::{Damage, StoreError};

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use message::Sha256;
 
-use super::apply::Change;
+use super::change::Change;
 use super::codec::Stored;
 use super::counts::{Counts, Tallies};
 use super::duplicate::id_of;

@@ -57,7 +57,7 @@ async fn check(store: &Store, told: &Told) {
     }
 }
 
-/// One store through twenty cuts, then another. What becomes of the index is another each time.
+/// One store through ten cuts, then another. What becomes of the index is another each time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_acknowledged_is_lost_when_the_power_is_cut() {
     let rounds: u64 = std::env::var("TRIBUTARY_POWER_CUTS").ok().map_or(50, |rounds| rounds.parse().unwrap());
@@ -72,7 +72,7 @@ async fn nothing_acknowledged_is_lost_when_the_power_is_cut() {
         for sender in 0..8 {
             senders.spawn(send(store.clone(), told.clone(), round * 100 + sender));
         }
-        let enough = site.disk.syncs() + random.random_range(1..60);
+        let enough = site.disk.syncs() + random.random_range(1..40);
         while site.disk.syncs() < enough {
             tokio::task::yield_now().await;
         }
@@ -83,7 +83,7 @@ async fn nothing_acknowledged_is_lost_when_the_power_is_cut() {
         if round % 3 != 0 {
             site.lose_index();
         }
-        if round % 20 == 19 {
+        if round % 10 == 9 {
             // A new store, so that the rounds stay short.
             let (store, _) = site.open();
             check(&store, &told).await;
