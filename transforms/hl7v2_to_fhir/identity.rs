@@ -73,6 +73,8 @@ struct Reader<'r, 'a> {
     run: &'r mut Run<'a>,
     keys: Vec<Option<String>>,
     message_key: String,
+    /// Of all UUIDs of the site.
+    namespace: Uuid,
 }
 
 /// Finds the identities of all resources, and merges those that are the same.
@@ -82,7 +84,8 @@ pub(super) fn of(run: &mut Run<'_>) -> Identities {
         complete_systems(run, resource_id(number));
     }
     let message_key = message_key(run);
-    let mut reader = Reader { run, keys: vec![None; count], message_key };
+    let namespace = Uuid::new_v5(&Uuid::NAMESPACE_URL, run.context.base_uri.as_bytes());
+    let mut reader = Reader { run, keys: vec![None; count], message_key, namespace };
     let mut out = Identities { identities: vec![None; count], redirects: (0..count).map(resource_id).collect() };
     let mut seen: HashMap<String, ResourceId> = HashMap::new();
     let mut repeated: HashMap<String, usize> = HashMap::new();
@@ -161,9 +164,8 @@ impl Reader<'_, '_> {
     fn identity(&self, id: ResourceId, key: &str, times: usize) -> Identity {
         let kind = self.run.kind_name(id);
         let context = self.run.context;
-        let namespace = Uuid::new_v5(&Uuid::NAMESPACE_URL, context.base_uri.as_bytes());
         let ordinal = if times > 1 { format!("#{times}") } else { String::new() };
-        let uuid = Uuid::new_v5(&namespace, format!("{}\n{key}{ordinal}", context.provider.key).as_bytes());
+        let uuid = Uuid::new_v5(&self.namespace, format!("{}\n{key}{ordinal}", context.provider.key).as_bytes());
         let search = self.identifier(id).filter(|_| times == 1 && BY_IDENTIFIER.contains(&kind));
         match search {
             Some((system, value)) => {
