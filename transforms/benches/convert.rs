@@ -54,9 +54,9 @@ fn oru(observations: usize) -> hl7v2::Message {
 
 fn convert(bencher: Bencher<'_, '_>, message: &hl7v2::Message) {
     let (transform, context) = (transform(), context());
-    bencher.counter(divan::counter::BytesCount::new(message.bytes().len())).bench_local(|| {
-        black_box(transform.convert(black_box(message), &context))
-    });
+    bencher
+        .counter(divan::counter::BytesCount::new(message.bytes().len()))
+        .bench_local(|| black_box(transform.convert(black_box(message), &context)));
 }
 
 #[divan::bench]

@@ -35,7 +35,11 @@ pub(super) fn primitive(primitive: Primitive, text: &str, zone: &TimeZone) -> Op
 }
 
 fn single_spaced(text: &str) -> String {
-    if text.contains(char::is_whitespace) { text.split_whitespace().collect::<Vec<_>>().join(" ") } else { text.to_owned() }
+    if text.contains(char::is_whitespace) {
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    } else {
+        text.to_owned()
+    }
 }
 
 /// FHIR strings know no control characters but tab and line ends.

@@ -24,8 +24,7 @@ pub(super) fn compile(compiler: &mut Compiler<'_>, table: &Layered) -> Option<Me
             return None;
         }
     };
-    let mut plan =
-        MessagePlan { name: table.name.clone(), nodes, ..MessagePlan::default() };
+    let mut plan = MessagePlan { name: table.name.clone(), nodes, ..MessagePlan::default() };
     for row in &table.rows {
         if let Err((offset, wrong)) = add(compiler, &mut plan, row) {
             compiler.report(row.file, offset, wrong);
@@ -33,7 +32,8 @@ pub(super) fn compile(compiler: &mut Compiler<'_>, table: &Layered) -> Option<Me
     }
     let label = |name: &str| plan.labels.iter().position(|label| label.name == name);
     plan.patient = label("Patient[1]");
-    plan.contexts = ["DiagnosticReport[1]", "ServiceRequest[1]", "Encounter[1]"].into_iter().filter_map(label).collect();
+    plan.contexts =
+        ["DiagnosticReport[1]", "ServiceRequest[1]", "Encounter[1]"].into_iter().filter_map(label).collect();
     Some(plan)
 }
 
