@@ -40,6 +40,11 @@ fn main() {
                 continue;
             };
             let start = std::time::Instant::now();
+            if std::env::var("REPEAT").is_ok() {
+                for _ in 0..std::env::var("REPEAT").unwrap().parse::<usize>().unwrap() {
+                    t.convert(&m, &context);
+                }
+            }
             let (bundle, findings) = t.convert(&m, &context);
             let took = start.elapsed();
             let name = file.rsplit('/').next().unwrap();

@@ -97,9 +97,11 @@ fn entry(run: &mut Run<'_>, id: ResourceId, identity: &Identity, refs: &[Option<
     }
     run.tree.render_into(root, &mut out, refs);
     required::complete(run, kind, &mut out);
-    Some(json!({
-        "fullUrl": format!("urn:uuid:{}", identity.uuid),
-        "resource": out,
-        "request": { "method": "PUT", "url": identity.url },
-    }))
+    let request = Map::from_iter([("method".to_owned(), json!("PUT")), ("url".to_owned(), json!(identity.url))]);
+    // By hand: `json!` would copy the resource.
+    Some(Value::Object(Map::from_iter([
+        ("fullUrl".to_owned(), Value::String(format!("urn:uuid:{}", identity.uuid))),
+        ("resource".to_owned(), Value::Object(out)),
+        ("request".to_owned(), Value::Object(request)),
+    ])))
 }

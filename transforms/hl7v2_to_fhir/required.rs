@@ -12,7 +12,7 @@ const SUBJECTS: [&str; 3] = ["subject", "patient", "beneficiary"];
 
 /// Sets the patient of every resource that is about one and does not say whom.
 pub(super) fn subjects(run: &mut Run<'_>) {
-    let only = run.labelled("Patient[1]");
+    let only = run.patient();
     for number in 0..run.tree.resources.len() {
         let id = ResourceId(u32::try_from(number).unwrap_or(u32::MAX));
         let Some(resource) = run.tree.get(id) else { continue };

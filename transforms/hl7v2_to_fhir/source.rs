@@ -66,10 +66,9 @@ impl<'a> Source<'a> {
     }
 
     fn add(&mut self, name: &'a str, text: &'a str, occurrence: usize) {
-        let separator = char::from(self.delimiters.field);
         let is_header = matches!(name, "MSH" | "FHS" | "BHS");
         let first = self.fields.len();
-        self.fields.extend(text.split(separator).skip(1));
+        self.fields.extend(pieces(text, self.delimiters.field).skip(1));
         let count = self.fields.len() - first;
         self.segments.push(Segment { name, occurrence, first, count, number: if is_header { 2 } else { 1 } });
     }
@@ -81,6 +80,11 @@ impl<'a> Source<'a> {
         let literal = segment.number == 2;
         let numbered = fields.iter().enumerate().map(move |(i, text)| (i + segment.number, *text));
         numbered.filter(move |(number, text)| !text.is_empty() && !(literal && *number == 2))
+    }
+
+    /// The length of the text, in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.text.len()
     }
 
     /// The numbers of the first field and of the one after the last.
@@ -168,6 +172,16 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Notes of `text` what was noted of `first`, the same text elsewhere.
+    pub(super) fn take_as(&mut self, text: &str, first: &str) {
+        let (Some(start), Some(before)) = (self.offset(text), self.offset(first)) else { return };
+        for i in 0..text.len() {
+            if self.is_set(before + i) {
+                self.set(start + i);
+            }
+        }
+    }
+
     fn set(&mut self, offset: usize) {
         if let Some(word) = self.taken.get_mut(offset / 64) {
             *word |= 1 << (offset % 64);
@@ -176,8 +190,11 @@ impl<'a> Source<'a> {
 
     /// True if the value that begins where `text` does was taken.
     pub(super) fn is_taken(&self, text: &str) -> bool {
-        let bit = |offset: usize| self.taken.get(offset / 64).is_some_and(|word| word >> (offset % 64) & 1 == 1);
-        self.offset(text).is_some_and(bit)
+        self.offset(text).is_some_and(|offset| self.is_set(offset))
+    }
+
+    fn is_set(&self, offset: usize) -> bool {
+        self.taken.get(offset / 64).is_some_and(|word| word >> (offset % 64) & 1 == 1)
     }
 
     /// Where in the message `text`, a slice of it, begins.

@@ -74,6 +74,11 @@ pub(super) struct Tree {
 }
 
 impl Tree {
+    /// With room for what a message of `bytes` most often becomes.
+    pub(super) fn for_message(bytes: usize) -> Self {
+        Self { nodes: Vec::with_capacity(bytes / 4), resources: Vec::with_capacity(bytes / 64) }
+    }
+
     fn add(&mut self, node: Node) -> NodeId {
         self.nodes.push(node);
         NodeId(u32::try_from(self.nodes.len() - 1).unwrap_or(u32::MAX))
@@ -327,11 +332,39 @@ impl Tree {
         }
         let mut members: Vec<_> = self.chain(lists).filter_map(|(id, node)| Some((id, node.element?))).collect();
         members.reverse();
-        for (id, element) in members {
-            let (value, more) = self.render_child(id, element, refs);
-            if value.is_some() || more.is_some() {
-                push(out, element, value, more);
+        while let Some(&(_, element)) = members.first() {
+            self.render_list(element, &members, out, refs);
+            members.retain(|(_, other)| !std::ptr::eq(*other, element));
+        }
+    }
+
+    /// Writes the list `element` of `members`, with its twin `_name` where a member has extensions.
+    fn render_list(
+        &mut self,
+        element: &'static Element,
+        members: &[(NodeId, &'static Element)],
+        out: &mut Map<String, Value>,
+        refs: &[Option<Reference>],
+    ) {
+        let (mut values, mut twins): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
+        for (id, _) in members.iter().filter(|(_, other)| std::ptr::eq(*other, element)) {
+            let (value, more) = self.render_child(*id, element, refs);
+            let again = |value: &Value| element.set && values.len() <= 32 && values.contains(value);
+            if (value.is_none() && more.is_none()) || value.as_ref().is_some_and(again) {
+                continue;
             }
+            // A member with extensions alone is `null` in its list (FHIR R4 JSON, primitive elements).
+            values.push(value.unwrap_or(Value::Null));
+            if more.is_some() || !twins.is_empty() {
+                twins.resize(values.len() - 1, Value::Null);
+                twins.push(more.unwrap_or(Value::Null));
+            }
+        }
+        if !values.is_empty() {
+            out.insert(element.name.clone(), Value::Array(values));
+        }
+        if !twins.is_empty() {
+            out.insert(format!("_{}", element.name), Value::Array(twins));
         }
     }
 
@@ -344,13 +377,13 @@ impl Tree {
     ) -> (Option<Value>, Option<Value>) {
         let Some(node) = self.node_mut(id) else { return (None, None) };
         let (value, reference) = (node.value.take(), node.reference);
-        if value.is_some() && node.singles.is_none() && node.lists.is_none() {
+        if reference.is_none() && node.singles.is_none() && node.lists.is_none() {
             return (value, None);
         }
         let mut out = match reference.and_then(|to| refs.get(to.0 as usize)) {
             Some(Some(Reference::Entry(url))) => Map::from_iter([("reference".to_owned(), Value::String(url.clone()))]),
             Some(Some(Reference::Logical(reference))) => reference.clone(),
-            _ => Map::new(),
+            _ => Map::with_capacity(self.singles(id).count() + usize::from(self.lists(id).next().is_some())),
         };
         self.render_into(id, &mut out, refs);
         if out.is_empty() {
@@ -394,44 +427,4 @@ pub(super) fn absent(kind: &Type, name: &str, out: &mut Map<String, Value>) {
     let is_primitive = matches!(element.kind, Kind::Primitive(_));
     let name = if is_primitive { format!("_{name}") } else { name.to_owned() };
     out.insert(name, if element.list { Value::Array(vec![reason]) } else { reason });
-}
-
-/// Adds to the list `name`, with its twin `_name` kept in step.
-fn push(out: &mut Map<String, Value>, element: &Element, value: Option<Value>, more: Option<Value>) {
-    let name = element.name.as_str();
-    let before = match out.get(name) {
-        Some(Value::Array(values)) => values.len(),
-        _ => 0,
-    };
-    if let Some(value) = &value {
-        let is_there = |all: &[Value]| all.len() <= 32 && all.contains(value);
-        if is_a_set(element) && matches!(out.get(name), Some(Value::Array(all)) if is_there(all)) {
-            return;
-        }
-    }
-    let twin = more.is_some().then(|| format!("_{name}"));
-    let twin = twin.or_else(|| before_has_twin(out, name));
-    if let Some(twin) = twin {
-        let twins = out.entry(twin).or_insert_with(|| Value::Array(vec![Value::Null; before]));
-        if let Value::Array(twins) = twins {
-            twins.push(more.unwrap_or(Value::Null));
-        }
-    }
-    // A member with extensions alone is `null` in its list (FHIR R4 JSON, primitive elements).
-    match out.get_mut(name) {
-        Some(Value::Array(list)) => list.push(value.unwrap_or(Value::Null)),
-        _ => drop(out.insert(name.to_owned(), Value::Array(vec![value.unwrap_or(Value::Null)]))),
-    }
-}
-
-fn before_has_twin(out: &Map<String, Value>, name: &str) -> Option<String> {
-    out.keys().find(|key| key.strip_prefix('_') == Some(name)).cloned()
-}
-
-/// True for lists in which the same member twice says nothing more: two segments carry the same
-/// number, the same name.
-fn is_a_set(element: &Element) -> bool {
-    const SETS: [&str; 8] =
-        ["Identifier", "Coding", "CodeableConcept", "Reference", "ContactPoint", "Address", "HumanName", "Extension"];
-    matches!(element.kind, Kind::Complex(id) if SETS.contains(&types().get(id).name.as_str()))
 }

@@ -68,6 +68,8 @@ pub struct Element {
     pub required: bool,
     /// Of a choice the name without the type, such as `value`: only one of them can be there.
     pub choice: Option<String>,
+    /// True for lists in which the same member twice says nothing more: identifiers, names, codes.
+    pub set: bool,
 }
 
 /// One type with its elements.
@@ -142,6 +144,10 @@ impl Types {
     }
 }
 
+/// Types of which a list is a set.
+const SETS: [&str; 8] =
+    ["Identifier", "Coding", "CodeableConcept", "Reference", "ContactPoint", "Address", "HumanName", "Extension"];
+
 /// `Patient active:boolean name*:HumanName …`.
 fn read_type(line: &str, by_name: &HashMap<String, TypeId>) -> Type {
     let mut words = line.split(' ');
@@ -160,7 +166,8 @@ fn read_type(line: &str, by_name: &HashMap<String, TypeId>) -> Type {
             let Some(kind) = kind(kind_name, by_name) else { continue };
             let name = stem.map_or(marked.to_owned(), |stem| choice_name(stem, kind_name));
             let choice = stem.map(|stem| stem.trim_end_matches(['*', '!']).to_owned());
-            elements.insert(name.clone(), Element { name, kind, list, required: is_required, choice });
+            let set = list && SETS.contains(&kind_name);
+            elements.insert(name.clone(), Element { name, kind, list, required: is_required, choice, set });
         }
     }
     Type { name, elements, required }

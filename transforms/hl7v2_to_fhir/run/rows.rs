@@ -196,7 +196,10 @@ impl<'a> Run<'a> {
                 }
             }
             Action::Table(table) => {
-                if let (Some(slice), Some(table)) = (slice, self.plan.tables.get(*table)) {
+                let Some(slice) = slice else { return };
+                if row.alone {
+                    self.shared(row, *table, spot, slice, env);
+                } else if let Some(table) = self.plan.tables.get(*table) {
                     self.apply(row, table, spot, slice, env);
                 }
             }
@@ -209,6 +212,27 @@ impl<'a> Run<'a> {
         self.source.take(slice.text);
         if let Some(reason) = &row.null {
             self.absent(&row.target, spot, env, reason);
+        }
+    }
+
+    /// As [`Self::apply`], but a text that came before refers to the resource that it made then.
+    fn shared(&mut self, row: &'a Row, number: usize, spot: Spot, slice: Slice<'a>, env: Env<'a>) {
+        let Some(table) = self.plan.tables.get(number) else { return };
+        let Some((Step::Resource { kind, .. }, steps)) = row.target.steps.split_last() else { return };
+        let before = self.shared.get(&(number, slice.text)).copied();
+        let fits = |(made, _): &(ResourceId, &str)| self.tree.get(*made).is_some_and(|made| made.kind == *kind);
+        let before = before.filter(fits);
+        if before.is_none() {
+            self.apply(row, table, spot, slice, env);
+        }
+        let Some(node) = self.steps(steps, row.target.multiplies, spot.node, env.key(), None) else { return };
+        match (before, self.tree.reference(node)) {
+            (Some((resource, first)), None) => {
+                self.source.take_as(slice.text, first);
+                self.tree.refer(node, resource);
+            }
+            (None, Some(resource)) => drop(self.shared.insert((number, slice.text), (resource, slice.text))),
+            _ => {}
         }
     }
 
