@@ -27,9 +27,9 @@ const SHARED: &[&str] = &[
     "RelatedPerson",
 ];
 
-/// From a resource of an order to others of the same order.
+/// From a resource of an order to what belongs to it.
 const DOWN: &[&str] = &["result", "hasMember", "specimen"];
-/// From another resource of the same order to one of the order.
+/// From a resource of an order to what it answers: both ways, since either may carry the numbers.
 const UP: &[&str] = &["basedOn", "request"];
 
 /// One order group.
@@ -133,7 +133,7 @@ fn links(bundle: &Bundle) -> Vec<(usize, usize)> {
     let mut links = Vec::new();
     for (i, resource) in ordered(bundle) {
         links.extend(targets(resource, DOWN, &places).map(|target| (i, target)));
-        links.extend(targets(resource, UP, &places).map(|target| (target, i)));
+        links.extend(targets(resource, UP, &places).flat_map(|target| [(target, i), (i, target)]));
     }
     links
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use message::consent::{ACT_REASON, CONFIDENTIALITY, Confidentiality, Flags, Purpose};
-use message::provenance::{Provenance, Reference, Role};
+use message::provenance::{Provenance, Reference, Role, source_entity};
 use message::{Message, TransformError};
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ impl Stamping<'_> {
         for provenance in self.chain(bundle, &source, &targets, &provider, &engine) {
             attach(bundle, provenance);
         }
-        give_targets(bundle, &targets);
+        self.complete(bundle, &targets);
         self.label(bundle, &source, &whole)
     }
 
@@ -60,7 +60,9 @@ impl Stamping<'_> {
     fn source(&self, bundle: &Bundle, provider: &Reference) -> Source {
         let original = &self.message.original;
         match self.message.as_received() {
-            Some(message) => Source::of_hl7v2(message, original, self.site(), &self.stamper.time_zone, provider),
+            Some(message) => {
+                Source::of_hl7v2(message, original, bundle, self.site(), &self.stamper.time_zone, provider)
+            }
             None => Source::of_fhir(bundle, original, self.site(), provider),
         }
     }
@@ -98,7 +100,8 @@ impl Stamping<'_> {
                 ids: &self.stamper.ids,
                 hash: &original.sha256,
             };
-            chain.extend(events.of(bundle));
+            let told = events.of(bundle, &chain);
+            chain.extend(told);
         }
         chain
     }
@@ -114,6 +117,23 @@ impl Stamping<'_> {
             }
         }
         former
+    }
+
+    /// A Provenance that names no target, as it comes beside what it is about, is about all of it; one that
+    /// the conversion made names the message that it was made from.
+    fn complete(&self, bundle: &mut Bundle, targets: &[Reference]) {
+        let converted = self.message.as_received().is_some();
+        let provenances = bundle.entries.iter_mut().filter(|entry| entry.kind() == "Provenance");
+        for provenance in provenances.filter_map(Entry::record_mut) {
+            if !provenance.contains_key("target") {
+                let references = targets.iter().cloned().map(Reference::into_r4).collect();
+                provenance.insert("target".to_owned(), Value::Array(references));
+            }
+            if converted && !provenance.contains_key("entity") {
+                let source = source_entity(self.message.original.sha256.to_ni_uri());
+                provenance.insert("entity".to_owned(), Value::Array(vec![source]));
+            }
+        }
     }
 
     /// `meta` of every record, then of what stands for them, then of the Bundle.
@@ -227,14 +247,5 @@ fn attach(bundle: &mut Bundle, provenance: Provenance) {
             }
         }
         None => bundle.entries.push(Entry::put(full_url, resource, url)),
-    }
-}
-
-/// A Provenance that names no target, as it comes beside what it is about, is about all of it.
-fn give_targets(bundle: &mut Bundle, targets: &[Reference]) {
-    let provenances = bundle.entries.iter_mut().filter(|entry| entry.kind() == "Provenance");
-    for provenance in provenances.filter_map(Entry::record_mut).filter(|resource| !resource.contains_key("target")) {
-        let references = targets.iter().cloned().map(Reference::into_r4).collect();
-        provenance.insert("target".to_owned(), Value::Array(references));
     }
 }
