@@ -1,7 +1,6 @@
 //! The command line. The only place that prints.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what the command line is for")]
 
-
 mod connection;
 mod convert;
 mod demo;
