@@ -1,5 +1,6 @@
 //! The command line's side of the operators' socket.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -7,6 +8,7 @@ use serde::de::DeserializeOwned;
 use super::operation::{Operation, OperationError};
 
 /// A connection to a running engine.
+#[derive(Debug)]
 pub struct Client {
     http: reqwest::Client,
     socket: PathBuf,
@@ -14,10 +16,28 @@ pub struct Client {
 
 impl Client {
     /// A client of the engine behind `socket`; `None` if no engine answers there.
-    pub async fn connect(socket: &Path) -> Option<Self> {
-        tokio::net::UnixStream::connect(socket).await.ok()?;
-        let http = reqwest::Client::builder().unix_socket(socket).build().ok()?;
-        Some(Self { http, socket: socket.to_owned() })
+    ///
+    /// # Errors
+    ///
+    /// Where an engine may be there but does not let us in: the socket belongs to another user.
+    pub async fn connect(socket: &Path) -> Result<Option<Self>, OperationError> {
+        let refused = |error: &dyn std::fmt::Display| {
+            OperationError::failed(format!("the engine behind {} cannot be asked: {error}", socket.display()))
+        };
+        match tokio::net::UnixStream::connect(socket).await {
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+                return Ok(None);
+            }
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                return Err(refused(&format_args!("{error}; ask as the user that runs it: sudo -u USER tributary …")));
+            }
+            Err(error) => return Err(refused(&error)),
+        }
+        // Nothing here is encrypted, but the client is not built without a provider. Where the program has one, that is it.
+        if rustls::crypto::ring::default_provider().install_default().is_err() {}
+        let http = reqwest::Client::builder().unix_socket(socket).build().map_err(|error| refused(&error))?;
+        Ok(Some(Self { http, socket: socket.to_owned() }))
     }
 
     /// Has an operation carried out.

@@ -78,7 +78,10 @@ fn events_of(record: &Record) -> Vec<(Option<DeliveryId>, LineageEvent)> {
     let one = |delivery: &DeliveryId, at, what, text: &str| vec![(Some(*delivery), event(at, what, text.to_owned()))];
     match record {
         Record::Received(received) => {
-            let text = format!("by {} from {}, {}, SHA-256 {}", received.channel, received.peer, received.kind, received.sha256);
+            let text = format!(
+                "by {} from {}, {}, SHA-256 {}",
+                received.channel, received.peer, received.kind, received.sha256
+            );
             vec![(None, event(&received.at, "received", text))]
         }
         Record::Processed { at, outcome, steps, findings, .. } => {
@@ -89,8 +92,12 @@ fn events_of(record: &Record) -> Vec<(Option<DeliveryId>, LineageEvent)> {
             let (what, text) = outcome_of(outcome, findings.len());
             steps.chain([(None, event(at, what, text))]).collect()
         }
-        Record::Replayed { at, job, reason, .. } => vec![(None, event(at, "replayed", format!("{reason} (job {job})")))],
-        Record::Attempted { delivery, at, reason, due, .. } => one(delivery, at, "attempted", &format!("{reason}; next at {due}")),
+        Record::Replayed { at, job, reason, .. } => {
+            vec![(None, event(at, "replayed", format!("{reason} (job {job})")))]
+        }
+        Record::Attempted { delivery, at, reason, due, .. } => {
+            one(delivery, at, "attempted", &format!("{reason}; next at {due}"))
+        }
         Record::Delivered { delivery, at, summary, .. } => one(delivery, at, "delivered", summary),
         Record::Dead { delivery, at, reason, .. } => one(delivery, at, "dead", reason),
         Record::Held { delivery, at, reason } => one(delivery, at, "held", reason),

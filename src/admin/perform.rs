@@ -8,8 +8,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::operation::{LineageOf, MessageDetail, MessageSummary, Operation, OperationError, Part, PartBytes};
 use super::lineage;
+use super::operation::{LineageOf, MessageDetail, MessageSummary, Operation, OperationError, Part, PartBytes};
 use crate::config::{self, Overrides, Site};
 use crate::engine::{self, Change, Engine, Replayer, clock};
 use crate::store::{DeliveryId, Page, Record, State, Store};
@@ -89,13 +89,9 @@ pub async fn perform(desk: &Desk, operation: Operation) -> Result<Value, Operati
             answer(lineage::of_message(store, id).await?)
         }
         Operation::ChangeDelivery { change, delivery, reason } => change_delivery(desk, change, delivery, reason).await,
-        Operation::PauseChannel { name, reason } => {
-            done(desk.engine()?.pause_channel(&name, reason).await)
-        }
+        Operation::PauseChannel { name, reason } => done(desk.engine()?.pause_channel(&name, reason).await),
         Operation::ResumeChannel { name } => done(desk.engine()?.resume_channel(&name).await),
-        Operation::PauseDestination { name, reason } => {
-            done(desk.engine()?.pause_destination(&name, reason).await)
-        }
+        Operation::PauseDestination { name, reason } => done(desk.engine()?.pause_destination(&name, reason).await),
         Operation::ResumeDestination { name } => done(desk.engine()?.resume_destination(&name).await),
         Operation::ReplayDryRun { request, limit } => {
             let differences = desk.replayer().await?.differences(&request, limit).await;
@@ -139,12 +135,7 @@ async fn delivery(store: &Store, id: DeliveryId) -> Result<crate::store::Deliver
     found.ok_or_else(|| OperationError::not_found(format!("there is no delivery {id}")))
 }
 
-async fn change_delivery(
-    desk: &Desk,
-    change: Change,
-    id: DeliveryId,
-    reason: String,
-) -> Result<Value, OperationError> {
+async fn change_delivery(desk: &Desk, change: Change, id: DeliveryId, reason: String) -> Result<Value, OperationError> {
     let Desk::Store(store, _) = desk else {
         return done(desk.engine()?.change_delivery(change, id, reason).await);
     };
@@ -154,7 +145,9 @@ async fn change_delivery(
         (Change::Hold, State::Queued) => Record::Held { delivery: id, at, reason },
         (Change::Release, State::Held | State::Dead) => Record::Released { delivery: id, at, reason },
         (Change::Skip, State::Queued | State::Held | State::Dead) => Record::Skipped { delivery: id, at, reason },
-        (_, state) => return Err(OperationError::failed(format!("delivery {id} is {state}; that cannot be done to it"))),
+        (_, state) => {
+            return Err(OperationError::failed(format!("delivery {id} is {state}; that cannot be done to it")));
+        }
     };
     done(store.commit_synced(vec![record]).await.map(|_| ()))
 }

@@ -57,6 +57,8 @@ pub(super) fn store_options(site: &Site) -> StoreOptions {
     options.keep = config.keep.0;
     options.min_free_bytes = config.min_free.0;
     options.ballast_bytes = config.ballast.0;
+    options.encryption_key = config.key();
+    options.in_flight_bytes = site.engine.limits.max_bytes_in_flight.as_usize();
     options
 }
 
@@ -78,12 +80,14 @@ pub(super) fn open_store(site: &Site) -> Result<Store, StoreError> {
 /// Talks to the running engine, or opens the store.
 pub(super) async fn connect(globals: &Globals) -> Result<Connection, Failure> {
     let site = load_site(globals)?;
-    if let Some(client) = Client::connect(&socket(&site)).await {
+    if let Some(client) = Client::connect(&socket(&site)).await? {
         return Ok(Connection::Live(client));
     }
     if !site.engine.data_dir.exists() {
         let dir = site.engine.data_dir.display();
-        return Err(anyhow::anyhow!("no engine is running, and there is no store at {dir}").into());
+        return Err(
+            anyhow::anyhow!("no engine is running, and there is no store at {dir}: `tributary run` makes one").into()
+        );
     }
     let store = open_store(&site).context("no engine answers, and its store cannot be opened")?;
     Ok(Connection::Offline(Box::new(Desk::Store(store, Box::new(site)))))

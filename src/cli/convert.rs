@@ -100,8 +100,9 @@ impl Converter {
             errors.iter().for_each(|error| eprintln!("error: {error}"));
             Failure::Config
         })?;
-        let time_zone = jiff::tz::TimeZone::get(&args.time_zone)
-            .map_err(|_| anyhow::anyhow!("there is no time zone `{}`; write it like America/Chicago", args.time_zone))?;
+        let time_zone = jiff::tz::TimeZone::get(&args.time_zone).map_err(|_| {
+            anyhow::anyhow!("there is no time zone `{}`; write it like America/Chicago", args.time_zone)
+        })?;
         let context = message::Context {
             now: clock::now(),
             provider: Arc::new(Provider { key: "sender".into(), name: "Sender".into(), ..Provider::default() }),

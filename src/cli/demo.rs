@@ -75,7 +75,9 @@ fn fresh(data: &Path) -> anyhow::Result<()> {
 /// The stand-in repository, where the site's FHIR destination expects one.
 async fn start_repository(site: &Site, stop: Stop, tasks: &mut JoinSet<()>) -> anyhow::Result<Repository> {
     let address = site.destinations.values().find_map(|destination| match &destination.outbound {
-        OutboundKind::Fhir(fhir) => fhir.url.as_str().strip_prefix("http://").map(|rest| rest.trim_end_matches('/').to_owned()),
+        OutboundKind::Fhir(fhir) => {
+            fhir.url.as_str().strip_prefix("http://").map(|rest| rest.trim_end_matches('/').to_owned())
+        }
         OutboundKind::Mllp(_) | OutboundKind::File(_) => None,
     });
     let address = address.context("the site has no FHIR destination at an http:// address")?;
@@ -126,7 +128,10 @@ async fn send_all(site: &Site, engine: &Engine, folder: &Path) -> anyhow::Result
 
 fn messages_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(folder).with_context(|| {
-        format!("the demo sends the messages of {}: run it in the project's folder, or name them with --messages", folder.display())
+        format!(
+            "the demo sends the messages of {}: run it in the project's folder, or name them with --messages",
+            folder.display()
+        )
     })?;
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
     files.sort();
@@ -157,7 +162,8 @@ async fn by_mllp(provider: &str, address: &str, files: &[&PathBuf]) -> anyhow::R
     for file in files {
         for message in Batch::split(&Bytes::from(std::fs::read(file)?)).messages {
             let answer = client.exchange(&message).await.with_context(|| file.display().to_string())?;
-            let code = Acknowledgment::read(&answer).map(|ack| ack.code.to_string()).unwrap_or_else(|_| "none".to_owned());
+            let code =
+                Acknowledgment::read(&answer).map(|ack| ack.code.to_string()).unwrap_or_else(|_| "none".to_owned());
             ensure!(code == "AA" || code == "CA", "{} was acknowledged with {code}", file.display());
             sent += 1;
         }
@@ -224,7 +230,13 @@ fn show_arrivals(status: &Status) {
     println!();
     let rows = status.destinations.iter().map(|destination| {
         let count = |state: State| destination.deliveries.get(state.as_str()).copied().unwrap_or(0).to_string();
-        [destination.name.clone(), count(State::Delivered), count(State::Queued), count(State::Held), count(State::Dead)]
+        [
+            destination.name.clone(),
+            count(State::Delivered),
+            count(State::Queued),
+            count(State::Held),
+            count(State::Dead),
+        ]
     });
     table::print(["destination", "delivered", "waiting", "held", "dead"], rows, "No destinations.");
 }
@@ -236,10 +248,16 @@ fn show_patient(repository: &Repository) -> anyhow::Result<()> {
     let patient = patients.iter().find(named).context("no Patient arrived at the repository")?;
     let id = patient.get("id").and_then(Value::as_str).unwrap_or_default();
     let reference = format!("Patient/{id}");
-    println!("\n{reference} at the repository:\n{}", excerpt(patient, &["meta", "identifier", "name", "gender", "birthDate"]));
+    println!(
+        "\n{reference} at the repository:\n{}",
+        excerpt(patient, &["meta", "identifier", "name", "gender", "birthDate"])
+    );
     let provenance = repository.resources("Provenance").into_iter().find(|provenance| targets(provenance, &reference));
     let provenance = provenance.with_context(|| format!("no Provenance names {reference}"))?;
-    println!("\nWho says so:\n{}", excerpt(&provenance, &["occurredDateTime", "recorded", "activity", "agent", "entity"]));
+    println!(
+        "\nWho says so:\n{}",
+        excerpt(&provenance, &["occurredDateTime", "recorded", "activity", "agent", "entity"])
+    );
     Ok(())
 }
 
@@ -250,10 +268,8 @@ fn targets(provenance: &Value, reference: &str) -> bool {
 
 /// Some elements of a resource, indented.
 fn excerpt(resource: &Value, elements: &[&str]) -> String {
-    let chosen: serde_json::Map<String, Value> = elements
-        .iter()
-        .filter_map(|element| Some(((*element).to_owned(), resource.get(*element)?.clone())))
-        .collect();
+    let chosen: serde_json::Map<String, Value> =
+        elements.iter().filter_map(|element| Some(((*element).to_owned(), resource.get(*element)?.clone()))).collect();
     format!("{:#}", Value::Object(chosen)).lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }
 
@@ -268,12 +284,18 @@ fn check(status: &Status, sent: u64, repository: &Repository) -> anyhow::Result<
     let held: u64 = status.destinations.iter().filter_map(|d| d.deliveries.get(State::Held.as_str())).sum();
     ensure!(held > 0, "nothing was held, though the laboratory's results may not be used for research");
     ensure!(repository.counts().values().sum::<usize>() > 0, "nothing arrived at the repository");
-    println!("\nAll {sent} messages arrived where they may go; {held} deliveries are held, for no one may use them so.");
+    println!(
+        "\nAll {sent} messages arrived where they may go; {held} deliveries are held, for no one may use them so."
+    );
     Ok(())
 }
 
 fn what_next(globals: &Globals) {
-    let flags = format!("-c {} --data {}", globals.config.display(), globals.data.as_deref().unwrap_or(Path::new("data")).display());
+    let flags = format!(
+        "-c {} --data {}",
+        globals.config.display(),
+        globals.data.as_deref().unwrap_or(Path::new("data")).display()
+    );
     println!(
         "
 It stays up until Ctrl-C. In another terminal:
@@ -286,4 +308,3 @@ It stays up until Ctrl-C. In another terminal:
 Your own site: tributary init my-site"
     );
 }
-

@@ -178,8 +178,12 @@ pub(super) async fn status(globals: &Globals) -> Outcome {
 pub(super) async fn messages(globals: &Globals, command: Messages) -> Outcome {
     let connection = connect(globals).await?;
     match command {
-        Messages::List { limit } => list_messages(globals, &connection, MessageQuery { limit, newest_first: true, ..Default::default() }).await,
-        Messages::Search { select, limit } => list_messages(globals, &connection, MessageQuery { newest_first: true, ..select.query(limit) }).await,
+        Messages::List { limit } => {
+            list_messages(globals, &connection, MessageQuery { limit, newest_first: true, ..Default::default() }).await
+        }
+        Messages::Search { select, limit } => {
+            list_messages(globals, &connection, MessageQuery { newest_first: true, ..select.query(limit) }).await
+        }
         Messages::Show { id, original: true } => print_bytes(&connection, Part::Original(id)).await,
         Messages::Show { id, original: false } => show_message(globals, &connection, id).await,
     }
@@ -291,7 +295,9 @@ async fn show_delivery(globals: &Globals, args: &DeliveryArgs) -> Outcome {
     let answer = answer.and_then(|part| base64::engine::general_purpose::STANDARD.decode(part.base64).ok());
     let answer = answer.map(|bytes| String::from_utf8_lossy(&bytes).replace('\r', "\n"));
     if globals.json {
-        return print_json(&serde_json::json!({ "delivery": delivery, "message": lineage.message.id, "answer": answer }));
+        return print_json(
+            &serde_json::json!({ "delivery": delivery, "message": lineage.message.id, "answer": answer }),
+        );
     }
     println!("delivery {} of message {}", args.id, lineage.message.id);
     if let Some(delivery) = delivery {

@@ -119,7 +119,11 @@ async fn dry_run(globals: &Globals, connection: &Connection, request: ReplayRequ
         removed.iter().for_each(|name| println!("  - would no longer go to {name}"));
         print!("{diff}");
     }
-    println!("{} messages compared: {same} would go out as before, {} would not", differences.len(), differences.len() - same);
+    println!(
+        "{} messages compared: {same} would go out as before, {} would not",
+        differences.len(),
+        differences.len() - same
+    );
     Ok(())
 }
 

@@ -91,8 +91,9 @@ pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
         return Ok(at);
     }
     let local = text.parse::<Zoned>().map(|zoned| zoned.timestamp()).or_else(|_| {
-        let civil: jiff::civil::DateTime =
-            text.parse().or_else(|_| text.parse::<jiff::civil::Date>().map(|date| date.to_datetime(jiff::civil::Time::midnight())))?;
+        let civil: jiff::civil::DateTime = text.parse().or_else(|_| {
+            text.parse::<jiff::civil::Date>().map(|date| date.to_datetime(jiff::civil::Time::midnight()))
+        })?;
         civil.to_zoned(jiff::tz::TimeZone::system()).map(|zoned| zoned.timestamp())
     });
     local.map_err(|_: jiff::Error| format!("`{text}` is no time; write 2026-01-31T08:00, or how long ago: 30m, 2h, 7d"))

@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use channels::mllp::{Client, ClientConfig};
 use channels::setting::Span;
-use message::hl7v2::ack::Acknowledgment;
 use message::hl7v2::Header;
+use message::hl7v2::ack::Acknowledgment;
 use message::hl7v2::batch::Batch;
 
 use super::operate::print_json;

@@ -53,7 +53,9 @@ pub(super) async fn store(globals: &Globals, command: Store) -> Outcome {
                 return print_json(&report);
             }
             let PruneReport { segments, dropped, carried } = report;
-            println!("{dropped} messages dropped with {segments} segments of the log; {carried} open ones carried forward");
+            println!(
+                "{dropped} messages dropped with {segments} segments of the log; {carried} open ones carried forward"
+            );
             Ok(())
         }
         Store::Backup { to } => {
@@ -75,7 +77,9 @@ fn rebuild(globals: &Globals) -> Outcome {
     let report = Stored::rebuild(&store_options(&site))?;
     let messages: u64 = report.counts.messages.values().flat_map(|states| states.values()).sum();
     if globals.json {
-        return print_json(&serde_json::json!({ "messages": messages, "records": report.found.replayed, "damages": report.found.damages }));
+        return print_json(
+            &serde_json::json!({ "messages": messages, "records": report.found.replayed, "damages": report.found.damages }),
+        );
     }
     report.found.damages.iter().for_each(|damage| println!("damaged: {damage}"));
     println!("the index is built again: {} records, {messages} messages", report.found.replayed);

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use channels::setting::{Size, Span};
+use channels::setting::{Secret, Size, Span};
 use jiff::tz::TimeZone;
 use message::{Provider, Sha256};
 use serde::Deserialize;
@@ -151,6 +151,25 @@ pub struct StoreConfig {
     pub min_free: Size,
     /// A file that is deleted to make room to reopen after the disk was full.
     pub ballast: Size,
+    /// 64 hexadecimal digits (AES-256): payloads and records are encrypted at rest with them.
+    pub encryption_key: Option<Secret>,
+}
+
+impl StoreConfig {
+    /// The key's thirty-two bytes; `None` where there is no key, or it is none.
+    #[must_use]
+    pub fn key(&self) -> Option<[u8; 32]> {
+        key_of(self.encryption_key.as_ref()?.reveal())
+    }
+}
+
+/// Sixty-four hexadecimal digits as bytes.
+pub(super) fn key_of(text: &str) -> Option<[u8; 32]> {
+    let text = text.trim();
+    let digits: Vec<u32> = text.chars().map(|c| c.to_digit(16)).collect::<Option<_>>()?;
+    let bytes: Vec<u8> =
+        digits.chunks_exact(2).filter_map(|pair| u8::try_from(pair.first()? * 16 + pair.get(1)?).ok()).collect();
+    if digits.len() == 64 { bytes.try_into().ok() } else { None }
 }
 
 impl Default for StoreConfig {
@@ -163,6 +182,7 @@ impl Default for StoreConfig {
             keep: Span(Duration::from_secs(30 * DAY)),
             min_free: Size(512 << 20),
             ballast: Size(64 << 20),
+            encryption_key: None,
         }
     }
 }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use message::MessageId;
 use message::consent::{Decision, Purpose};
 
+use super::limits::{Limits, Share};
 use super::process::decide;
 use super::retry::{self, Next};
 use crate::config::DestinationConfig;
@@ -63,17 +64,19 @@ struct Loaded {
     delivery: DeliveryRecord,
     message: MessageRecord,
     content: Content,
+    _memory: Share,
 }
 
 /// Makes one attempt.
 pub(super) async fn attempt(
     id: DeliveryId,
     store: &Store,
+    limits: &Limits,
     config: &DestinationConfig,
     outbound: &dyn Outbound,
     clock: &Clock,
 ) -> Attempt {
-    let loaded = match load(id, store).await {
+    let loaded = match load(id, store, limits).await {
         Ok(Some(loaded)) => loaded,
         Ok(None) => return ended(id, None, None, End::Gone, String::new()),
         Err(error) if error.is_damage() => return damaged(id, store, &error, clock()).await,
@@ -100,13 +103,17 @@ pub(super) async fn attempt(
 }
 
 /// The delivery and its content, if it is still to be sent.
-async fn load(id: DeliveryId, store: &Store) -> Result<Option<Loaded>, StoreError> {
+async fn load(id: DeliveryId, store: &Store, limits: &Limits) -> Result<Option<Loaded>, StoreError> {
     let Some(delivery) = store.delivery(id).await?.filter(|delivery| delivery.state == State::Queued) else {
         return Ok(None);
     };
-    let message = store.message(delivery.message).await?.ok_or_else(|| StoreError::Unknown(format!("message {}", delivery.message)))?;
+    let message = store
+        .message(delivery.message)
+        .await?
+        .ok_or_else(|| StoreError::Unknown(format!("message {}", delivery.message)))?;
+    let memory = limits.memory(message.size).await;
     let content = store.content(id).await?;
-    Ok(Some(Loaded { delivery, message, content }))
+    Ok(Some(Loaded { delivery, message, content, _memory: memory }))
 }
 
 fn outgoing(loaded: &Loaded) -> Outgoing {

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use super::attempt::{Attempt, End, attempt};
 use super::health::{Health, Verdict};
+use super::limits::Limits;
 use super::metrics::Metrics;
 use super::pace::Pace;
 use super::schedule::Schedule;
@@ -79,6 +80,7 @@ pub(super) struct Dispatcher {
     config: Arc<DestinationConfig>,
     outbound: Arc<dyn Outbound>,
     store: Store,
+    limits: Limits,
     waiters: Arc<Waiters>,
     metrics: Arc<Metrics>,
     clock: Clock,
@@ -99,6 +101,7 @@ pub(super) struct Parts {
     pub(super) config: Arc<DestinationConfig>,
     pub(super) outbound: Arc<dyn Outbound>,
     pub(super) store: Store,
+    pub(super) limits: Limits,
     pub(super) waiters: Arc<Waiters>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
@@ -111,13 +114,14 @@ pub(super) struct Parts {
 
 impl Dispatcher {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { config, outbound, store, waiters, metrics, clock, waker, paused, report } = parts;
+        let Parts { config, outbound, store, limits, waiters, metrics, clock, waker, paused, report } = parts;
         Self {
             health: Health::new(config.pause, paused),
             pace: Pace::new(config.rate, config.min_interval.0),
             config,
             outbound,
             store,
+            limits,
             waiters,
             metrics,
             clock,
@@ -154,7 +158,8 @@ impl Dispatcher {
     /// Where dead letters block their lane, those of an earlier run do so again.
     async fn load_blocks(&mut self) {
         let destination = Some(self.config.name.clone());
-        let mut query = DeliveryQuery { destination, states: vec![State::Dead], limit: PAGE, ..DeliveryQuery::default() };
+        let mut query =
+            DeliveryQuery { destination, states: vec![State::Dead], limit: PAGE, ..DeliveryQuery::default() };
         while self.config.block_lane {
             let page = match self.store.deliveries(&query).await {
                 Ok(page) => page,
@@ -232,8 +237,8 @@ impl Dispatcher {
     fn start(&mut self, id: DeliveryId, now: Timestamp) {
         self.pace.started(now);
         let (store, config, outbound) = (self.store.clone(), Arc::clone(&self.config), Arc::clone(&self.outbound));
-        let clock = Arc::clone(&self.clock);
-        self.attempts.spawn(async move { attempt(id, &store, &config, outbound.as_ref(), &clock).await });
+        let (limits, clock) = (self.limits.clone(), Arc::clone(&self.clock));
+        self.attempts.spawn(async move { attempt(id, &store, &limits, &config, outbound.as_ref(), &clock).await });
     }
 
     /// Commits what came of the attempts that have ended, and puts each where it belongs.
@@ -331,14 +336,16 @@ impl Dispatcher {
 
     fn log(&self, attempt: &Attempt) {
         let (destination, delivery, summary) = (&*self.config.name, attempt.delivery, &*attempt.summary);
-        let Some(message) = attempt.message else { return };
+        let Some(message_id) = attempt.message else { return };
         match attempt.end {
-            End::Delivered => tracing::debug!(destination, delivery, %message, summary, "delivered"),
-            End::Again { .. } | End::Unread => tracing::warn!(destination, delivery, %message, summary, "will be tried again"),
-            End::Dead => tracing::error!(destination, delivery, %message, summary, "dead letter"),
-            End::Held => tracing::warn!(destination, delivery, %message, summary, "held"),
-            End::Stopped { .. } => tracing::error!(destination, delivery, %message, summary, "credentials refused"),
-            End::Gone => tracing::debug!(destination, delivery, %message, "no longer to be sent"),
+            End::Delivered => tracing::debug!(destination, delivery, %message_id, summary, "delivered"),
+            End::Again { .. } | End::Unread => {
+                tracing::warn!(destination, delivery, %message_id, summary, "will be tried again")
+            }
+            End::Dead => tracing::error!(destination, delivery, %message_id, summary, "dead letter"),
+            End::Held => tracing::warn!(destination, delivery, %message_id, summary, "held"),
+            End::Stopped { .. } => tracing::error!(destination, delivery, %message_id, summary, "credentials refused"),
+            End::Gone => tracing::debug!(destination, delivery, %message_id, "no longer to be sent"),
         }
     }
 

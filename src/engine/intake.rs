@@ -193,7 +193,7 @@ impl ChannelIntake {
         let accepted = self.store.accept(received).await;
         drop(untold);
         // The pipeline may be gone at the very end of a run; the message is on disk.
-        if tell.send(matches!(accepted, Ok(Accepted::New))).is_err() {}
+        tell.send(matches!(accepted, Ok(Accepted::New))).unwrap_or_default();
         match accepted {
             Ok(Accepted::New) => self.ticket(Answer::Stored(id), id, until),
             Ok(Accepted::Duplicate { id: earlier }) => self.ticket(Answer::Duplicate(earlier), earlier, until),
@@ -222,11 +222,13 @@ impl ChannelIntake {
     fn log(&self, offered: &Offered, answer: &Answer) {
         let (channel, peer, bytes) = (&*self.settings.channel, &*offered.peer, offered.bytes.len());
         match answer {
-            Answer::Stored(id) => tracing::debug!(channel, peer, bytes, message = %id, "stored"),
-            Answer::Done(id, _) => tracing::debug!(channel, peer, bytes, message = %id, "done"),
-            Answer::Duplicate(id) => tracing::info!(channel, peer, message = %id, "came again: the earlier answer is given"),
+            Answer::Stored(id) => tracing::debug!(channel, peer, bytes, message_id = %id, "stored"),
+            Answer::Done(id, _) => tracing::debug!(channel, peer, bytes, message_id = %id, "done"),
+            Answer::Duplicate(id) => {
+                tracing::info!(channel, peer, message_id = %id, "came again: the earlier answer is given")
+            }
             Answer::Conflict { id, earlier } => {
-                tracing::warn!(channel, peer, message = %id, earlier = %earlier, "a control id came again with other bytes: parked");
+                tracing::warn!(channel, peer, message_id = %id, earlier = %earlier, "a control id came again with other bytes: parked");
             }
             Answer::Unsupported(fault) => tracing::warn!(channel, peer, bytes, %fault, "refused: not supported"),
             Answer::Invalid(fault) => tracing::warn!(channel, peer, bytes, %fault, "refused: invalid"),

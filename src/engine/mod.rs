@@ -10,6 +10,7 @@ pub mod clock;
 mod dispatch;
 mod health;
 mod intake;
+mod limits;
 mod metrics;
 mod pace;
 mod patient;
@@ -34,8 +35,8 @@ use tokio::sync::{Mutex, oneshot};
 
 pub use dispatch::{Change, Refusal};
 pub use metrics::Metrics;
-pub use settle::{deliveries_of, last_answer};
 pub use replay::{Difference, ReplayError, ReplayProgress, ReplayRequest, ReplayState, Replayer, cancel, jobs};
+pub use settle::{deliveries_of, last_answer};
 pub use status::{ChannelStatus, DestinationStatus, Status};
 pub use wire::{ENGINE, WireError, outbound};
 
@@ -120,6 +121,7 @@ impl Engine {
             store,
             clock,
             metrics: Arc::default(),
+            limits: limits::Limits::new(&site.engine.limits),
             waiters: Arc::default(),
             wakers: Arc::default(),
         };
@@ -289,4 +291,3 @@ fn find<'a, T>(all: &'a mut BTreeMap<String, T>, kind: &'static str, name: &str)
 async fn remember(store: &Store, key: String, value: Option<String>) -> Result<(), StoreError> {
     store.commit_synced(vec![Record::Setting { key, value }]).await.map(|_| ())
 }
-

@@ -69,8 +69,9 @@ fn identifier(cx: Repetition<'_>, provider: &Provider) -> Option<Identifier> {
 pub(super) fn of_fhir(resource: &Value, provider: &Provider) -> BTreeSet<Identifier> {
     let authority = |system: String| if system.is_empty() { provider.key.to_string() } else { system };
     let listed = fhir::patient_identifiers(resource).into_iter();
-    let mut found: BTreeSet<Identifier> =
-        listed.map(|identifier| Identifier { authority: authority(identifier.system), value: identifier.value }).collect();
+    let mut found: BTreeSet<Identifier> = listed
+        .map(|identifier| Identifier { authority: authority(identifier.system), value: identifier.value })
+        .collect();
     if found.is_empty() {
         fhir::for_each_reference(resource, |reference| found.extend(referred(reference, provider)));
     }
@@ -97,7 +98,12 @@ pub(super) fn search_keys(message: &hl7v2::Message, provider: &Provider) -> BTre
         of_hl7v2(message, provider).into_iter().flat_map(|id| [id.key(), id.value]).collect();
     for segment in message.segments() {
         let fields = PLACES.iter().filter(|(name, _)| *name == segment.name());
-        keys.extend(fields.map(|(_, field)| segment.field(*field).component(1)).filter(|c| c.is_valued()).map(|c| c.value().into_owned()));
+        keys.extend(
+            fields
+                .map(|(_, field)| segment.field(*field).component(1))
+                .filter(|c| c.is_valued())
+                .map(|c| c.value().into_owned()),
+        );
     }
     keys
 }

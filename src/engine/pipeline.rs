@@ -16,6 +16,7 @@ use message::{MessageId, Original};
 use tokio::sync::{Mutex, mpsc};
 
 use super::intake::{Door, Pending};
+use super::limits::Limits;
 use super::metrics::Metrics;
 use super::process::{Processed, Read, Recipe, process};
 use super::settle::{self, Wakers};
@@ -28,6 +29,8 @@ const CHUNK: usize = 16;
 const RUNS: usize = 4;
 /// How many messages may wait in memory between the door and the transforms.
 pub(super) const WAITING: usize = 1024;
+/// Bytes of messages that are read from the store at once.
+const BYTES_AT_ONCE: usize = 16 << 20;
 /// The wait before a store that refused is tried again.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
@@ -40,6 +43,7 @@ pub(super) struct Pipeline {
     pub(super) queue: mpsc::Receiver<Pending>,
     pub(super) waiting_bytes: Arc<AtomicUsize>,
     pub(super) wakers: Arc<Wakers>,
+    pub(super) limits: Limits,
     pub(super) waiters: Arc<Waiters>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
@@ -79,6 +83,7 @@ impl Pipeline {
     /// A run over messages that came through the door: those that are on disk.
     fn run_of(&self, pending: Vec<Pending>) -> Run {
         let (store, recipe, now) = (self.store.clone(), self.recipe.load_full(), (self.clock)());
+        let limits = self.limits.clone();
         let bytes = pending.iter().map(|pending| pending.original.bytes.len()).sum();
         self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
         Box::pin(async move {
@@ -88,7 +93,7 @@ impl Pipeline {
                     stored.push((original, Some(read)));
                 }
             }
-            transform(recipe, stored, now).await
+            transform(&limits, recipe, stored, now).await
         })
     }
 
@@ -111,17 +116,29 @@ impl Pipeline {
                 continue;
             };
             after = Some(last);
-            let mut originals = Vec::with_capacity(batch.len());
+            let (mut originals, mut bytes) = (Vec::with_capacity(batch.len()), 0);
             for (_, id) in batch {
                 match self.original(id).await {
-                    Ok(original) => originals.push((original, None)),
+                    Ok(original) => {
+                        bytes += original.bytes.len();
+                        originals.push((original, None));
+                    }
                     Err(error) => self.park_unreadable(id, &error).await,
                 }
+                if bytes > BYTES_AT_ONCE {
+                    self.run_now(std::mem::take(&mut originals)).await;
+                    bytes = 0;
+                }
             }
-            let (recipe, now) = (self.recipe.load_full(), (self.clock)());
-            let done = transform(recipe, originals, now).await;
-            self.commit(done, &mut FuturesOrdered::new()).await;
+            self.run_now(originals).await;
         }
+    }
+
+    /// Transforms and commits messages that were read from the store.
+    async fn run_now(&self, originals: Vec<(Arc<Original>, Option<Read>)>) {
+        let (recipe, now) = (self.recipe.load_full(), (self.clock)());
+        let done = transform(&self.limits, recipe, originals, now).await;
+        self.commit(done, &mut FuturesOrdered::new()).await;
     }
 
     async fn unprocessed(&self, after: Option<u64>) -> Result<Vec<(u64, MessageId)>, StoreError> {
@@ -145,9 +162,8 @@ impl Pipeline {
 
     /// A message whose bytes are damaged is parked, so that those behind it go on.
     async fn park_unreadable(&self, id: MessageId, error: &StoreError) {
-        tracing::error!(channel = &*self.channel, message = %id, %error, "its stored bytes cannot be read: parked");
-        let outcome =
-            Outcome::Failed { step: "read".into(), location: "store".into(), reason: error.to_string() };
+        tracing::error!(channel = &*self.channel, message_id = %id, %error, "its stored bytes cannot be read: parked");
+        let outcome = Outcome::Failed { step: "read".into(), location: "store".into(), reason: error.to_string() };
         let parked = Processed { outcome, steps: Vec::new(), findings: Vec::new() };
         self.commit(vec![(id, parked)], &mut FuturesOrdered::new()).await;
     }
@@ -180,15 +196,15 @@ impl Pipeline {
         let channel = &*self.channel;
         match &processed.outcome {
             Outcome::Queued { deliveries, .. } => {
-                tracing::debug!(channel, message = %id, deliveries = deliveries.len(), "queued");
+                tracing::debug!(channel, message_id = %id, deliveries = deliveries.len(), "queued");
                 for held in deliveries.iter().filter(|d| d.held.is_some()) {
                     let reason = held.held.as_deref().unwrap_or_default();
-                    tracing::warn!(channel, message = %id, destination = held.destination, reason, "held");
+                    tracing::warn!(channel, message_id = %id, destination = held.destination, reason, "held");
                 }
             }
-            Outcome::Filtered { reason } => tracing::debug!(channel, message = %id, reason, "filtered"),
+            Outcome::Filtered { reason } => tracing::debug!(channel, message_id = %id, reason, "filtered"),
             Outcome::Failed { step, location, reason } => {
-                tracing::warn!(channel, message = %id, step, location, reason, "parked as failed");
+                tracing::warn!(channel, message_id = %id, step, location, reason, "parked as failed");
             }
         }
     }
@@ -204,13 +220,16 @@ async fn is_stored(store: &Store, id: MessageId, told: tokio::sync::oneshot::Rec
 
 /// Runs the recipe over messages on the blocking pool. A panic parks the message that caused it.
 async fn transform(
+    limits: &Limits,
     recipe: Arc<Recipe>,
     messages: Vec<(Arc<Original>, Option<Read>)>,
     now: jiff::Timestamp,
 ) -> Vec<(MessageId, Processed)> {
     let ids: Vec<MessageId> = messages.iter().map(|(original, _)| original.id).collect();
     let run = move || messages.into_iter().map(|(original, read)| one(&recipe, &original, read, now)).collect();
+    let turn = limits.transform().await;
     let done = tokio::task::spawn_blocking(run).await;
+    drop(turn);
     done.unwrap_or_else(|_| ids.into_iter().map(|id| (id, Processed::broken())).collect())
 }
 

@@ -13,6 +13,9 @@ use super::patient::{self, Identifier};
 use crate::config::{ChannelConfig, Content, DestinationConfig, LaneKey, RouteConfig};
 use crate::store::{Lane, LaneSet, NewDelivery, NewOutput, Outcome};
 
+/// Makes keyed hashes of patient identifiers.
+pub(crate) type Hash = Arc<dyn Fn(&[u8]) -> Lane + Send + Sync>;
+
 /// A channel with its transforms built: what [`process`] needs to know of it.
 pub(crate) struct Recipe {
     /// Its file.
@@ -28,7 +31,7 @@ pub(crate) struct Recipe {
     /// SHA-256 of the configuration in force, for lineage.
     pub(crate) config_hash: String,
     /// Makes lane keys out of patient identifiers.
-    pub(crate) hash: Arc<dyn Fn(&[u8]) -> Lane + Send + Sync>,
+    pub(crate) hash: Hash,
 }
 
 /// What came of a message, and how it came about.
@@ -69,11 +72,9 @@ pub(crate) struct Read {
 pub(crate) fn process(recipe: &Recipe, original: &Arc<Original>, read: Option<Read>, now: Timestamp) -> Processed {
     match attempt(recipe, original, read, now) {
         Ok((outcome, message)) => Processed { outcome, steps: message.steps, findings: message.findings },
-        Err(Failure { step, error: TransformError { location, reason } }) => Processed {
-            outcome: Outcome::Failed { step, location, reason },
-            steps: Vec::new(),
-            findings: Vec::new(),
-        },
+        Err(Failure { step, error: TransformError { location, reason } }) => {
+            Processed { outcome: Outcome::Failed { step, location, reason }, steps: Vec::new(), findings: Vec::new() }
+        }
     }
 }
 

@@ -15,13 +15,11 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::process::{Processed, Recipe, process};
+use super::process::{Hash, Processed, Recipe, process};
 use super::status::{ChannelStatus, DestinationStatus, Status};
 use super::{Engine, EngineError, settle, wire};
 use crate::config::Site;
-use crate::store::{
-    DeliveryId, MessageQuery, NewOutput, Outcome, Record, State, Store, StoreError,
-};
+use crate::store::{DeliveryId, MessageQuery, NewOutput, Outcome, Record, State, Store, StoreError};
 
 /// Under which name the store remembers a job.
 const PREFIX: &str = "replay/";
@@ -135,7 +133,7 @@ impl Replayer {
     /// [`EngineError::Wire`] if a channel's recipe cannot be built.
     pub fn new(site: &Site, store: Store, clock: Clock) -> Result<Self, EngineError> {
         let hasher = store.clone();
-        let hash: wire::Hash = Arc::new(move |bytes| hasher.keyed_hash(bytes));
+        let hash: Hash = Arc::new(move |bytes| hasher.keyed_hash(bytes));
         let recipes = site.channels.values().map(|config| {
             let recipe = wire::recipe(site, config, &hash)?;
             Ok((config.name.clone(), Arc::new(recipe)))
@@ -169,7 +167,8 @@ impl Replayer {
     async fn difference(&self, id: MessageId, only: Option<&str>) -> Result<Difference, ReplayError> {
         let outcome = self.process_now(id, only).await?.outcome;
         let before = self.store.outputs(id).await?;
-        let to_before: Vec<String> = settle::deliveries_of(&self.store, id).await?.into_iter().map(|d| d.destination).collect();
+        let to_before: Vec<String> =
+            settle::deliveries_of(&self.store, id).await?.into_iter().map(|d| d.destination).collect();
         let (outputs, to_now, outcome) = match outcome {
             Outcome::Queued { outputs, deliveries } => {
                 (outputs, deliveries.into_iter().map(|d| d.destination).collect::<Vec<_>>(), None)
@@ -328,7 +327,7 @@ impl Replayer {
                 match self.replay(id, &mut progress).await {
                     Ok(Replayed { outcome, replaced }) => after_each(replaced, destinations(&outcome)).await,
                     Err(error) => {
-                        tracing::warn!(job = %progress.job, message = %id, %error, "not replayed");
+                        tracing::warn!(job = %progress.job, message_id = %id, %error, "not replayed");
                         progress.skipped += 1;
                     }
                 }
@@ -374,7 +373,11 @@ fn diff(before: &str, now: &str) -> String {
     if before == now {
         return String::new();
     }
-    similar::TextDiff::from_lines(before, now).unified_diff().context_radius(2).header("sent before", "would be sent now").to_string()
+    similar::TextDiff::from_lines(before, now)
+        .unified_diff()
+        .context_radius(2)
+        .header("sent before", "would be sent now")
+        .to_string()
 }
 
 /// What of a page was not replayed before a restart.
@@ -402,7 +405,7 @@ pub async fn jobs(store: &Store) -> Result<Vec<ReplayProgress>, StoreError> {
     let settings = store.settings(PREFIX).await?;
     let mut jobs: Vec<ReplayProgress> =
         settings.iter().filter_map(|(_, text)| serde_json::from_str(text).ok()).collect();
-    jobs.sort_by(|a, b| b.job.cmp(&a.job));
+    jobs.sort_by_key(|progress| std::cmp::Reverse(progress.job));
     Ok(jobs)
 }
 
@@ -495,8 +498,12 @@ impl Engine {
                     })
                     .await;
                 match result {
-                    Ok(progress) => tracing::info!(%job, replayed = progress.replayed, state = ?progress.state, "replay"),
-                    Err(error) => tracing::error!(%job, %error, "the replay cannot go on; it is tried at the next start"),
+                    Ok(progress) => {
+                        tracing::info!(%job, replayed = progress.replayed, state = ?progress.state, "replay")
+                    }
+                    Err(error) => {
+                        tracing::error!(%job, %error, "the replay cannot go on; it is tried at the next start")
+                    }
                 }
             })
         });

@@ -11,9 +11,10 @@ use tokio::sync::{Mutex, mpsc, watch};
 
 use super::dispatch::{Command, Dispatcher, Parts};
 use super::intake::{ChannelIntake, Door, DoorSettings};
+use super::limits::Limits;
 use super::metrics::Metrics;
 use super::pipeline::{self, Pipeline};
-use super::process::Recipe;
+use super::process::{Hash, Recipe};
 use super::settle::Wakers;
 use super::status::Snapshot;
 use super::task::Task;
@@ -32,9 +33,10 @@ pub(super) struct Shared {
     pub(super) store: Store,
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) limits: Limits,
     pub(super) waiters: Arc<Waiters>,
     pub(super) wakers: Arc<Wakers>,
-    pub(super) hash: wire::Hash,
+    pub(super) hash: Hash,
 }
 
 /// A channel: its pipeline always, its feed unless paused or disabled.
@@ -62,6 +64,7 @@ impl RunningChannel {
             queue,
             waiting_bytes,
             wakers: Arc::clone(&shared.wakers),
+            limits: shared.limits.clone(),
             waiters: Arc::clone(&shared.waiters),
             metrics: Arc::clone(&shared.metrics),
             clock: Arc::clone(&shared.clock),
@@ -90,7 +93,7 @@ impl RunningChannel {
             settings: DoorSettings {
                 channel: name.as_str().into(),
                 provider: Arc::clone(&self.recipe.load().context.provider),
-                charset: self.config.charset.clone(),
+                charset: self.config.charset,
                 acknowledge: self.config.acknowledge,
             },
             store: shared.store.clone(),
@@ -153,7 +156,7 @@ impl RunningChannel {
 
     /// Exchanges recipe and feed. If the new feed does not open, the old ones are put back.
     async fn exchange(&mut self, shared: &Shared, recipe: Recipe, config: &ChannelConfig) -> Result<(), EngineError> {
-        let same_feed = self.config.hash == config.hash;
+        let same_feed = is_same(&self.config, config);
         let old_recipe = self.recipe.swap(Arc::new(recipe));
         if same_feed {
             self.config = config.clone();
@@ -189,6 +192,7 @@ impl RunningDestination {
             config: Arc::clone(&config),
             outbound,
             store: shared.store.clone(),
+            limits: shared.limits.clone(),
             waiters: Arc::clone(&shared.waiters),
             metrics: Arc::clone(&shared.metrics),
             clock: Arc::clone(&shared.clock),
@@ -224,6 +228,11 @@ impl RunningDestination {
     }
 }
 
+/// True if a channel's file, what it refers to and what was filled into it are as before.
+fn is_same(old: &ChannelConfig, new: &ChannelConfig) -> bool {
+    old.hash == new.hash && old.filled == new.filled
+}
+
 /// Puts `site` into force; see [`Engine::reload`](super::Engine::reload).
 pub(super) async fn reload(
     shared: &Shared,
@@ -244,7 +253,8 @@ pub(super) async fn reload(
         let (change, result) = reload_channel(shared, running, &site, config, recipe).await;
         report.push(reloaded("channel", &config.name, change, result));
     }
-    let gone: BTreeSet<String> = running.channels.keys().filter(|name| !site.channels.contains_key(*name)).cloned().collect();
+    let gone: BTreeSet<String> =
+        running.channels.keys().filter(|name| !site.channels.contains_key(*name)).cloned().collect();
     for name in gone {
         if let Some(channel) = running.channels.remove(&name) {
             channel.stop(EXCHANGE_GRACE).await;
@@ -263,7 +273,7 @@ async fn reload_channel(
     recipe: Recipe,
 ) -> (&'static str, Result<(), EngineError>) {
     if let Some(channel) = running.channels.get_mut(&config.name) {
-        let change = if channel.config.hash == config.hash { "unchanged" } else { "changed" };
+        let change = if is_same(&channel.config, config) { "unchanged" } else { "changed" };
         return (change, channel.exchange(shared, recipe, config).await);
     }
     let started = async {
@@ -280,7 +290,7 @@ async fn reload_channel(
 async fn reload_destinations(shared: &Shared, running: &mut Running, site: &Site, report: &mut Vec<Reloaded>) {
     for config in site.destinations.values() {
         let (change, result) = match running.destinations.get_mut(&config.name) {
-            Some(old) if old.config.hash == config.hash => ("unchanged", Ok(())),
+            Some(old) if old.config.hash == config.hash && old.config.filled == config.filled => ("unchanged", Ok(())),
             Some(old) => ("changed", reconfigure(shared, old, config).await),
             None => ("added", start_destination(shared, running, config).await),
         };

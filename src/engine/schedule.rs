@@ -58,7 +58,8 @@ impl Schedule {
         if self.entries.contains_key(&id) {
             return;
         }
-        let overtaken: Vec<_> = lanes.iter().filter_map(|lane| self.first_of(lane)).filter(|first| *first > id).collect();
+        let overtaken: Vec<_> =
+            lanes.iter().filter_map(|lane| self.first_of(lane)).filter(|first| *first > id).collect();
         for lane in &lanes {
             self.lanes.entry(*lane).or_default().insert(id);
         }
@@ -240,7 +241,7 @@ mod tests {
         let mut schedule = schedule(&[(1, &[ADA]), (2, &[BEN]), (3, &[ADA, BEN]), (4, &[BEN]), (5, &[ADA])]);
         assert_eq!(take_all(&mut schedule, NOW), [1, 2]);
         schedule.remove(1);
-        assert_eq!(take_all(&mut schedule, NOW), []);
+        assert!(take_all(&mut schedule, NOW).is_empty());
         schedule.remove(2);
         assert_eq!(take_all(&mut schedule, NOW), [3]);
         schedule.remove(3);
@@ -252,7 +253,7 @@ mod tests {
         let mut schedule = schedule(&[(1, &[ADA]), (2, &[ADA])]);
         assert_eq!(schedule.take(NOW), Some(1));
         schedule.put_back(1, later(10), false);
-        assert_eq!(take_all(&mut schedule, later(9)), []);
+        assert!(take_all(&mut schedule, later(9)).is_empty());
         assert_eq!(schedule.next_due(), Some(later(10)));
         assert_eq!(take_all(&mut schedule, later(10)), [1]);
     }
@@ -271,7 +272,7 @@ mod tests {
         let mut schedule = schedule(&[(2, &[ADA]), (3, &[ADA])]);
         assert_eq!(schedule.take(NOW), Some(2));
         schedule.add(1, vec![ADA], NOW);
-        assert_eq!(take_all(&mut schedule, NOW), []);
+        assert!(take_all(&mut schedule, NOW).is_empty());
         schedule.put_back(2, NOW, false);
         assert_eq!(take_all(&mut schedule, NOW), [1]);
     }

@@ -8,7 +8,9 @@ use message::{Answer, Fault, MessageId, Original};
 use tokio::sync::Notify;
 
 use super::waiters::{Until, Waiters};
-use crate::store::{DeliveryId, DeliveryQuery, DeliveryRecord, MessageRecord, Outcome, Record, State, Store, StoreError};
+use crate::store::{
+    DeliveryId, DeliveryQuery, DeliveryRecord, MessageRecord, Outcome, Record, State, Store, StoreError,
+};
 
 /// Wakes destinations when something is queued for them.
 #[derive(Default)]
@@ -69,11 +71,7 @@ pub async fn deliveries_of(store: &Store, id: MessageId) -> Result<Vec<DeliveryR
 /// # Errors
 ///
 /// [`StoreError`] if the message's records cannot be read.
-pub async fn last_answer(
-    store: &Store,
-    id: MessageId,
-    only: Option<DeliveryId>,
-) -> Result<Option<Bytes>, StoreError> {
+pub async fn last_answer(store: &Store, id: MessageId, only: Option<DeliveryId>) -> Result<Option<Bytes>, StoreError> {
     let answers = store.history(id).await?.into_iter().rev().filter_map(|entry| match entry.record {
         Record::Attempted { delivery, answer, .. }
         | Record::Delivered { delivery, answer, .. }

@@ -2,21 +2,17 @@
 
 use std::sync::Arc;
 
-use channels::{ChannelError, Clock, Inbound, Outbound, file, fhir, http, mllp};
+use channels::{ChannelError, Clock, Inbound, Outbound, fhir, file, http, mllp};
 use message::consent::Flags;
 use message::{Context, Provider, Transform};
 use transforms::hl7v2_to_fhir::{self, Hl7v2ToFhir};
 use transforms::stamp::Stamper;
 
-use super::process::Recipe;
+use super::process::{Hash, Recipe};
 use crate::config::{ChannelConfig, DestinationConfig, InboundKind, OutboundKind, Site, TransformConfig};
-use crate::store::Lane;
 
 /// The engine's name and version, as the assembler of what it makes.
 pub const ENGINE: &str = concat!("tributary ", env!("CARGO_PKG_VERSION"));
-
-/// Makes keyed hashes of patient identifiers.
-pub(crate) type Hash = Arc<dyn Fn(&[u8]) -> Lane + Send + Sync>;
 
 /// Why a part of the site could not be built, for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -61,15 +57,10 @@ pub(crate) fn recipe(site: &Site, config: &ChannelConfig, hash: &Hash) -> Result
         base_uri: site.engine.base_uri.as_str().into(),
         time_zone: config.time_zone.clone(),
     };
-    let flags = Flags {
-        purposes: config.purposes.clone(),
-        confidentiality: config.confidentiality,
-        ..Flags::default()
-    };
-    let stamper = Stamper::new(&context, flags, &config.stamp).map_err(|error| WireError::Labels {
-        file: config.file.display().to_string(),
-        problem: error.to_string(),
-    })?;
+    let flags =
+        Flags { purposes: config.purposes.clone(), confidentiality: config.confidentiality, ..Flags::default() };
+    let stamper = Stamper::new(&context, flags, &config.stamp)
+        .map_err(|error| WireError::Labels { file: config.file.display().to_string(), problem: error.to_string() })?;
     let transforms = config.transforms.iter().map(|transform| build_transform(config, transform));
     let named = |name: &String| site.destinations.get(name).cloned().map(Arc::new);
     Ok(Recipe {
@@ -102,9 +93,9 @@ pub(crate) async fn inbound(config: &ChannelConfig, clock: &Clock) -> Result<Box
     let opened: Result<Box<dyn Inbound>, ChannelError> = match &config.inbound {
         InboundKind::Mllp(settings) => mllp::Inbound::bind(name, settings.clone(), config.time_zone.clone(), clock)
             .map(|inbound| Box::new(inbound) as Box<dyn Inbound>),
-        InboundKind::Http(settings) => {
-            http::Inbound::bind(name, settings.clone(), clock).await.map(|inbound| Box::new(inbound) as Box<dyn Inbound>)
-        }
+        InboundKind::Http(settings) => http::Inbound::bind(name, settings.clone(), clock)
+            .await
+            .map(|inbound| Box::new(inbound) as Box<dyn Inbound>),
         InboundKind::File(settings) => {
             file::Inbound::open(name, settings.clone(), clock).map(|inbound| Box::new(inbound) as Box<dyn Inbound>)
         }
@@ -119,9 +110,8 @@ pub(crate) async fn inbound(config: &ChannelConfig, clock: &Clock) -> Result<Box
 /// [`WireError::Channel`] where the settings cannot work.
 pub fn outbound(config: &DestinationConfig, clock: &Clock) -> Result<Arc<dyn Outbound>, WireError> {
     let built: Result<Arc<dyn Outbound>, ChannelError> = match &config.outbound {
-        OutboundKind::Fhir(settings) => {
-            fhir::Outbound::new(settings.clone(), Arc::clone(clock)).map(|outbound| Arc::new(outbound) as Arc<dyn Outbound>)
-        }
+        OutboundKind::Fhir(settings) => fhir::Outbound::new(settings.clone(), Arc::clone(clock))
+            .map(|outbound| Arc::new(outbound) as Arc<dyn Outbound>),
         OutboundKind::Mllp(settings) => {
             Ok(Arc::new(mllp::Outbound::new(config.name.as_str().into(), settings.clone())))
         }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use entry::{Activity, Agent, Provenance, Reference, Role};
+pub use r4::source_entity;
 
 /// One transform's stamp, written by the engine around it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -25,15 +25,19 @@ pub(super) struct Appender {
     /// The last group that was written, and the sequence after it.
     group: u64,
     next: u64,
-    /// The last group that is durable.
+    /// The last group that is durable, and where the next starts in this segment.
     synced: u64,
+    synced_end: u64,
     /// The last group whose durability a later group states.
     proven: u64,
-    /// The group that is being made, or was written last.
+    /// True if the last group is empty: it was written only to say that.
+    empty: bool,
+    /// The group that is being made, or was written and is not handed over yet.
     buffer: Vec<u8>,
     making: Option<Group>,
     last: Option<Written>,
-    /// Groups before the last that are not durable yet: they must be written again if a sync fails.
+    last_offset: u64,
+    /// Groups handed over that are not durable yet: they must be written again if a sync fails.
     unsynced: Vec<(Written, Vec<u8>)>,
     dirty_since: Option<Instant>,
     moved: Vec<Moved>,
@@ -71,6 +75,8 @@ impl Appender {
         end: Applied,
     ) -> Result<Self, StoreError> {
         let open = segments.get(end.segment)?;
+        // What was found there may have been in the system's cache alone.
+        open.file.sync().map_err(StoreError::io("cannot sync the log"))?;
         Ok(Self {
             segments,
             spares,
@@ -79,10 +85,13 @@ impl Appender {
             group: end.group,
             next: end.next,
             synced: end.group,
+            synced_end: end.offset,
             proven: end.group,
+            empty: false,
             buffer: Vec::new(),
             making: None,
             last: None,
+            last_offset: end.last,
             unsynced: Vec::new(),
             dirty_since: None,
             moved: Vec::new(),
@@ -90,13 +99,16 @@ impl Appender {
         })
     }
 
+    /// The group that was written last has been handed over: from now on it is one of the others.
+    pub(super) fn release(&mut self) {
+        if let Some(last) = self.last.take().filter(|last| last.group.number > self.synced) {
+            self.unsynced.push((last, std::mem::take(&mut self.buffer)));
+        }
+    }
+
     /// Starts a group.
     pub(super) fn begin(&mut self) {
-        let bytes = std::mem::take(&mut self.buffer);
-        match self.last.take().filter(|last| last.group.number > self.synced) {
-            Some(last) => self.unsynced.push((last, bytes)),
-            None => self.buffer = bytes,
-        }
+        self.release();
         self.buffer.clear();
         self.buffer.resize(frame::HEADER, 0);
         self.making = Some(Group {
@@ -154,8 +166,9 @@ impl Appender {
 
     fn settle(&mut self, written: Written) {
         self.making = None;
-        self.last = Some(written);
+        (self.last, self.last_offset) = (Some(written), written.offset);
         self.proven = self.proven.max(written.group.synced);
+        self.empty = written.group.records == 0;
         (self.group, self.next) = (written.group.number, written.group.next());
         self.dirty_since.get_or_insert_with(Instant::now);
         self.metrics.group(u64::from(written.group.records), written.group.length as u64);
@@ -169,7 +182,7 @@ impl Appender {
     /// Makes all that was written durable.
     pub(super) fn sync(&mut self) -> Result<(), StoreError> {
         self.check()?;
-        if self.dirty_since.is_none() {
+        if self.group == self.synced {
             return Ok(());
         }
         let started = Instant::now();
@@ -184,7 +197,7 @@ impl Appender {
     }
 
     fn clean(&mut self) {
-        self.synced = self.group;
+        (self.synced, self.synced_end) = (self.group, self.segment.end);
         self.unsynced.clear();
         self.dirty_since = None;
     }
@@ -200,13 +213,13 @@ impl Appender {
 
     fn rewrite(&mut self) -> Result<(), StoreError> {
         let mut groups = std::mem::take(&mut self.unsynced);
+        let current = self.last.map(|last| last.group.number);
         if let Some(last) = self.last.take() {
             groups.push((last, std::mem::take(&mut self.buffer)));
         }
         let needed: u64 = groups.iter().map(|(_, bytes)| align(bytes.len() as u64)).sum();
         self.open_next(needed)?;
         let io = || StoreError::io("cannot write the log");
-        let current = groups.last().map(|(written, _)| written.group.number);
         for (mut written, mut bytes) in groups {
             (written.segment, written.offset) = (self.segment.number, self.segment.end);
             (written.group.generation, written.group.synced) = (self.segment.open.generation, self.synced);
@@ -214,8 +227,9 @@ impl Appender {
             self.segment.open.file.write_at(&bytes, self.segment.end).map_err(io())?;
             self.segment.end = align(self.segment.end + bytes.len() as u64);
             if Some(written.group.number) == current {
-                (self.last, self.buffer) = (Some(written), bytes);
+                (self.last, self.last_offset, self.buffer) = (Some(written), written.offset, bytes);
             } else {
+                self.last_offset = written.offset;
                 self.moved.push(Moved { written, bytes });
             }
         }
@@ -227,21 +241,8 @@ impl Appender {
 
     /// Moves on to the next segment, once all of this one is durable.
     fn next_segment(&mut self, needed: u64) -> Result<(), StoreError> {
-        let (making, buffer) = (self.making.take(), std::mem::take(&mut self.buffer));
-        let synced = self.sync_before();
-        (self.making, self.buffer) = (making, buffer);
-        synced?;
-        if self.segment.end + needed > self.segment.open.size { self.open_next(needed) } else { Ok(()) }
-    }
-
-    /// [`Appender::sync`] while a group is being made: then all that is unsynced is in `unsynced`.
-    fn sync_before(&mut self) -> Result<(), StoreError> {
-        self.last = None;
         self.sync()?;
-        if let Some(last) = self.last.take() {
-            self.moved.push(Moved { written: last, bytes: std::mem::take(&mut self.buffer) });
-        }
-        Ok(())
+        if self.segment.end + needed > self.segment.open.size { self.open_next(needed) } else { Ok(()) }
     }
 
     fn open_next(&mut self, needed: u64) -> Result<(), StoreError> {
@@ -255,6 +256,7 @@ impl Appender {
             open = self.segments.get(number)?;
         }
         self.segment = Segment { number, open, end: START };
+        self.synced_end = START;
         Ok(())
     }
 
@@ -270,8 +272,15 @@ impl Appender {
 
     /// The end of the log.
     pub(super) fn end(&self) -> Applied {
-        let last = self.last.map_or(0, |last| last.offset);
-        Applied { segment: self.segment.number, offset: self.segment.end, group: self.group, last, next: self.next }
+        Applied {
+            segment: self.segment.number,
+            offset: self.segment.end,
+            group: self.group,
+            last: self.last_offset,
+            sure: self.synced,
+            sure_end: self.synced_end,
+            next: self.next,
+        }
     }
 
     /// Since when something is written and not durable.
@@ -287,8 +296,7 @@ impl Appender {
 
     /// True if damage to the last group could be told from a torn tail.
     pub(super) fn proven(&self) -> bool {
-        self.proven >= self.synced
-            || self.last.is_some_and(|last| last.group.records == 0 && last.group.number == self.group)
+        self.empty || self.proven >= self.synced
     }
 
     /// Writes an empty group, which states that all before it are durable.
@@ -298,6 +306,7 @@ impl Appender {
         }
         self.begin();
         self.write()?;
+        self.release();
         self.dirty_since = None;
         Ok(())
     }

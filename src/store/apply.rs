@@ -1,19 +1,17 @@
 //! What each record does to the index: the one place where states change.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use message::MessageId;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use super::counts::Tallies;
-use super::entry::{Applied, Came, DeliveryEntry, MessageEntry, Routing, SettingEntry, Span, Tally, kind, short};
+use super::change::Change;
+use super::entry::{Came, DeliveryEntry, MessageEntry, Routing, SettingEntry, Tally, kind, short};
 use super::error::StoreError;
 use super::fact::{Fact, Item};
-use super::index::{Index, decode, encode};
+use super::index::decode;
 use super::keys::{self, Key, SearchKeys};
-use super::read::Records;
+use super::lifecycle::{delivery_of, happen};
 use super::record::{DeliveryId, NewDelivery, NewOutput, Outcome, Received, Record, State};
 use super::segment::Position;
 
@@ -22,28 +20,7 @@ pub(super) const REPLACED: &str = "replaced by replay";
 /// Deliveries of older runs than this many leave the index; the log keeps them.
 const RUNS: usize = 24;
 
-/// Changes that become visible as one.
-pub(super) struct Change<'a> {
-    index: &'a Index,
-    records: &'a Records,
-    writes: BTreeMap<Key, Option<Vec<u8>>>,
-    counts: HashMap<Key, i64>,
-    spans: BTreeMap<u32, Span>,
-    /// Records of messages and deliveries that the index does not know: retention has dropped them.
-    pub(super) unknown: u64,
-}
-
-impl<'a> Change<'a> {
-    pub(super) fn new(index: &'a Index, records: &'a Records) -> Self {
-        let (writes, counts) = Default::default();
-        Self { index, records, writes, counts, spans: BTreeMap::new(), unknown: 0 }
-    }
-
-    /// How many entries it writes so far.
-    pub(super) fn len(&self) -> usize {
-        self.writes.len()
-    }
-
+impl Change<'_> {
     /// Applies one record.
     pub(super) fn apply(&mut self, item: &Item) -> Result<(), StoreError> {
         self.cover(item)?;
@@ -111,28 +88,6 @@ impl<'a> Change<'a> {
             },
         };
         message.map_or(Ok(()), |id| self.put(keys::event(&id, item.sequence), &item.at))
-    }
-
-    /// Writes it all, with how far the log is now in the index.
-    pub(super) fn finish(mut self, applied: Applied, tallies: &Tallies) -> Result<(), StoreError> {
-        self.put(keys::APPLIED.to_vec(), &applied)?;
-        for (segment, span) in std::mem::take(&mut self.spans) {
-            self.put(keys::span(segment), &span)?;
-        }
-        let counts = tallies.changed(&self.counts);
-        for (key, count) in &counts {
-            self.set(key.clone(), count.to_be_bytes().to_vec());
-        }
-        let mut batch = sled::Batch::default();
-        for (key, value) in self.writes {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
-        self.index.write(batch)?;
-        tallies.set(counts);
-        Ok(())
     }
 
     /// Forgets a message and all its deliveries.
@@ -405,100 +360,6 @@ impl<'a> Change<'a> {
         self.unknown += u64::from(entry.is_none());
         Ok(entry)
     }
-
-    /// Widens the span of the item's segment to cover it.
-    fn cover(&mut self, item: &Item) -> Result<(), StoreError> {
-        let segment = item.at.segment;
-        let mut span = match self.spans.get(&segment) {
-            Some(span) => *span,
-            None => self.index.get(&keys::span(segment))?.unwrap_or(Span {
-                first: item.sequence,
-                last: item.sequence,
-                from: i64::MAX,
-                to: i64::MIN,
-            }),
-        };
-        (span.first, span.last) = (span.first.min(item.sequence), span.last.max(item.sequence));
-        if let Fact::Record { record: Record::Received(received), .. } = &item.fact {
-            let at = received.at.as_microsecond();
-            (span.from, span.to) = (span.from.min(at), span.to.max(at));
-        }
-        self.spans.insert(segment, span);
-        Ok(())
-    }
-
-    fn count(&mut self, kind: u8, name: &str, state: State, by: i64) {
-        *self.counts.entry(keys::count(kind, name, state)).or_default() += by;
-    }
-
-    fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
-        match self.writes.get(key) {
-            Some(Some(bytes)) => decode(bytes).map(Some),
-            Some(None) => Ok(None),
-            None => self.index.get(key),
-        }
-    }
-
-    fn put<T: Serialize>(&mut self, key: Key, value: &T) -> Result<(), StoreError> {
-        let bytes = encode(value)?;
-        self.set(key, bytes);
-        Ok(())
-    }
-
-    fn set(&mut self, key: Key, value: Vec<u8>) {
-        self.writes.insert(key, Some(value));
-    }
-
-    fn delete(&mut self, key: Key) {
-        self.writes.insert(key, None);
-    }
-}
-
-/// The delivery that a record is about.
-fn delivery_of(record: &Record) -> Option<DeliveryId> {
-    match record {
-        Record::Attempted { delivery, .. }
-        | Record::Delivered { delivery, .. }
-        | Record::Dead { delivery, .. }
-        | Record::Held { delivery, .. }
-        | Record::Released { delivery, .. }
-        | Record::Skipped { delivery, .. } => Some(*delivery),
-        _ => None,
-    }
-}
-
-/// The state machine of a delivery. A record that does not fit the state changes nothing: it came
-/// too late, and stays in the history. That it was delivered is true whenever it comes.
-fn happen(entry: &mut DeliveryEntry, record: &Record, sequence: u64) -> Timestamp {
-    let open = matches!(entry.state, State::Queued | State::Held);
-    let (at, state, text) = match record {
-        Record::Attempted { at, reason, due, rest, .. } => {
-            entry.attempts = entry.attempts.saturating_add(1);
-            entry.rest = rest.as_ref().map(|_| sequence).or(entry.rest);
-            if entry.state != State::Queued {
-                return *at;
-            }
-            (entry.due, entry.changed, entry.reason) = (Some(*due), *at, short(reason));
-            return *at;
-        }
-        Record::Delivered { at, summary, .. } if entry.state != State::Delivered => {
-            entry.attempts = entry.attempts.saturating_add(1);
-            (at, State::Delivered, summary)
-        }
-        Record::Dead { at, reason, .. } if open => {
-            entry.attempts = entry.attempts.saturating_add(1);
-            (at, State::Dead, reason)
-        }
-        Record::Held { at, reason, .. } if open => (at, State::Held, reason),
-        Record::Released { at, reason, .. } if matches!(entry.state, State::Held | State::Dead) => {
-            (at, State::Queued, reason)
-        }
-        Record::Skipped { at, reason, .. } if open || entry.state == State::Dead => (at, State::Skipped, reason),
-        _ => return entry.changed,
-    };
-    entry.due = (state == State::Queued).then_some(*at);
-    (entry.state, entry.changed, entry.reason) = (state, *at, short(text));
-    *at
 }
 
 /// The keys that a message is found by.

@@ -189,6 +189,9 @@ pub(super) struct Applied {
     /// The last group, and where it starts; `0` if there is none.
     pub(super) group: u64,
     pub(super) last: u64,
+    /// The last group that was durable then, and where the one after it starts in this segment.
+    pub(super) sure: u64,
+    pub(super) sure_end: u64,
     /// The sequence after its last.
     pub(super) next: u64,
 }

@@ -85,11 +85,9 @@ impl Fact {
             size = in_file.unwrap_or(payload.len() as u64);
             keys = hasher.keys(received);
         }
-        for field in super::codec::slots(&mut record) {
-            // An Attempted that leaves a rest must still be seen to; the bytes are read from the log.
-            if let Some(bytes) = field {
-                *bytes = bytes::Bytes::new();
-            }
+        // That an Attempted leaves a rest must still be seen; the bytes are read from the log.
+        for bytes in super::codec::slots(&mut record).into_iter().flatten() {
+            *bytes = bytes::Bytes::new();
         }
         Self::Record { record, files, size, keys }
     }

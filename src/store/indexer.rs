@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use tokio::sync::oneshot;
 
 use super::Committed;
-use super::apply::Change;
+use super::change::Change;
 use super::counts::Tallies;
 use super::entry::Applied;
 use super::error::StoreError;

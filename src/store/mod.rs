@@ -27,6 +27,7 @@
 mod appender;
 mod apply;
 mod big;
+mod change;
 mod codec;
 mod counts;
 mod directory;
@@ -41,6 +42,7 @@ mod index;
 mod indexer;
 mod keeper;
 mod keys;
+mod lifecycle;
 mod little_endian;
 mod metrics;
 mod open;
@@ -54,7 +56,7 @@ mod scan;
 mod seal;
 mod segment;
 mod spare;
-mod state;
+mod submit;
 mod threads;
 mod types;
 mod verify;
@@ -68,15 +70,13 @@ use std::sync::mpsc::SyncSender;
 use bytes::Bytes;
 use jiff::Timestamp;
 use message::MessageId;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 
-use self::codec::slots;
-use self::fact::Fact;
 use self::find::Finder;
 use self::keeper::{Keeper, KeeperJob};
-use self::metrics::{Metrics, add};
+use self::metrics::Metrics;
 use self::threads::{ReadJob, Threads};
-use self::writer::{Accept, Commit, Prepared, Request, answer};
+use self::writer::{Accept, Request};
 
 pub use self::counts::Counts;
 pub use self::disk::{Disk, DiskFile, RealDisk};
@@ -92,9 +92,6 @@ pub use self::retain::PruneReport;
 pub use self::segment::Position;
 pub use self::types::{Accepted, Committed, Content, Entry, MessageRecord, Page, RebuildReport};
 pub use self::verify::VerifyReport;
-
-/// Memory is counted in units of this many bytes.
-const UNIT: usize = 4096;
 
 /// The store. Clones share it; the last one that is dropped closes it.
 #[derive(Clone)]
@@ -141,7 +138,7 @@ impl Store {
     fn start(options: StoreOptions, opened: open::Opened, now: Timestamp) -> Result<(Self, OpenReport), StoreError> {
         let options = Arc::new(options);
         let metrics = Arc::new(Metrics::default());
-        let units = (options.in_flight_bytes / UNIT).max(1);
+        let units = (options.in_flight_bytes / submit::UNIT).max(1);
         let report = opened.report.clone();
         let started = threads::start(&options, opened, &metrics, units, now)?;
         let inner = Inner {
@@ -201,42 +198,6 @@ impl Store {
     /// As [`Store::commit`].
     pub async fn commit_synced(&self, records: Vec<Record>) -> Result<Committed, StoreError> {
         self.commit_with(records, true).await
-    }
-
-    async fn commit_with(&self, records: Vec<Record>, synced: bool) -> Result<Committed, StoreError> {
-        records.iter().try_for_each(|record| self.check(record))?;
-        let mut prepared = Vec::with_capacity(records.len());
-        for record in self.with_replaced(records).await? {
-            let sequences = codec::sequences(&record);
-            let (record, encoded, files) = self.encode(record).await?;
-            let fact = Fact::of(record, files, None, &self.0.finder.records.hasher);
-            prepared.push(Prepared { fact, encoded, sequences });
-        }
-        let bytes = prepared.iter().map(|record| record.encoded.len()).sum();
-        let permit = Some(self.admit(bytes).await?);
-        let (reply, answer) = oneshot::channel();
-        self.send(Request::Commit(Commit { records: prepared, synced, reply, permit }))?;
-        let answered = answer.await.map_err(|_| StoreError::Closed)?;
-        answered.map_err(|error| self.explain(error))
-    }
-
-    /// Puts a `Skipped` before each `Replayed` for every delivery that the replay takes the place of: all
-    /// that are open, or those to the one destination that it is for.
-    async fn with_replaced(&self, records: Vec<Record>) -> Result<Vec<Record>, StoreError> {
-        let mut all = Vec::with_capacity(records.len());
-        for record in records {
-            if let Record::Replayed { message, at, destination, .. } = &record {
-                let (message, at) = (*message, *at);
-                for delivery in self.read(move |finder| finder.open_deliveries(&message)).await? {
-                    let to = self.delivery(delivery).await?.map(|delivery| delivery.destination);
-                    if destination.is_none() || *destination == to {
-                        all.push(Record::Skipped { delivery, at, reason: apply::REPLACED.into() });
-                    }
-                }
-            }
-            all.push(record);
-        }
-        Ok(all)
     }
 
     /// One message, as it stands. `None` if it is not in the store.
@@ -454,106 +415,6 @@ impl Store {
         let inner = self.0;
         let closed = tokio::task::spawn_blocking(move || inner.threads.close(&inner.log));
         closed.await.map_err(|_| StoreError::Failed("closing it panicked".into()))
-    }
-
-    /// Encodes a record, its big payloads first into files of their own.
-    async fn encode(&self, mut record: Record) -> Result<(Record, Vec<u8>, Vec<u64>), StoreError> {
-        let threshold = self.0.options.big_threshold;
-        let mut big = Vec::new();
-        if let Record::Received(received) = &mut record {
-            big.extend((received.payload.len() > threshold).then(|| (0, std::mem::take(&mut received.payload))));
-        }
-        for (field, slot) in slots(&mut record).into_iter().zip(0..) {
-            if field.as_ref().is_some_and(|bytes| bytes.len() > threshold) {
-                big.extend(field.replace(Bytes::new()).map(|bytes| (slot, bytes)));
-            }
-        }
-        let mut files = Vec::with_capacity(big.len());
-        for (slot, bytes) in big {
-            let records = self.0.finder.records.clone();
-            let written = tokio::task::spawn_blocking(move || records.big.write(slot, &bytes));
-            let file = written.await.map_err(|_| StoreError::Failed("writing a payload panicked".into()))?;
-            files.push(file.map_err(|error| self.explain(error))?);
-        }
-        let encoded = self.0.finder.records.codec.encode(&record, &files).map_err(StoreError::Invalid)?;
-        Ok((record, encoded, files.into_iter().map(|file| file.number).collect()))
-    }
-
-    /// Refuses records that cannot be.
-    fn check(&self, record: &Record) -> Result<(), StoreError> {
-        match record {
-            Record::Received(_) => Err(StoreError::Invalid("a message is accepted, not committed".into())),
-            Record::Processed { outcome: Outcome::Queued { outputs, deliveries }, .. } => {
-                if deliveries.iter().any(|delivery| delivery.output as usize >= outputs.len()) {
-                    return Err(StoreError::Invalid("a delivery of an output that is not there".into()));
-                }
-                deliveries.iter().try_for_each(|delivery| self.check_name(&delivery.destination))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn check_name(&self, name: &str) -> Result<(), StoreError> {
-        let good = !name.is_empty() && name.len() <= 200 && !name.contains('\0');
-        if good { Ok(()) } else { Err(StoreError::Invalid("a channel or destination has an unusable name".into())) }
-    }
-
-    /// Waits until there is memory for a request of `bytes`.
-    async fn admit(&self, bytes: usize) -> Result<OwnedSemaphorePermit, StoreError> {
-        let all = (self.0.options.in_flight_bytes / UNIT).max(1);
-        let units = u32::try_from((1 + bytes / UNIT).min(all)).unwrap_or(u32::MAX);
-        self.0.memory.clone().acquire_many_owned(units).await.map_err(|_| StoreError::Closed)
-    }
-
-    /// Never blocks: the channel has room for all requests that there is memory for.
-    fn send(&self, request: Request) -> Result<(), StoreError> {
-        if self.0.threads.closed() {
-            return Err(StoreError::Closed);
-        }
-        self.0.log.try_send(request).map_err(|_| StoreError::Closed)
-    }
-
-    /// Runs `work` on a reader's thread.
-    async fn read<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Finder) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let (reply, done) = oneshot::channel();
-        let job: ReadJob =
-            Box::new(move |finder: &Finder| answer(reply, finder.progress.check().and_then(|()| work(finder))));
-        self.0.readers.send(job).await.map_err(|_| StoreError::Closed)?;
-        done.await.map_err(|_| StoreError::Closed)?
-    }
-
-    /// [`Store::read`] once all that was accepted before is in the index.
-    async fn read_settled<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Finder) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.read(move |finder| finder.progress.catch_up().and_then(|()| work(finder))).await
-    }
-
-    /// Runs `work` on the housekeeping thread.
-    async fn keep<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Keeper) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let (reply, done) = oneshot::channel();
-        let job: KeeperJob = Box::new(move |keeper: &mut Keeper| answer(reply, work(keeper)));
-        self.0
-            .keeper
-            .try_send(job)
-            .map_err(|_| StoreError::Invalid("the store is closed, or busy with other upkeep".into()))?;
-        done.await.map_err(|_| StoreError::Closed)?
-    }
-
-    fn full(&self) -> StoreError {
-        add(&self.0.metrics.refused_full, 1);
-        StoreError::Full { free: self.0.finder.tallies.free_bytes(), needed: self.0.options.min_free_bytes }
-    }
-
-    fn explain(&self, error: StoreError) -> StoreError {
-        if matches!(error, StoreError::Full { .. }) { self.full() } else { error }
     }
 }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::apply::{Change, position};
+use super::apply::position;
 use super::big::BigFiles;
+use super::change::Change;
 use super::codec::Codec;
 use super::counts::Tallies;
 use super::directory;
@@ -134,6 +135,7 @@ struct LogEnd {
     end: End,
     torn: u64,
     group: u64,
+    last: u64,
     next: u64,
 }
 
@@ -146,7 +148,9 @@ impl LogEnd {
             segment: self.end.segment,
             offset: self.end.offset,
             group: self.group,
-            last: 0,
+            last: self.last,
+            sure: self.group,
+            sure_end: self.end.offset,
             next: next + skipped,
         })
     }
@@ -175,7 +179,7 @@ fn caught_up(options: &StoreOptions, records: &Records, report: &mut OpenReport)
         Ok((index, tallies, Some(applied))) => (index, tallies, applied),
     };
     if !Scan::holds(&records.segments, &applied)? {
-        return Ok(Err("it is ahead of the log, which lost its end with the power".into()));
+        return Ok(Err("the group that it saw last is not in the log".into()));
     }
     let scan = Scan::from(&records.segments, applied.segment, applied.offset, applied.group + 1)?;
     let Some(scan) = scan else { return Ok(Err("the log that it continues is not there".into())) };
@@ -231,13 +235,7 @@ fn replay(
     loop {
         match scan.next()? {
             Found::Group(whole) => {
-                applied = Applied {
-                    segment: whole.segment,
-                    offset: frame::align(whole.offset + whole.group.length as u64),
-                    group: whole.group.number,
-                    last: whole.offset,
-                    next: whole.group.next().max(applied.next),
-                };
+                applied = whole.end(applied.next);
                 for item in items(&whole, records, &mut report.damages) {
                     report.replayed += 1;
                     super::index::guard(|| change.apply(&item))?;
@@ -267,7 +265,13 @@ fn replay(
                     };
                     change.finish(at, tallies)?;
                 }
-                return Ok(LogEnd { end, torn: end.torn, group: applied.group, next: applied.next });
+                return Ok(LogEnd {
+                    end,
+                    torn: end.torn,
+                    group: applied.group,
+                    last: applied.last,
+                    next: applied.next,
+                });
             }
         }
     }

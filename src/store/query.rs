@@ -132,10 +132,10 @@ impl Finder {
         let mut merge = Merge::new(self, prefixes, start, query.newest_first)?;
         let mut page = Page { items: Vec::new(), next: None };
         for _ in 0..LOOKED_AT {
-            let Some((number, value)) = merge.next()? else { return Ok(page) };
+            let Some((number, value)) = merge.next()? else { return Ok(Page { next: None, ..page }) };
             let outside = if query.newest_first { number < bounds.0 } else { number > bounds.1 };
             if !by_delivery && outside {
-                return Ok(page);
+                return Ok(Page { next: None, ..page });
             }
             let id = if by_delivery { self.last_to(number, query)? } else { Some(id_of(&value)) };
             if let Some(record) = id.map(|id| self.matching(&id, query)).transpose()?.flatten() {

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use message::MessageId;
 use serde::{Deserialize, Serialize};
 
-use super::apply::{Change, position, search_keys};
+use super::apply::{position, search_keys};
+use super::change::Change;
 use super::codec::Codec;
 use super::entry::{MessageEntry, SettingEntry, Span};
 use super::error::{Damage, StoreError};
@@ -142,9 +143,6 @@ impl Keeper {
     fn carry(&self, id: &MessageId, number: u32) -> Result<bool, StoreError> {
         for _ in 0..TRIES {
             let before = self.places(id)?;
-            if before.values().all(|at| at.segment != number) {
-                return Ok(true);
-            }
             let records = &self.finder.records;
             let raw = before.iter().map(|(sequence, at)| Ok((*sequence, Bytes::from(records.segments.read(*at)?))));
             let raw = raw.collect::<Result<Vec<_>, StoreError>>()?;

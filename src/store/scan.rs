@@ -32,6 +32,22 @@ pub(super) struct Whole {
     pub(super) bytes: Vec<u8>,
 }
 
+impl Whole {
+    /// How far the log is with it. `next` is the least sequence that may follow.
+    pub(super) fn end(&self, next: u64) -> Applied {
+        let offset = align(self.offset + self.group.length as u64);
+        Applied {
+            segment: self.segment,
+            offset,
+            group: self.group.number,
+            last: self.offset,
+            sure: self.group.number,
+            sure_end: offset,
+            next: self.group.next().max(next),
+        }
+    }
+}
+
 /// Where the log ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct End {
@@ -79,20 +95,27 @@ impl<'a> Scan<'a> {
         Self { segments, numbers, at: 0, offset: START, expected: None, window: Window::default() }
     }
 
-    /// True if the last group that the index saw is in the log.
-    pub(super) fn holds(segments: &Segments, applied: &Applied) -> Result<bool, StoreError> {
+    /// True if all groups that the index saw are in the log: those that were not durable when it saw
+    /// them may have gone with the power, one or the other.
+    pub(super) fn holds(segments: &'a Segments, applied: &Applied) -> Result<bool, StoreError> {
         if applied.last == 0 {
             return Ok(true);
         }
-        let mut scan = Scan::one(segments, applied.segment);
-        match segments.get(applied.segment) {
-            Ok(open) => {
-                let found = scan.group(applied.segment, &open, applied.last)?;
-                Ok(found.is_some_and(|(group, _)| group.number == applied.group))
-            }
-            Err(StoreError::Io { .. } | StoreError::Damaged(_)) => Ok(false),
-            Err(other) => Err(other),
+        let Some(mut scan) = Self::from(segments, applied.segment, applied.sure_end, applied.sure + 1)? else {
+            return Ok(false);
+        };
+        let Ok(open) = segments.get(applied.segment) else { return Ok(false) };
+        let last = scan.group(applied.segment, &open, applied.last)?;
+        if last.is_none_or(|(group, _)| group.number != applied.group) {
+            return Ok(false);
         }
+        while scan.offset < applied.offset {
+            match scan.group(applied.segment, &open, scan.offset)? {
+                Some((group, _)) => scan.offset = align(scan.offset + group.length as u64),
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
     }
 
     /// What comes next. After [`Found::End`] there is nothing.

@@ -19,7 +19,7 @@ pub(super) const START: u64 = 4096;
 const MAGIC: u32 = u32::from_le_bytes(*b"TRBS");
 const COPY: usize = 512;
 const OPEN_FILES: usize = 64;
-const ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 
 /// Where a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

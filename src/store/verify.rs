@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use message::Sha256;
 
-use super::apply::Change;
+use super::change::Change;
 use super::codec::Stored;
 use super::counts::{Counts, Tallies};
 use super::duplicate::id_of;
@@ -117,13 +117,7 @@ impl Second {
                 Found::Damage(damage) => report.damages.push(damage),
                 Found::End(_) => break,
                 Found::Group(whole) => {
-                    applied = Applied {
-                        segment: whole.segment,
-                        offset: frame::align(whole.offset + whole.group.length as u64),
-                        group: whole.group.number,
-                        last: whole.offset,
-                        next: whole.group.next(),
-                    };
+                    applied = whole.end(0);
                     report.groups += 1;
                     check_payloads(records, &whole, report)?;
                     for item in items(&whole, records, &mut report.damages) {

@@ -148,6 +148,7 @@ impl Writer {
             Err(error) => {
                 self.duplicates.undo(first);
                 self.appender.abandon();
+                self.appender.release();
                 batch.fail(&error);
             }
         }
@@ -250,6 +251,10 @@ impl Writer {
 
     /// Wakes the senders, then gives the group to the index.
     fn hand_over(&mut self, batch: Batch) {
+        let end = self.appender.end();
+        self.appender.release();
+        // First this, so that a question asked after the answer waits for the index.
+        self.progress.set_written(end.next);
         for (reply, accepted) in batch.accepted {
             answer(reply, Ok(accepted));
         }
@@ -257,9 +262,7 @@ impl Writer {
         if batch.items.is_empty() && batch.committed.is_empty() {
             return;
         }
-        let end = self.appender.end();
         let group = Group { items: batch.items, waiting: batch.committed, end };
-        self.progress.set_written(end.next);
         if self.index.send(IndexRequest::Group(group)).is_err() {
             tracing::error!("the index's thread is gone");
         }

@@ -7,15 +7,15 @@ use crate::r4::types;
 use super::identity::{self, Identities, Identity};
 use super::required;
 use super::run::Run;
-use super::tree::{NodeId, ResourceId};
+use super::tree::{NodeId, Reference, ResourceId};
 
 /// Types that stand for something elsewhere when all that is known is a number.
 const LOGICAL: [&str; 6] = ["EpisodeOfCare", "Procedure", "ServiceRequest", "Specimen", "Condition", "Encounter"];
 
 /// The Bundle of all that `run` has made.
 pub(super) fn of(run: &mut Run<'_>) -> Value {
-    required::subjects(run);
     let logical = logical_references(run);
+    required::subjects(run);
     let identities = identity::of(run);
     let mut refs = identity::references(run, &identities);
     for (resource, reference) in logical {
@@ -31,27 +31,28 @@ pub(super) fn of(run: &mut Run<'_>) -> Value {
 }
 
 /// References by identifier to what is not in the message; their stubs make no entries.
-fn logical_references(run: &mut Run<'_>) -> Vec<(ResourceId, Value)> {
+fn logical_references(run: &mut Run<'_>) -> Vec<(ResourceId, Reference)> {
     let mut out = Vec::new();
     for number in 0..run.tree.resources.len() {
         let id = ResourceId(u32::try_from(number).unwrap_or(u32::MAX));
         let Some(resource) = run.tree.get(id) else { continue };
         let (root, kind, labelled) = (resource.root, run.kind_name(id), resource.labelled);
-        if labelled || !LOGICAL.contains(&kind) || run.tree.names(root) != ["identifier"] {
+        if labelled || !LOGICAL.contains(&kind) || !run.tree.has_only(root, "identifier") {
             continue;
         }
         let mut stub = Map::new();
         run.tree.render_into(root, &mut stub, &[]);
         if let Some(Value::Array(identifiers)) = stub.remove("identifier") {
             let first = identifiers.into_iter().next().unwrap_or_default();
-            out.push((id, json!({ "type": kind, "identifier": first })));
+            let reference = Map::from_iter([("type".to_owned(), json!(kind)), ("identifier".to_owned(), first)]);
+            out.push((id, Reference::Logical(reference)));
         }
     }
     out
 }
 
 /// Bundle.identifier and Bundle.timestamp, as MSH's rows say.
-fn header(run: &mut Run<'_>, refs: &[Option<Value>]) -> Map<String, Value> {
+fn header(run: &mut Run<'_>, refs: &[Option<Reference>]) -> Map<String, Value> {
     let mut out = Map::new();
     out.insert("resourceType".into(), json!("Bundle"));
     let mut said = Map::new();
@@ -73,7 +74,7 @@ fn bundle_root(run: &Run<'_>) -> Option<NodeId> {
     run.tree.resources.iter().find(|resource| resource.kind == bundle).map(|resource| resource.root)
 }
 
-fn entries(run: &mut Run<'_>, identities: &Identities, refs: &[Option<Value>]) -> Vec<Value> {
+fn entries(run: &mut Run<'_>, identities: &Identities, refs: &[Option<Reference>]) -> Vec<Value> {
     let mut out = Vec::with_capacity(identities.identities.len());
     for (number, identity) in identities.identities.iter().enumerate() {
         let id = ResourceId(u32::try_from(number).unwrap_or(u32::MAX));
@@ -86,7 +87,7 @@ fn entries(run: &mut Run<'_>, identities: &Identities, refs: &[Option<Value>]) -
     out
 }
 
-fn entry(run: &mut Run<'_>, id: ResourceId, identity: &Identity, refs: &[Option<Value>]) -> Option<Value> {
+fn entry(run: &mut Run<'_>, id: ResourceId, identity: &Identity, refs: &[Option<Reference>]) -> Option<Value> {
     let resource = run.tree.get(id)?;
     let (root, kind) = (resource.root, resource.kind);
     let mut out = Map::new();
@@ -96,9 +97,11 @@ fn entry(run: &mut Run<'_>, id: ResourceId, identity: &Identity, refs: &[Option<
     }
     run.tree.render_into(root, &mut out, refs);
     required::complete(run, kind, &mut out);
-    Some(json!({
-        "fullUrl": format!("urn:uuid:{}", identity.uuid),
-        "resource": out,
-        "request": { "method": "PUT", "url": identity.url },
-    }))
+    let request = Map::from_iter([("method".to_owned(), json!("PUT")), ("url".to_owned(), json!(identity.url))]);
+    // By hand: `json!` would copy the resource.
+    Some(Value::Object(Map::from_iter([
+        ("fullUrl".to_owned(), Value::String(format!("urn:uuid:{}", identity.uuid))),
+        ("resource".to_owned(), Value::Object(out)),
+        ("request".to_owned(), Value::Object(request)),
+    ])))
 }

@@ -3,13 +3,13 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::r4::types;
 
 use super::run::{Run, encoded};
-use super::tree::{NodeId, ResourceId, Tree};
+use super::tree::{Key, NodeId, Reference, ResourceId, Tree};
 
 /// How a resource is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,8 +71,18 @@ const WITH_CODE: [&str; 2] = ["ServiceRequest", "DiagnosticReport"];
 
 struct Reader<'r, 'a> {
     run: &'r mut Run<'a>,
-    keys: Vec<Option<String>>,
+    found: Vec<Option<Found>>,
     message_key: String,
+    /// Of all UUIDs of the provider.
+    namespace: Uuid,
+}
+
+/// What a resource is the same by.
+#[derive(Clone)]
+struct Found {
+    uuid: Uuid,
+    /// The search that finds it.
+    search: Option<String>,
 }
 
 /// Finds the identities of all resources, and merges those that are the same.
@@ -82,31 +92,36 @@ pub(super) fn of(run: &mut Run<'_>) -> Identities {
         complete_systems(run, resource_id(number));
     }
     let message_key = message_key(run);
-    let mut reader = Reader { run, keys: vec![None; count], message_key };
+    let site = Uuid::new_v5(&Uuid::NAMESPACE_URL, run.context.base_uri.as_bytes());
+    let namespace = Uuid::new_v5(&site, run.context.provider.key.as_bytes());
+    let mut reader = Reader { run, found: vec![None; count], message_key, namespace };
     let mut out = Identities { identities: vec![None; count], redirects: (0..count).map(resource_id).collect() };
-    let mut seen: HashMap<String, ResourceId> = HashMap::new();
-    let mut repeated: HashMap<String, usize> = HashMap::new();
+    let mut seen: HashMap<Uuid, (ResourceId, usize)> = HashMap::with_capacity(count);
     for number in 0..count {
         let id = resource_id(number);
         let Some(root) = reader.root(id).filter(|root| !reader.run.tree.is_empty(*root)) else { continue };
-        let key = reader.key(id, 0);
+        let found = reader.find(id, 0);
         let kind = reader.run.kind_name(id);
-        if let Some(&first) = seen.get(&key).filter(|_| MERGED.contains(&kind)) {
-            if let (Some(into), Some(slot)) = (reader.root(first), out.redirects.get_mut(number)) {
-                reader.run.tree.merge(into, root);
-                *slot = first;
-            }
-            continue;
-        }
-        let times = repeated.entry(key.clone()).or_default();
-        *times += 1;
-        let times = *times;
-        seen.entry(key.clone()).or_insert(id);
-        if let Some(slot) = out.identities.get_mut(number) {
-            *slot = Some(reader.identity(id, &key, times));
+        let (first, times) = seen.entry(found.uuid).and_modify(|(_, times)| *times += 1).or_insert((id, 1));
+        if *times > 1 && MERGED.contains(&kind) {
+            reader.merge(*first, id, root, &mut out.redirects);
+        } else if let Some(slot) = out.identities.get_mut(number) {
+            *slot = Some(identity(kind, found, *times));
         }
     }
     out
+}
+
+/// The identity of the `times`th resource that is the same by `found`.
+fn identity(kind: &str, found: Found, times: usize) -> Identity {
+    match found.search.filter(|_| times == 1) {
+        Some(url) => Identity { uuid: found.uuid, url, conditional: true },
+        None => {
+            let again = || Uuid::new_v5(&found.uuid, times.to_string().as_bytes());
+            let uuid = if times == 1 { found.uuid } else { again() };
+            Identity { uuid, url: format!("{kind}/{uuid}"), conditional: false }
+        }
+    }
 }
 
 fn resource_id(number: usize) -> ResourceId {
@@ -129,7 +144,7 @@ fn complete_systems(run: &mut Run<'_>, id: ResourceId) {
     }
     let Some(root) = run.tree.get(id).map(|r| r.root) else { return };
     let Some(identifier) = types().id("Identifier") else { return };
-    for node in run.tree.all_named(root, "identifier") {
+    for (_, node) in run.tree.all_named(root, "identifier") {
         if run.tree.text(node, "value").is_none() || run.tree.text(node, "system").is_some() {
             continue;
         }
@@ -152,21 +167,16 @@ impl Reader<'_, '_> {
         self.run.tree.get(id).map(|r| r.root)
     }
 
-    fn identity(&self, id: ResourceId, key: &str, times: usize) -> Identity {
-        let kind = self.run.kind_name(id);
-        let context = self.run.context;
-        let namespace = Uuid::new_v5(&Uuid::NAMESPACE_URL, context.base_uri.as_bytes());
-        let ordinal = if times > 1 { format!("#{times}") } else { String::new() };
-        let uuid = Uuid::new_v5(&namespace, format!("{}\n{key}{ordinal}", context.provider.key).as_bytes());
-        let search = self.identifier(id).filter(|_| times == 1 && BY_IDENTIFIER.contains(&kind));
-        match search {
-            Some((system, value)) => {
-                let code = self.code(id).filter(|_| WITH_CODE.contains(&kind));
-                let code = code.map_or_else(String::new, |code| format!("&code={}", encoded(&code)));
-                let url = format!("{kind}?identifier={}%7C{}{code}", encoded(&system), encoded(&value));
-                Identity { uuid, url, conditional: true }
-            }
-            None => Identity { uuid, url: format!("{kind}/{uuid}"), conditional: false },
+    /// Puts the resource `id` with `root` into `first`, which is the same.
+    fn merge(&mut self, first: ResourceId, id: ResourceId, root: NodeId, redirects: &mut [ResourceId]) {
+        if let Some(slot) = redirects.get_mut(id.0 as usize) {
+            *slot = first;
+        }
+        let Some(into) = self.root(first) else { return };
+        self.run.tree.merge(into, root, redirects);
+        if self.run.kind_name(first) == "Patient" {
+            // Merged into itself: the message names one number twice.
+            self.run.tree.clear(into, "link");
         }
     }
 
@@ -175,9 +185,9 @@ impl Reader<'_, '_> {
         let kind = self.run.kind_name(id);
         let root = self.root(id)?;
         let tree = &self.run.tree;
-        let mut all = tree.keyed(root, "identifier");
+        let mut all = tree.all_named(root, "identifier");
         if let Some(master) = tree.named(root, "masterIdentifier") {
-            all.insert(0, (super::tree::Key::default(), master));
+            all.insert(0, (Key::default(), master));
         }
         let complete = all.into_iter().filter_map(|(key, node)| {
             let system = tree.text(node, "system")?.to_owned();
@@ -199,26 +209,37 @@ impl Reader<'_, '_> {
     }
 
     /// What a resource is the same by, within its provider.
-    fn key(&mut self, id: ResourceId, depth: usize) -> String {
+    fn find(&mut self, id: ResourceId, depth: usize) -> Found {
         let number = id.0 as usize;
-        if let Some(Some(key)) = self.keys.get(number) {
-            return key.clone();
+        if let Some(Some(found)) = self.found.get(number) {
+            return found.clone();
         }
-        // Deeper than any chain of our tables: a resource that hangs on itself.
-        let key = if depth > 8 { String::new() } else { self.find_key(id, depth) };
-        if let Some(slot) = self.keys.get_mut(number) {
-            *slot = Some(key.clone());
+        let kind = self.run.kind_name(id);
+        let number_of = self.identifier(id).filter(|_| BY_IDENTIFIER.contains(&kind));
+        let (key, search) = match number_of {
+            Some((system, value)) => {
+                let code = self.code(id).filter(|_| WITH_CODE.contains(&kind)).unwrap_or_default();
+                (joined(&[kind, &system, &value, &code]), Some(search(kind, (&system, &value), &code)))
+            }
+            // Deeper than any chain of our tables: a resource that hangs on itself.
+            None if depth > 8 => (String::new(), None),
+            None => (self.natural_key(id, depth), None),
+        };
+        let found = Found { uuid: Uuid::new_v5(&self.namespace, key.as_bytes()), search };
+        if let Some(slot) = self.found.get_mut(number) {
+            *slot = Some(found.clone());
         }
-        key
+        found
     }
 
-    fn find_key(&mut self, id: ResourceId, depth: usize) -> String {
+    /// The UUID of a resource that another hangs on, as text.
+    fn uuid_of(&mut self, id: Option<ResourceId>, depth: usize) -> String {
+        id.map_or_else(String::new, |id| self.find(id, depth + 1).uuid.simple().to_string())
+    }
+
+    fn natural_key(&mut self, id: ResourceId, depth: usize) -> String {
         let kind = self.run.kind_name(id);
         let code = self.code_or_text(id);
-        if let Some((system, value)) = self.identifier(id).filter(|_| BY_IDENTIFIER.contains(&kind)) {
-            let code = if WITH_CODE.contains(&kind) { code } else { String::new() };
-            return joined(&[kind, &system, &value, &code]);
-        }
         let patient = self.of_patient(id, depth);
         let own = match kind {
             "Observation" => {
@@ -269,7 +290,7 @@ impl Reader<'_, '_> {
     fn any_identifier(&self, id: ResourceId) -> String {
         let Some(root) = self.root(id) else { return String::new() };
         let tree = &self.run.tree;
-        let values = tree.all_named(root, "identifier").into_iter().filter_map(|node| tree.text(node, "value"));
+        let values = tree.all_named(root, "identifier").into_iter().filter_map(|(_, node)| tree.text(node, "value"));
         values.collect::<Vec<_>>().join("\u{1e}")
     }
 
@@ -294,10 +315,13 @@ impl Reader<'_, '_> {
     fn sub_id(&self, id: ResourceId) -> String {
         let Some(root) = self.root(id) else { return String::new() };
         let tree = &self.run.tree;
-        let is_sub_id =
-            |node: &NodeId| tree.text(*node, "url").is_some_and(|url| url.ends_with("observation-v2-subid"));
-        let Some(node) = tree.all_named(root, "extension").into_iter().find(is_sub_id) else { return String::new() };
-        let parts = tree.all_named(node, "extension").into_iter().filter_map(|part| {
+        let is_sub_id = |(_, node): &(Key, NodeId)| {
+            tree.text(*node, "url").is_some_and(|url| url.ends_with("observation-v2-subid"))
+        };
+        let Some((_, node)) = tree.all_named(root, "extension").into_iter().find(is_sub_id) else {
+            return String::new();
+        };
+        let parts = tree.all_named(node, "extension").into_iter().filter_map(|(_, part)| {
             let value =
                 ["valueString", "valueDecimal"].into_iter().find_map(|name| tree.value(tree.named(part, name)?));
             value.map(ToString::to_string)
@@ -316,18 +340,28 @@ impl Reader<'_, '_> {
     fn referred(&mut self, id: ResourceId, name: &str, depth: usize) -> String {
         let tree = &self.run.tree;
         let to = self.root(id).and_then(|root| tree.named(root, name)).and_then(|node| tree.reference(node));
-        to.map_or_else(String::new, |to| self.key(to, depth + 1))
+        self.uuid_of(to, depth)
     }
 
     fn of_patient(&mut self, id: ResourceId, depth: usize) -> String {
         let patient = self.run.tree.get(id).and_then(|r| r.patient).filter(|patient| *patient != id);
-        patient.map_or_else(String::new, |patient| self.key(patient, depth + 1))
+        self.uuid_of(patient, depth)
     }
 
     fn of_context(&mut self, id: ResourceId, depth: usize) -> String {
         let context = self.run.tree.get(id).and_then(|r| r.context).filter(|context| *context != id);
-        context.map_or_else(String::new, |context| self.key(context, depth + 1))
+        self.uuid_of(context, depth)
     }
+}
+
+/// `Patient?identifier=system%7Cvalue`, with the code where the number alone does not do.
+fn search(kind: &str, (system, value): (&str, &str), code: &str) -> String {
+    let mut url = format!("{kind}?identifier={}%7C{}", encoded(system), encoded(value));
+    if !code.is_empty() {
+        url.push_str("&code=");
+        url.push_str(&encoded(code));
+    }
+    url
 }
 
 /// Which of several identifiers finds the resource; lower is better.
@@ -357,15 +391,12 @@ fn joined(parts: &[&str]) -> String {
     parts.join("\u{1f}")
 }
 
-/// `{"reference": "urn:uuid:…"}` to each resource; for mere identifiers of things that are not in
-/// the message, a logical reference.
-pub(super) fn references(run: &mut Run<'_>, identities: &Identities) -> Vec<Option<Value>> {
-    let count = run.tree.resources.len();
-    let mut out: Vec<Option<Value>> = Vec::with_capacity(count);
-    for number in 0..count {
+/// The reference to each resource: to the entry of what it was merged into, or none for an empty one.
+pub(super) fn references(run: &Run<'_>, identities: &Identities) -> Vec<Option<Reference>> {
+    let of = |number: usize| {
         let target = identities.redirects.get(number).copied().unwrap_or(resource_id(number));
         let identity = identities.identities.get(target.0 as usize).and_then(Option::as_ref);
-        out.push(identity.map(|identity| json!({ "reference": format!("urn:uuid:{}", identity.uuid) })));
-    }
-    out
+        identity.map(|identity| Reference::Entry(format!("urn:uuid:{}", identity.uuid)))
+    };
+    (0..run.tree.resources.len()).map(of).collect()
 }

@@ -12,7 +12,7 @@ const SUBJECTS: [&str; 3] = ["subject", "patient", "beneficiary"];
 
 /// Sets the patient of every resource that is about one and does not say whom.
 pub(super) fn subjects(run: &mut Run<'_>) {
-    let only = run.labelled("Patient[1]");
+    let only = run.patient();
     for number in 0..run.tree.resources.len() {
         let id = ResourceId(u32::try_from(number).unwrap_or(u32::MAX));
         let Some(resource) = run.tree.get(id) else { continue };
@@ -32,9 +32,7 @@ pub(super) fn subjects(run: &mut Run<'_>) {
 pub(super) fn complete(run: &Run<'_>, kind: TypeId, out: &mut Map<String, Value>) {
     let kind = types().get(kind);
     for name in kind.required() {
-        let is_there =
-            out.keys().any(|key| key == name || key.strip_prefix('_') == Some(name)) || has_choice(out, name);
-        if is_there {
+        if tree::has(out, name) {
             continue;
         }
         match fallback(run, &kind.name, name) {
@@ -46,11 +44,6 @@ pub(super) fn complete(run: &Run<'_>, kind: TypeId, out: &mut Map<String, Value>
         let system = "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical";
         out.insert("clinicalStatus".into(), json!({ "coding": [{ "system": system, "code": "active" }] }));
     }
-}
-
-fn has_choice(out: &Map<String, Value>, name: &str) -> bool {
-    let is_choice = |rest: &str| rest.starts_with(|c: char| c.is_ascii_uppercase());
-    out.keys().any(|key| key.strip_prefix(name).is_some_and(is_choice))
 }
 
 /// What a required element becomes where the message has nothing: its name and value.

@@ -66,10 +66,9 @@ impl<'a> Source<'a> {
     }
 
     fn add(&mut self, name: &'a str, text: &'a str, occurrence: usize) {
-        let separator = char::from(self.delimiters.field);
         let is_header = matches!(name, "MSH" | "FHS" | "BHS");
         let first = self.fields.len();
-        self.fields.extend(text.split(separator).skip(1));
+        self.fields.extend(pieces(text, self.delimiters.field).skip(1));
         let count = self.fields.len() - first;
         self.segments.push(Segment { name, occurrence, first, count, number: if is_header { 2 } else { 1 } });
     }
@@ -81,6 +80,23 @@ impl<'a> Source<'a> {
         let literal = segment.number == 2;
         let numbered = fields.iter().enumerate().map(move |(i, text)| (i + segment.number, *text));
         numbered.filter(move |(number, text)| !text.is_empty() && !(literal && *number == 2))
+    }
+
+    /// The length of the text, in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// The numbers of the first field and of the one after the last.
+    pub(super) fn numbers(&self, segment: Segment<'a>) -> std::ops::Range<usize> {
+        segment.number..segment.number + segment.count
+    }
+
+    /// The first value of field `number`.
+    pub(super) fn first_leaf(&self, segment: Segment<'a>, number: usize) -> &'a str {
+        let field = self.field(segment, number);
+        let end = field.bytes().position(|b| self.is_delimiter(b)).unwrap_or(field.len());
+        field.get(..end).unwrap_or_default()
     }
 
     /// Field `number`, empty where nothing stands.
@@ -109,8 +125,7 @@ impl<'a> Source<'a> {
     /// All parts of `slice`, from 1.
     pub(super) fn parts(&self, slice: Slice<'a>) -> impl Iterator<Item = (usize, Slice<'a>)> + use<'a> {
         let (at, level) = self.cut(slice.level);
-        let pieces = slice.text.split(move |c: char| at != 0 && c == char::from(at));
-        pieces.enumerate().map(move |(i, text)| (i + 1, Slice { text, level }))
+        pieces(slice.text, at).enumerate().map(move |(i, text)| (i + 1, Slice { text, level }))
     }
 
     fn cut(&self, level: Level) -> (u8, Level) {
@@ -157,6 +172,16 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Notes of `text` what was noted of `first`, the same text elsewhere.
+    pub(super) fn take_as(&mut self, text: &str, first: &str) {
+        let (Some(start), Some(before)) = (self.offset(text), self.offset(first)) else { return };
+        for i in 0..text.len() {
+            if self.is_set(before + i) {
+                self.set(start + i);
+            }
+        }
+    }
+
     fn set(&mut self, offset: usize) {
         if let Some(word) = self.taken.get_mut(offset / 64) {
             *word |= 1 << (offset % 64);
@@ -165,8 +190,11 @@ impl<'a> Source<'a> {
 
     /// True if the value that begins where `text` does was taken.
     pub(super) fn is_taken(&self, text: &str) -> bool {
-        let bit = |offset: usize| self.taken.get(offset / 64).is_some_and(|word| word >> (offset % 64) & 1 == 1);
-        self.offset(text).is_some_and(bit)
+        self.offset(text).is_some_and(|offset| self.is_set(offset))
+    }
+
+    fn is_set(&self, offset: usize) -> bool {
+        self.taken.get(offset / 64).is_some_and(|word| word >> (offset % 64) & 1 == 1)
     }
 
     /// Where in the message `text`, a slice of it, begins.
@@ -223,6 +251,17 @@ pub(super) fn name_of(segment: &Segment<'_>) -> String {
         1 => segment.name.to_owned(),
         n => format!("{}[{n}]", segment.name),
     }
+}
+
+/// What stands between the `at`s of `text`; 0 cuts nothing.
+fn pieces(text: &str, at: u8) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = if at == 0 { None } else { memchr(at, text.as_bytes()) };
+        rest = end.and_then(|end| text.get(end + 1..));
+        text.get(..end.unwrap_or(text.len()))
+    })
 }
 
 /// Piece `n`, from 0, between two `at`s.

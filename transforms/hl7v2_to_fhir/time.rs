@@ -1,5 +1,7 @@
 //! HL7's times as FHIR's: precision and offset stay, a zone is added only where a time has none.
 
+use std::fmt::Write as _;
+
 use jiff::civil::{Date, Time};
 use jiff::tz::{Offset, TimeZone};
 
@@ -47,20 +49,25 @@ pub(super) fn instant(text: &str, zone: &TimeZone) -> Option<String> {
 pub(super) fn time(text: &str) -> Option<String> {
     let digits = split_offset(text).0;
     let clock = if digits.split('.').next()?.len() > 6 { read(text)?.clock? } else { clock(digits)?? };
-    Some(clock_text(&clock))
+    let mut out = String::with_capacity(16);
+    add_clock(&mut out, &clock);
+    Some(out)
 }
 
 fn date_text(parts: &Parts<'_>) -> String {
-    match (parts.month, parts.day) {
-        (Some(month), Some(day)) => format!("{:04}-{month:02}-{day:02}", parts.year),
-        (Some(month), None) => format!("{:04}-{month:02}", parts.year),
-        _ => format!("{:04}", parts.year),
-    }
+    let mut out = String::with_capacity(32);
+    // Writing to a string cannot fail, here and below.
+    let _ = match (parts.month, parts.day) {
+        (Some(month), Some(day)) => write!(out, "{:04}-{month:02}-{day:02}", parts.year),
+        (Some(month), None) => write!(out, "{:04}-{month:02}", parts.year),
+        _ => write!(out, "{:04}", parts.year),
+    };
+    out
 }
 
-fn clock_text(clock: &Clock<'_>) -> String {
+fn add_clock(out: &mut String, clock: &Clock<'_>) {
     let point = if clock.fraction.is_empty() { "" } else { "." };
-    format!("{:02}:{:02}:{:02}{point}{}", clock.hour, clock.minute, clock.second, clock.fraction)
+    let _ = write!(out, "{:02}:{:02}:{:02}{point}{}", clock.hour, clock.minute, clock.second, clock.fraction);
 }
 
 fn with_clock(parts: &Parts<'_>, clock: &Clock<'_>, zone: &TimeZone) -> Option<String> {
@@ -73,7 +80,11 @@ fn with_clock(parts: &Parts<'_>, clock: &Clock<'_>, zone: &TimeZone) -> Option<S
     let minutes = offset.seconds() / 60;
     let sign = if minutes < 0 { '-' } else { '+' };
     let (hours, minutes) = (minutes.abs() / 60, minutes.abs() % 60);
-    Some(format!("{}T{}{sign}{hours:02}:{minutes:02}", date_text(parts), clock_text(clock)))
+    let mut out = date_text(parts);
+    out.push('T');
+    add_clock(&mut out, clock);
+    let _ = write!(out, "{sign}{hours:02}:{minutes:02}");
+    Some(out)
 }
 
 /// `YYYY[MM[DD[HH[MM[SS[.S[S[S[S]]]]]]]]][+/-ZZZZ]` (HL7 v2.9 §2A.3.21).

@@ -27,20 +27,21 @@ pub(super) struct Key {
     pub(super) repetition: u32,
 }
 
-#[derive(Debug)]
-struct Child {
-    element: &'static Element,
-    key: Key,
-    node: NodeId,
-}
-
-/// An element: what it holds, as far as it is known.
+/// An element: what it is, what it holds, and the next of its parent's children.
 #[derive(Debug, Default)]
 struct Node {
-    singles: Vec<Child>,
-    lists: Vec<Child>,
+    element: Option<&'static Element>,
+    key: Key,
+    /// First and last single child; they go on by `link`.
+    singles: Option<(NodeId, NodeId)>,
+    /// Last member of any list; earlier ones by `link`.
+    lists: Option<NodeId>,
+    /// The next single child of the parent, or the list member before.
+    link: Option<NodeId>,
     value: Option<Value>,
     reference: Option<ResourceId>,
+    /// Another value of the same choice was there first: what is written here goes nowhere.
+    detached: bool,
 }
 
 /// A resource.
@@ -56,6 +57,15 @@ pub(super) struct Resource {
     pub(super) context: Option<ResourceId>,
 }
 
+/// How a reference is written.
+#[derive(Clone, Debug)]
+pub(super) enum Reference {
+    /// To an entry of the Bundle, by its `fullUrl`.
+    Entry(String),
+    /// To something that is not in the message, by its identifier.
+    Logical(Map<String, Value>),
+}
+
 /// All that a message has become so far.
 #[derive(Debug, Default)]
 pub(super) struct Tree {
@@ -64,14 +74,19 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    fn add(&mut self) -> NodeId {
-        self.nodes.push(Node::default());
+    /// With room for what a message of `bytes` most often becomes.
+    pub(super) fn for_message(bytes: usize) -> Self {
+        Self { nodes: Vec::with_capacity(bytes / 4), resources: Vec::with_capacity(bytes / 64) }
+    }
+
+    fn add(&mut self, node: Node) -> NodeId {
+        self.nodes.push(node);
         NodeId(u32::try_from(self.nodes.len() - 1).unwrap_or(u32::MAX))
     }
 
     /// A new, empty resource.
     pub(super) fn resource(&mut self, kind: TypeId) -> ResourceId {
-        let root = self.add();
+        let root = self.add(Node::default());
         self.resources.push(Resource { kind, root, labelled: false, patient: None, context: None });
         ResourceId(u32::try_from(self.resources.len() - 1).unwrap_or(u32::MAX))
     }
@@ -88,71 +103,110 @@ impl Tree {
         self.nodes.get_mut(id.0 as usize)
     }
 
+    /// The single children of `parent`, in order.
+    fn singles(&self, parent: NodeId) -> impl Iterator<Item = (NodeId, &Node)> {
+        let first = self.node(parent).and_then(|node| node.singles).map(|(first, _)| first);
+        self.chain(first)
+    }
+
+    /// The members of all lists of `parent`, the last one first.
+    fn lists(&self, parent: NodeId) -> impl Iterator<Item = (NodeId, &Node)> {
+        self.chain(self.node(parent).and_then(|node| node.lists))
+    }
+
+    fn chain(&self, first: Option<NodeId>) -> impl Iterator<Item = (NodeId, &Node)> {
+        let pair = |id: NodeId| self.node(id).map(|node| (id, node));
+        std::iter::successors(first.and_then(pair), move |(_, node)| node.link.and_then(pair))
+    }
+
     /// The child of `parent` for `element`, made where it is not there yet.
     pub(super) fn child(&mut self, parent: NodeId, element: &'static Element, key: Key) -> NodeId {
         if let Some(found) = self.find(parent, element, key) {
             return found;
         }
-        let node = self.add();
-        if let Some(parent) = self.node_mut(parent) {
-            let children = if element.list { &mut parent.lists } else { &mut parent.singles };
-            children.push(Child { element, key, node });
+        let detached = self.is_refused(parent, element);
+        let id = self.add(Node { element: Some(element), key, detached, ..Node::default() });
+        if !detached {
+            self.attach(parent, id, element.list);
         }
-        node
+        id
+    }
+
+    fn attach(&mut self, parent: NodeId, child: NodeId, list: bool) {
+        let Some(owner) = self.node_mut(parent) else { return };
+        if list {
+            let before = owner.lists.replace(child);
+            self.set_link(child, before);
+            return;
+        }
+        let (first, last) = match owner.singles {
+            Some((first, last)) => (first, Some(last)),
+            None => (child, None),
+        };
+        owner.singles = Some((first, child));
+        self.set_link(child, None);
+        if let Some(last) = last {
+            self.set_link(last, Some(child));
+        }
+    }
+
+    fn set_link(&mut self, node: NodeId, link: Option<NodeId>) {
+        if let Some(node) = self.node_mut(node) {
+            node.link = link;
+        }
+    }
+
+    /// True where another element of the same choice has a value, or the parent itself goes nowhere.
+    fn is_refused(&self, parent: NodeId, element: &'static Element) -> bool {
+        if self.node(parent).is_none_or(|node| node.detached) {
+            return true;
+        }
+        let is_rival = |(id, node): (NodeId, &Node)| {
+            node.element.is_some_and(|other| other.choice == element.choice) && !self.is_empty(id)
+        };
+        element.choice.is_some() && self.singles(parent).any(is_rival)
     }
 
     /// The child of `parent` for `element`, if it is there.
     pub(super) fn find(&self, parent: NodeId, element: &'static Element, key: Key) -> Option<NodeId> {
-        let parent = self.node(parent)?;
+        let is_it = |node: &Node| node.element.is_some_and(|own| std::ptr::eq(own, element));
         if !element.list {
-            return parent.singles.iter().find(|child| std::ptr::eq(child.element, element)).map(|child| child.node);
+            return self.singles(parent).find(|(_, node)| is_it(node)).map(|(id, _)| id);
         }
         // Segments come in order, so what an earlier one wrote is not looked for.
-        let own = parent.lists.iter().rev().take_while(|child| child.key.segment >= key.segment);
-        own.into_iter().find(|child| std::ptr::eq(child.element, element) && child.key == key).map(|child| child.node)
+        let own = self.lists(parent).take_while(|(_, node)| node.key.segment >= key.segment);
+        own.into_iter().find(|(_, node)| node.key == key && is_it(node)).map(|(id, _)| id)
     }
 
-    /// The members of the list `element` that `segment` has written, for `[each]`.
+    /// The keys of the members of the list `element` that `segment` has written, for `[each]`.
     pub(super) fn members(&self, parent: NodeId, element: &'static Element, segment: u32) -> Vec<Key> {
-        let Some(parent) = self.node(parent) else { return Vec::new() };
-        let own = parent.lists.iter().rev().take_while(|child| child.key.segment >= segment);
-        let mut keys: Vec<_> =
-            own.filter(|child| std::ptr::eq(child.element, element)).map(|child| child.key).collect();
+        let own = self.lists(parent).take_while(|(_, node)| node.key.segment >= segment);
+        let is_it = |node: &Node| node.element.is_some_and(|own| std::ptr::eq(own, element));
+        let mut keys: Vec<_> = own.filter(|(_, node)| is_it(node)).map(|(_, node)| node.key).collect();
         keys.reverse();
         keys
     }
 
     /// The child called `name`, whatever its key: for lists the first.
     pub(super) fn named(&self, parent: NodeId, name: &str) -> Option<NodeId> {
-        let parent = self.node(parent)?;
-        let mut all = parent.singles.iter().chain(&parent.lists);
-        all.find(|child| child.element.name == name).map(|child| child.node)
-    }
-
-    /// All children of the list `name`.
-    pub(super) fn all_named(&self, parent: NodeId, name: &str) -> Vec<NodeId> {
-        self.keyed(parent, name).into_iter().map(|(_, node)| node).collect()
+        let is_it = |node: &Node| node.element.is_some_and(|element| element.name == name);
+        let single = self.singles(parent).find(|(_, node)| is_it(node));
+        single.or_else(|| self.lists(parent).filter(|(_, node)| is_it(node)).last()).map(|(id, _)| id)
     }
 
     /// All children of the list `name` with their keys.
-    pub(super) fn keyed(&self, parent: NodeId, name: &str) -> Vec<(Key, NodeId)> {
-        let Some(parent) = self.node(parent) else { return Vec::new() };
-        parent.lists.iter().filter(|child| child.element.name == name).map(|child| (child.key, child.node)).collect()
+    pub(super) fn all_named(&self, parent: NodeId, name: &str) -> Vec<(Key, NodeId)> {
+        let is_it = |node: &Node| node.element.is_some_and(|element| element.name == name);
+        let mut all: Vec<_> =
+            self.lists(parent).filter(|(_, node)| is_it(node)).map(|(id, node)| (node.key, id)).collect();
+        all.reverse();
+        all
     }
 
-    /// The names of the elements that `node` holds.
-    pub(super) fn names(&self, node: NodeId) -> Vec<&'static str> {
-        let Some(node) = self.node(node) else { return Vec::new() };
-        let children = node.singles.iter().chain(&node.lists).filter(|child| !self.is_empty(child.node));
-        children.map(|child| child.element.name.as_str()).collect()
-    }
-
-    /// Takes the child called `name` away.
-    pub(super) fn remove_named(&mut self, parent: NodeId, name: &str) {
-        if let Some(parent) = self.node_mut(parent) {
-            parent.singles.retain(|child| child.element.name != name);
-            parent.lists.retain(|child| child.element.name != name);
-        }
+    /// True if `node` holds nothing but the list or element called `name`.
+    pub(super) fn has_only(&self, node: NodeId, name: &str) -> bool {
+        let mut children = self.singles(node).chain(self.lists(node)).filter(|(id, _)| !self.is_empty(*id)).peekable();
+        children.peek().is_some() && children.all(|(_, node)| node.element.is_some_and(|element| element.name == name))
     }
 
     pub(super) fn value(&self, node: NodeId) -> Option<&Value> {
@@ -167,11 +221,11 @@ impl Tree {
     /// Sets the value; the first one stays. True if it is now this one.
     pub(super) fn set(&mut self, node: NodeId, value: Value) -> bool {
         match self.node_mut(node) {
-            Some(node) if node.value.is_none() => {
+            Some(node) if node.value.is_none() && !node.detached => {
                 node.value = Some(value);
                 true
             }
-            Some(node) => node.value.as_ref() == Some(&value),
+            Some(node) => !node.detached && node.value.as_ref() == Some(&value),
             None => false,
         }
     }
@@ -187,7 +241,7 @@ impl Tree {
 
     /// Makes `node` a reference to `resource`, unless it refers to another already.
     pub(super) fn refer(&mut self, node: NodeId, resource: ResourceId) {
-        if let Some(node) = self.node_mut(node) {
+        if let Some(node) = self.node_mut(node).filter(|node| !node.detached) {
             node.reference.get_or_insert(resource);
         }
     }
@@ -198,69 +252,147 @@ impl Tree {
 
     /// True if nothing was written below `node`.
     pub(super) fn is_empty(&self, node: NodeId) -> bool {
-        let Some(node) = self.node(node) else { return true };
-        let mut children = node.singles.iter().chain(&node.lists);
-        node.value.is_none() && node.reference.is_none() && children.all(|child| self.is_empty(child.node))
+        let Some(own) = self.node(node) else { return true };
+        own.value.is_none()
+            && own.reference.is_none()
+            && self.singles(node).chain(self.lists(node)).all(|(id, _)| self.is_empty(id))
     }
 
-    /// Adds what `from` holds to `into`; where both hold a single value, that of `into` stays.
-    pub(super) fn merge(&mut self, into: NodeId, from: NodeId) {
-        let Some(taken) = self.node_mut(from).map(std::mem::take) else { return };
-        let Some(into) = self.node_mut(into) else { return };
-        for child in taken.singles {
-            if !into.singles.iter().any(|own| std::ptr::eq(own.element, child.element)) {
-                into.singles.push(child);
+    /// True if both hold the same; `redirects` says which resources are one.
+    fn is_same(&self, a: NodeId, b: NodeId, redirects: &[ResourceId]) -> bool {
+        let (Some(left), Some(right)) = (self.node(a), self.node(b)) else { return false };
+        let to = |id: ResourceId| redirects.get(id.0 as usize).copied().unwrap_or(id);
+        let same_element = match (left.element, right.element) {
+            (Some(left), Some(right)) => std::ptr::eq(left, right),
+            (left, right) => left.is_none() && right.is_none(),
+        };
+        let pairs = |mut a: Box<dyn Iterator<Item = NodeId> + '_>, mut b: Box<dyn Iterator<Item = NodeId> + '_>| loop {
+            match (a.next(), b.next()) {
+                (None, None) => return true,
+                (Some(a), Some(b)) if self.is_same(a, b, redirects) => {}
+                _ => return false,
+            }
+        };
+        same_element
+            && left.value == right.value
+            && left.reference.map(to) == right.reference.map(to)
+            && pairs(Box::new(self.singles(a).map(|(id, _)| id)), Box::new(self.singles(b).map(|(id, _)| id)))
+            && pairs(Box::new(self.lists(a).map(|(id, _)| id)), Box::new(self.lists(b).map(|(id, _)| id)))
+    }
+
+    /// Adds to `into` what `from` holds and it does not; where both hold a single value, that of
+    /// `into` stays.
+    pub(super) fn merge(&mut self, into: NodeId, from: NodeId, redirects: &[ResourceId]) {
+        let singles: Vec<_> = self.singles(from).map(|(id, node)| (id, node.element)).collect();
+        for (id, element) in singles {
+            let Some(element) = element else { continue };
+            match self.find(into, element, Key::default()) {
+                None => self.attach(into, id, false),
+                Some(own) if matches!(element.kind, Kind::Complex(_)) => self.merge(own, id, redirects),
+                Some(_) => {}
             }
         }
-        into.lists.extend(taken.lists);
-    }
-
-    /// The elements of `node` as JSON; `refs` has the reference to each resource.
-    pub(super) fn render_into(&mut self, node: NodeId, out: &mut Map<String, Value>, refs: &[Option<Value>]) {
-        if let Some(node) = self.node_mut(node) {
-            let node = std::mem::take(node);
-            self.render_children(node, out, refs);
+        let mut members: Vec<_> = self.lists(from).map(|(id, _)| id).collect();
+        members.reverse();
+        for id in members {
+            if !self.lists(into).any(|(own, _)| self.is_same(own, id, redirects)) {
+                self.attach(into, id, true);
+            }
         }
     }
 
-    fn render(&mut self, node: NodeId, kind: Kind, refs: &[Option<Value>]) -> Option<Value> {
-        let taken = std::mem::take(self.node_mut(node)?);
-        let mut out = match taken.reference.map(|to| refs.get(to.0 as usize).cloned().flatten()) {
-            Some(Some(Value::Object(reference))) => reference,
-            _ => Map::new(),
-        };
-        self.render_children(taken, &mut out, refs);
-        match kind {
-            Kind::Complex(id) if !out.is_empty() => fill(id, out).map(Value::Object),
-            _ => (!out.is_empty()).then_some(Value::Object(out)),
+    /// Takes the members of the list `name` off `parent`.
+    pub(super) fn clear(&mut self, parent: NodeId, name: &str) {
+        let keep = |node: &Node| node.element.is_none_or(|element| element.name != name);
+        let mut kept: Vec<_> = self.lists(parent).filter(|(_, node)| keep(node)).map(|(id, _)| id).collect();
+        kept.reverse();
+        if let Some(parent) = self.node_mut(parent) {
+            parent.lists = None;
+        }
+        for id in kept {
+            self.attach(parent, id, true);
         }
     }
 
-    fn render_children(&mut self, node: Node, out: &mut Map<String, Value>, refs: &[Option<Value>]) {
-        for child in node.singles {
-            let (value, more) = self.render_child(&child, refs);
+    /// Writes the elements of `node` as JSON; `refs` has the reference to each resource.
+    pub(super) fn render_into(&mut self, node: NodeId, out: &mut Map<String, Value>, refs: &[Option<Reference>]) {
+        let Some(own) = self.node_mut(node) else { return };
+        let (singles, lists) = (own.singles.take(), own.lists.take());
+        let mut next = singles.map(|(first, _)| first);
+        while let Some(id) = next {
+            let Some((element, link)) = self.node(id).and_then(|node| Some((node.element?, node.link))) else { return };
+            let (value, more) = self.render_child(id, element, refs);
             if let Some(value) = value {
-                out.insert(child.element.name.clone(), value);
+                out.insert(element.name.clone(), value);
             }
             if let Some(more) = more {
-                out.insert(format!("_{}", child.element.name), more);
+                out.insert(format!("_{}", element.name), more);
+            }
+            next = link;
+        }
+        let mut members: Vec<_> = self.chain(lists).filter_map(|(id, node)| Some((id, node.element?))).collect();
+        members.reverse();
+        while let Some(&(_, element)) = members.first() {
+            self.render_list(element, &members, out, refs);
+            members.retain(|(_, other)| !std::ptr::eq(*other, element));
+        }
+    }
+
+    /// Writes the list `element` of `members`, with its twin `_name` where a member has extensions.
+    fn render_list(
+        &mut self,
+        element: &'static Element,
+        members: &[(NodeId, &'static Element)],
+        out: &mut Map<String, Value>,
+        refs: &[Option<Reference>],
+    ) {
+        let (mut values, mut twins): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
+        for (id, _) in members.iter().filter(|(_, other)| std::ptr::eq(*other, element)) {
+            let (value, more) = self.render_child(*id, element, refs);
+            let again = |value: &Value| element.set && values.len() <= 32 && values.contains(value);
+            if (value.is_none() && more.is_none()) || value.as_ref().is_some_and(again) {
+                continue;
+            }
+            // A member with extensions alone is `null` in its list (FHIR R4 JSON, primitive elements).
+            values.push(value.unwrap_or(Value::Null));
+            if more.is_some() || !twins.is_empty() {
+                twins.resize(values.len() - 1, Value::Null);
+                twins.push(more.unwrap_or(Value::Null));
             }
         }
-        for child in node.lists {
-            let (value, more) = self.render_child(&child, refs);
-            if value.is_some() || more.is_some() {
-                push(out, child.element, value, more);
-            }
+        if !values.is_empty() {
+            out.insert(element.name.clone(), Value::Array(values));
+        }
+        if !twins.is_empty() {
+            out.insert(format!("_{}", element.name), Value::Array(twins));
         }
     }
 
     /// A child's value, and for a primitive what goes beside it under `_name`.
-    fn render_child(&mut self, child: &Child, refs: &[Option<Value>]) -> (Option<Value>, Option<Value>) {
-        if matches!(child.element.kind, Kind::Complex(_)) {
-            return (self.render(child.node, child.element.kind, refs), None);
+    fn render_child(
+        &mut self,
+        id: NodeId,
+        element: &'static Element,
+        refs: &[Option<Reference>],
+    ) -> (Option<Value>, Option<Value>) {
+        let Some(node) = self.node_mut(id) else { return (None, None) };
+        let (value, reference) = (node.value.take(), node.reference);
+        if reference.is_none() && node.singles.is_none() && node.lists.is_none() {
+            return (value, None);
         }
-        let value = self.node_mut(child.node).and_then(|node| node.value.take());
-        (value, self.render(child.node, child.element.kind, refs))
+        let mut out = match reference.and_then(|to| refs.get(to.0 as usize)) {
+            Some(Some(Reference::Entry(url))) => Map::from_iter([("reference".to_owned(), Value::String(url.clone()))]),
+            Some(Some(Reference::Logical(reference))) => reference.clone(),
+            _ => Map::with_capacity(self.singles(id).count() + usize::from(self.lists(id).next().is_some())),
+        };
+        self.render_into(id, &mut out, refs);
+        if out.is_empty() {
+            return (value, None);
+        }
+        match element.kind {
+            Kind::Complex(kind) => (fill(kind, out).map(Value::Object), None),
+            Kind::Primitive(_) => (value, Some(Value::Object(out))),
+        }
     }
 }
 
@@ -269,10 +401,7 @@ impl Tree {
 fn fill(kind: TypeId, mut out: Map<String, Value>) -> Option<Map<String, Value>> {
     let kind = types().get(kind);
     for name in kind.required() {
-        let is_there = out.keys().any(|key| {
-            key.strip_prefix(name.as_str()).is_some_and(|rest| is_choice(rest)) || key.strip_prefix('_') == Some(name)
-        });
-        if is_there {
+        if has(&out, name) {
             continue;
         }
         if kind.name == "Extension" {
@@ -284,8 +413,10 @@ fn fill(kind: TypeId, mut out: Map<String, Value>) -> Option<Map<String, Value>>
     (!says_nothing).then_some(out)
 }
 
-fn is_choice(rest: &str) -> bool {
-    rest.is_empty() || rest.starts_with(|c: char| c.is_ascii_uppercase())
+/// True if `out` has the element `name`, by a choice or by its extensions alone.
+pub(super) fn has(out: &Map<String, Value>, name: &str) -> bool {
+    let is_it = |rest: &str| rest.is_empty() || rest.starts_with(|c: char| c.is_ascii_uppercase());
+    out.keys().any(|key| key.trim_start_matches('_').strip_prefix(name).is_some_and(is_it))
 }
 
 /// Writes that the required element `name` is absent for a reason nobody knows.
@@ -296,39 +427,4 @@ pub(super) fn absent(kind: &Type, name: &str, out: &mut Map<String, Value>) {
     let is_primitive = matches!(element.kind, Kind::Primitive(_));
     let name = if is_primitive { format!("_{name}") } else { name.to_owned() };
     out.insert(name, if element.list { Value::Array(vec![reason]) } else { reason });
-}
-
-/// Adds to the list `name`, with its twin `_name` kept in step.
-fn push(out: &mut Map<String, Value>, element: &Element, value: Option<Value>, more: Option<Value>) {
-    let name = element.name.as_str();
-    let before = match out.get(name) {
-        Some(Value::Array(values)) => values.len(),
-        _ => 0,
-    };
-    if let Some(value) = &value {
-        let is_there = |all: &[Value]| all.len() <= 32 && all.contains(value);
-        if is_a_set(element) && matches!(out.get(name), Some(Value::Array(all)) if is_there(all)) {
-            return;
-        }
-    }
-    let twin = format!("_{name}");
-    if more.is_some() || out.contains_key(&twin) {
-        let twins = out.entry(twin).or_insert_with(|| Value::Array(vec![Value::Null; before]));
-        if let Value::Array(twins) = twins {
-            twins.push(more.unwrap_or(Value::Null));
-        }
-    }
-    // A primitive with extensions alone is `null` in its list; see `without_bare_nulls`.
-    let list = out.entry(name.to_owned()).or_insert_with(|| Value::Array(Vec::new()));
-    if let Value::Array(list) = list {
-        list.push(value.unwrap_or(Value::Null));
-    }
-}
-
-/// True for lists in which the same member twice says nothing more: two segments carry the same
-/// number, the same name.
-fn is_a_set(element: &Element) -> bool {
-    const SETS: [&str; 8] =
-        ["Identifier", "Coding", "CodeableConcept", "Reference", "ContactPoint", "Address", "HumanName", "Extension"];
-    matches!(element.kind, Kind::Complex(id) if SETS.contains(&types().get(id).name.as_str()))
 }

@@ -17,7 +17,7 @@ pub(super) fn primitive(primitive: Primitive, text: &str, zone: &TimeZone) -> Op
     let string = |value: String| Some(Value::String(value));
     match primitive {
         Primitive::String | Primitive::Markdown => string(printable(text)),
-        Primitive::Code => string(trimmed.split_whitespace().collect::<Vec<_>>().join(" ")),
+        Primitive::Code => string(single_spaced(trimmed)),
         Primitive::Uri => (!trimmed.contains(char::is_whitespace)).then(|| Value::String(trimmed.to_owned())),
         Primitive::Id => is_id(trimmed).then(|| Value::String(trimmed.to_owned())),
         Primitive::Boolean => trimmed.parse().ok().map(Value::Bool),
@@ -31,6 +31,14 @@ pub(super) fn primitive(primitive: Primitive, text: &str, zone: &TimeZone) -> Op
         Primitive::Time => time::time(trimmed).map(Value::String),
         Primitive::Base64Binary => string(base64::engine::general_purpose::STANDARD.encode(text)),
         Primitive::Xhtml => string(xhtml(text)),
+    }
+}
+
+fn single_spaced(text: &str) -> String {
+    if text.contains(char::is_whitespace) {
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    } else {
+        text.to_owned()
     }
 }
 

@@ -66,6 +66,10 @@ pub struct Element {
     pub list: bool,
     /// True where R4 requires at least one.
     pub required: bool,
+    /// Of a choice the name without the type, such as `value`: only one of them can be there.
+    pub choice: Option<String>,
+    /// True for lists in which the same member twice says nothing more: identifiers, names, codes.
+    pub set: bool,
 }
 
 /// One type with its elements.
@@ -140,6 +144,10 @@ impl Types {
     }
 }
 
+/// Types of which a list is a set.
+const SETS: [&str; 8] =
+    ["Identifier", "Coding", "CodeableConcept", "Reference", "ContactPoint", "Address", "HumanName", "Extension"];
+
 /// `Patient active:boolean name*:HumanName …`.
 fn read_type(line: &str, by_name: &HashMap<String, TypeId>) -> Type {
     let mut words = line.split(' ');
@@ -157,7 +165,9 @@ fn read_type(line: &str, by_name: &HashMap<String, TypeId>) -> Type {
         for kind_name in types.split(',').map(|t| t.split('(').next().unwrap_or(t)) {
             let Some(kind) = kind(kind_name, by_name) else { continue };
             let name = stem.map_or(marked.to_owned(), |stem| choice_name(stem, kind_name));
-            elements.insert(name.clone(), Element { name, kind, list, required: is_required });
+            let choice = stem.map(|stem| stem.trim_end_matches(['*', '!']).to_owned());
+            let set = list && SETS.contains(&kind_name);
+            elements.insert(name.clone(), Element { name, kind, list, required: is_required, choice, set });
         }
     }
     Type { name, elements, required }

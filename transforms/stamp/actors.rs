@@ -3,17 +3,17 @@
 
 use message::provenance::Reference;
 use message::{Context, Provider};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::bundle::{Bundle, Entry, business_identifier, kind_of};
+use super::bundle::{Bundle, Entry, business_identifier};
 use super::ids::Ids;
 use super::uri::identifier_query;
 
 /// The entries that Provenance refers to, ready to be added.
 #[derive(Clone, Debug)]
 pub(super) struct Actors {
-    organization: Value,
-    device: Value,
+    organization: Entry,
+    device: Entry,
     engine: String,
     identifier: Option<(String, String)>,
 }
@@ -23,8 +23,8 @@ impl Actors {
         let Provider { system, value, .. } = &*context.provider;
         let identifier = system.clone().zip(value.clone());
         Self {
-            organization: organization(context, ids, identifier.as_ref()),
-            device: device(context, ids),
+            organization: entry(organization(context, ids, identifier.as_ref())),
+            device: entry(device(context, ids)),
             engine: context.engine.to_string(),
             identifier,
         }
@@ -33,7 +33,7 @@ impl Actors {
     /// True for the entries that are not the message's own.
     pub(super) fn are_at(&self, entry: &Entry) -> bool {
         let full_url = entry.full_url();
-        full_url.is_some() && [&self.organization, &self.device].iter().any(|actor| full_url_of(actor) == full_url)
+        full_url.is_some() && (full_url == self.device.full_url() || full_url == self.organization.full_url())
     }
 
     /// Adds what `bundle` lacks of them, and returns how it refers to the organization and to the device.
@@ -54,33 +54,31 @@ impl Actors {
     /// The message's own Organization with the provider's identifier.
     fn provider_in(&self, bundle: &Bundle) -> Option<Reference> {
         let (system, value) = self.identifier.as_ref()?;
-        let is_provider = |entry: &&Entry| {
-            let organization = entry.record().filter(|resource| kind_of(resource) == "Organization");
-            organization.and_then(business_identifier) == Some((system.as_str(), value.as_str()))
-        };
-        bundle.reference_to(bundle.entries.iter().find(is_provider)?)
+        let mut organizations = bundle.records().filter(|(_, entry, _)| entry.kind() == "Organization");
+        let named = Some((system.as_str(), value.as_str()));
+        let (_, found, _) = organizations.find(|(_, _, resource)| business_identifier(resource) == named)?;
+        bundle.reference_to(found)
     }
+}
+
+fn entry(value: Value) -> Entry {
+    let members = if let Value::Object(members) = value { members } else { Map::new() };
+    Entry::new(members)
 }
 
 /// Adds `actor` unless it is there.
-fn join(actor: &Value, bundle: &mut Bundle) -> Reference {
-    let is_there = bundle.entries.iter().any(|entry| entry.full_url() == full_url_of(actor));
-    if !is_there && let Value::Object(entry) = actor {
-        bundle.entries.push(Entry(entry.clone()));
+fn join(actor: &Entry, bundle: &mut Bundle) -> Reference {
+    if !bundle.entries.iter().any(|entry| entry.full_url() == actor.full_url()) {
+        bundle.entries.push(actor.clone());
     }
-    let entry = bundle.entries.iter().find(|entry| entry.full_url() == full_url_of(actor));
-    entry.and_then(|entry| bundle.reference_to(entry)).unwrap_or(Reference::Unknown)
-}
-
-fn full_url_of(actor: &Value) -> Option<&str> {
-    actor.get("fullUrl")?.as_str()
+    bundle.reference_to(actor).unwrap_or(Reference::Unknown)
 }
 
 /// Found by the provider's identifier, and created only where the destination has none: what a
 /// registry knows of it is never overwritten.
 fn organization(context: &Context, ids: &Ids, identifier: Option<&(String, String)>) -> Value {
     let provider = &context.provider;
-    let id = ids.of_site(&format!("Organization/{}", provider.key));
+    let id = ids.of_site("Organization", &provider.key);
     let name = if provider.name.is_empty() { &*provider.key } else { &provider.name };
     let meta = meta(context);
     match identifier {
@@ -105,7 +103,7 @@ fn organization(context: &Context, ids: &Ids, identifier: Option<&(String, Strin
 /// One Device a version of the engine: what an older version did stays its own.
 fn device(context: &Context, ids: &Ids) -> Value {
     let (name, version) = context.engine.rsplit_once(' ').unwrap_or((&context.engine, ""));
-    let id = ids.of_site(&format!("Device/{}", context.engine));
+    let id = ids.of_site("Device", &context.engine);
     let mut device = json!({
         "resourceType": "Device",
         "id": id.to_string(),

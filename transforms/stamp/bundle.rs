@@ -23,28 +23,37 @@ pub(super) enum Kind {
 }
 
 /// One entry of a Bundle.
-#[derive(Debug)]
-pub(super) struct Entry(pub(super) Map<String, Value>);
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    /// All members in order; something empty stands where `fullUrl` and `resource` belong.
+    members: Map<String, Value>,
+    full_url: Option<String>,
+    resource: Option<Map<String, Value>>,
+    /// The resource's type; empty without a resource.
+    kind: String,
+    method: String,
+    url: Option<String>,
+}
 
 impl Bundle {
     /// The Bundle as a resource again.
     pub(super) fn into_value(self) -> Value {
         let mut fields = self.fields;
         if !self.entries.is_empty() {
-            let entries = self.entries.into_iter().map(|entry| Value::Object(entry.0)).collect();
+            let entries = self.entries.into_iter().map(Entry::into_value).collect();
             fields.insert("entry".to_owned(), Value::Array(entries));
         }
         Value::Object(fields)
     }
 
-    /// The resources that this Bundle writes, each with the index of its entry.
-    pub(super) fn records(&self) -> impl Iterator<Item = (usize, &Map<String, Value>)> {
-        self.entries.iter().enumerate().filter_map(|(i, entry)| Some((i, entry.record()?)))
+    /// The entries whose resources this Bundle writes, each with its index.
+    pub(super) fn records(&self) -> impl Iterator<Item = (usize, &Entry, &Map<String, Value>)> {
+        self.entries.iter().enumerate().filter_map(|(i, entry)| Some((i, entry, entry.record()?)))
     }
 
     /// The first resource of type `kind`.
     pub(super) fn first(&self, kind: &str) -> Option<&Map<String, Value>> {
-        self.records().map(|(_, resource)| resource).find(|resource| kind_of(resource) == kind)
+        self.records().find(|(_, entry, _)| entry.kind == kind).map(|(_, _, resource)| resource)
     }
 
     /// How another entry refers to `entry`.
@@ -60,58 +69,108 @@ impl Bundle {
 }
 
 impl Entry {
+    /// An entry as it stands in a Bundle.
+    pub(super) fn new(mut members: Map<String, Value>) -> Self {
+        let full_url = match members.get_mut("fullUrl") {
+            Some(Value::String(url)) => Some(std::mem::take(url)),
+            _ => None,
+        };
+        let resource = match members.get_mut("resource") {
+            Some(Value::Object(resource)) => Some(std::mem::take(resource)),
+            _ => None,
+        };
+        let request = members.get("request").and_then(Value::as_object);
+        let of_request = |key: &str| request.and_then(|request| text(request, key)).map(str::to_owned);
+        let kind = resource.as_ref().map(|resource| kind_of(resource).to_owned()).unwrap_or_default();
+        let (method, url) = (of_request("method").unwrap_or_default(), of_request("url"));
+        Self { members, full_url: full_url.filter(|url| !url.is_empty()), resource, kind, method, url }
+    }
+
     /// An entry that writes `resource` to `url` by PUT.
     pub(super) fn put(full_url: String, resource: Map<String, Value>, url: String) -> Self {
-        let mut entry = Map::with_capacity(3);
-        entry.insert("fullUrl".to_owned(), Value::String(full_url));
-        entry.insert("resource".to_owned(), Value::Object(resource));
-        entry.insert("request".to_owned(), request("PUT", url));
-        Self(entry)
+        let mut entry = Self::new(Map::from_iter([("resource".to_owned(), Value::Object(resource))]));
+        entry.set_full_url(full_url);
+        entry.set_put(url);
+        entry
+    }
+
+    fn into_value(self) -> Value {
+        let mut members = self.members;
+        let resource = self.resource.map(Value::Object);
+        for (key, value) in [("fullUrl", self.full_url.map(Value::String)), ("resource", resource)] {
+            if let (Some(value), Some(place)) = (value, members.get_mut(key)) {
+                *place = value;
+            }
+        }
+        Value::Object(members)
     }
 
     pub(super) fn full_url(&self) -> Option<&str> {
-        text(&self.0, "fullUrl")
+        self.full_url.as_deref()
+    }
+
+    pub(super) fn set_full_url(&mut self, full_url: String) {
+        if !self.members.contains_key("fullUrl") {
+            self.members.shift_insert(0, "fullUrl".to_owned(), Value::Null);
+        }
+        self.full_url = Some(full_url);
+    }
+
+    /// The resource's type; empty without a resource.
+    pub(super) fn kind(&self) -> &str {
+        &self.kind
     }
 
     /// The request's method; empty where there is none.
     pub(super) fn method(&self) -> &str {
-        self.request("method").unwrap_or_default()
+        &self.method
     }
 
     /// The request's URL.
     pub(super) fn url(&self) -> Option<&str> {
-        self.request("url")
+        self.url.as_deref()
     }
 
-    fn request(&self, key: &str) -> Option<&str> {
-        text(self.0.get("request")?.as_object()?, key)
+    /// Writes the resource to `url` by PUT.
+    pub(super) fn set_put(&mut self, url: String) {
+        let mut request = Map::with_capacity(2);
+        request.insert("method".to_owned(), Value::from("PUT"));
+        request.insert("url".to_owned(), Value::from(url.as_str()));
+        self.members.insert("request".to_owned(), Value::Object(request));
+        "PUT".clone_into(&mut self.method);
+        self.url = Some(url);
+    }
+
+    /// Another member of the entry, or of its request.
+    pub(super) fn member(&self, key: &str, within: &str) -> Option<&Value> {
+        self.members.get(key)?.get(within)
+    }
+
+    pub(super) fn remove(&mut self, key: &str) {
+        self.members.shift_remove(key);
     }
 
     pub(super) fn resource(&self) -> Option<&Map<String, Value>> {
-        self.0.get("resource")?.as_object()
+        self.resource.as_ref()
+    }
+
+    pub(super) fn resource_mut(&mut self) -> Option<&mut Map<String, Value>> {
+        self.resource.as_mut()
     }
 
     /// The resource, if this entry writes it: no patch, no operation, no read.
     pub(super) fn record(&self) -> Option<&Map<String, Value>> {
-        if self.is_record() { self.resource() } else { None }
+        self.resource.as_ref().filter(|_| self.is_write())
     }
 
     /// As [`Entry::record`], to change it.
     pub(super) fn record_mut(&mut self) -> Option<&mut Map<String, Value>> {
-        if self.is_record() { self.0.get_mut("resource")?.as_object_mut() } else { None }
+        if self.is_write() { self.resource.as_mut() } else { None }
     }
 
-    fn is_record(&self) -> bool {
-        matches!(self.method(), "PUT" | "POST") && !self.url().is_some_and(|url| url.contains('$'))
+    fn is_write(&self) -> bool {
+        matches!(self.method.as_str(), "PUT" | "POST") && !self.url().is_some_and(|url| url.contains('$'))
     }
-}
-
-/// A `Bundle.entry.request`.
-pub(super) fn request(method: &str, url: String) -> Value {
-    let mut request = Map::with_capacity(2);
-    request.insert("method".to_owned(), Value::from(method));
-    request.insert("url".to_owned(), Value::String(url));
-    Value::Object(request)
 }
 
 /// The text at `key`.

@@ -1,7 +1,7 @@
 //! Provenance of single entries: what EVN, PID-33/34 and ORC say of who did what and when
 //! (v2-to-FHIR, EVN[Provenance], PID[Provenance], ORC[Provenance]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -11,7 +11,7 @@ use message::hl7v2::{Field, Message, Segment};
 use message::provenance::{Activity, Agent, Provenance, Reference, Role};
 
 use super::agents::{Hd, Site};
-use super::bundle::{Bundle, kind_of};
+use super::bundle::{Bundle, objects, text};
 use super::ids::Ids;
 use super::orders::{Order, ordered_entries, orders};
 
@@ -31,8 +31,24 @@ pub(super) struct Events<'a> {
 }
 
 impl Events<'_> {
-    /// The Provenances that the message's segments ask for.
-    pub(super) fn of(&self, bundle: &Bundle) -> Vec<Provenance> {
+    /// The Provenances that the message's segments ask for, but for what the conversion has told of the
+    /// same entries already. Merges and links are told in any case. `custody` is the engine's own.
+    pub(super) fn of(&self, bundle: &Bundle, custody: &[Provenance]) -> Vec<Provenance> {
+        let mut all = self.all(bundle);
+        let own: HashSet<String> = custody.iter().chain(&all).map(|provenance| provenance.id.to_string()).collect();
+        let others = bundle.records().filter(|(_, entry, resource)| {
+            entry.kind() == "Provenance" && text(resource, "id").is_none_or(|id| !own.contains(id))
+        });
+        let targets = others.flat_map(|(_, _, provenance)| objects(provenance, "target"));
+        let told: HashSet<&str> = targets.filter_map(|target| text(target, "reference")).collect();
+        let is_told = |target: &Reference| matches!(target, Reference::Literal { reference, .. } if told.contains(reference.as_str()));
+        all.retain(|provenance| {
+            matches!(provenance.activity, Some(Activity::Lifecycle(_))) || !provenance.targets.iter().any(is_told)
+        });
+        all
+    }
+
+    fn all(&self, bundle: &Bundle) -> Vec<Provenance> {
         let mut all: Vec<Provenance> = self.event(bundle).into_iter().collect();
         all.extend(self.patient_update(bundle));
         let orders = orders(self.message);
@@ -117,7 +133,7 @@ impl Events<'_> {
     }
 
     fn targets(&self, bundle: &Bundle, wanted: impl Fn(&str) -> bool) -> Vec<Reference> {
-        let entries = bundle.records().filter(|(_, resource)| wanted(kind_of(resource))).map(|(i, _)| i).collect();
+        let entries = bundle.records().filter(|(_, entry, _)| wanted(entry.kind())).map(|(i, _, _)| i).collect();
         references(bundle, &entries)
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use message::hl7v2::Message;
 use serde_json::{Map, Value};
 
-use super::bundle::{Bundle, kind_of, objects, text};
+use super::bundle::{Bundle, Entry, objects, text};
 use super::labels::{Labels, Mark, On};
 use super::orders::{Order, ordered_entries, orders};
 
@@ -66,13 +66,13 @@ fn entries_of(mark: &Mark, message: &Message, orders: &[Order<'_>], bundle: &Bun
 }
 
 fn of_kind(bundle: &Bundle, kind: &str) -> BTreeSet<usize> {
-    matching(bundle, |resource| kind_of(resource) == kind)
+    matching(bundle, |entry, _| entry.kind() == kind)
 }
 
 fn visit(bundle: &Bundle) -> BTreeSet<usize> {
     let belongs =
         |resource: &Map<String, Value>| ["encounter", "context"].iter().any(|key| resource.contains_key(*key));
-    matching(bundle, |resource| kind_of(resource) == "Encounter" || belongs(resource))
+    matching(bundle, |entry, resource| entry.kind() == "Encounter" || belongs(resource))
 }
 
 /// The Conditions with the code of the segment's third field (DG1-3), or all.
@@ -83,10 +83,10 @@ fn conditions(mark: &Mark, message: &Message, bundle: &Bundle) -> BTreeSet<usize
         let codings = objects(resource, "code").flat_map(|concept| objects(concept, "coding"));
         codings.filter_map(|coding| text(coding, "code")).any(|found| Some(found) == code.as_deref())
     };
-    let exact = matching(bundle, |resource| kind_of(resource) == "Condition" && has_code(resource));
+    let exact = matching(bundle, |entry, resource| entry.kind() == "Condition" && has_code(resource));
     if exact.is_empty() { of_kind(bundle, "Condition") } else { exact }
 }
 
-fn matching(bundle: &Bundle, wanted: impl Fn(&Map<String, Value>) -> bool) -> BTreeSet<usize> {
-    bundle.records().filter(|(_, resource)| wanted(resource)).map(|(i, _)| i).collect()
+fn matching(bundle: &Bundle, wanted: impl Fn(&Entry, &Map<String, Value>) -> bool) -> BTreeSet<usize> {
+    bundle.records().filter(|(_, entry, resource)| wanted(entry, resource)).map(|(i, _, _)| i).collect()
 }

@@ -112,6 +112,30 @@ pub(super) fn read(resource: &Map<String, Value>, flags: &mut Flags) {
     flags.test_data |= says_test(resource);
 }
 
+/// The `meta` of resources that come with none and have no labels of their own: worked out once.
+pub(super) struct Fresh {
+    meta: Value,
+    flags: Flags,
+}
+
+impl Fresh {
+    pub(super) fn new(stamps: Stamps<'_>, labels: &Labels) -> Result<Self, &'static str> {
+        let (mut resource, mut flags) = (Map::new(), Flags::default());
+        stamp(&mut resource, stamps, &[labels], &mut flags)?;
+        Ok(Self { meta: resource.get_mut("meta").map(Value::take).unwrap_or_default(), flags })
+    }
+
+    /// Stamps `resource`, if it comes with no `meta` and says nothing of its confidentiality.
+    pub(super) fn stamp(&self, resource: &mut Map<String, Value>, flags: &mut Flags) -> bool {
+        let plain = !resource.contains_key("meta") && stated(resource).is_none();
+        if plain {
+            insert_meta(resource, self.meta.clone());
+            flags.add(&self.flags);
+        }
+        plain
+    }
+}
+
 /// True if a label or tag says that this is test data: `HTEST`, or a processing id other than `P`.
 pub(super) fn says_test(resource: &Map<String, Value>) -> bool {
     let Some(meta) = resource.get("meta").and_then(Value::as_object) else { return false };
@@ -152,7 +176,7 @@ fn secure(security: &mut Vec<Value>, stamps: Stamps<'_>, labels: &[&Labels], fla
     security.iter().filter(|label| system_of(label) == ACT_CODE).for_each(|label| flags.refrain(code_of(label)));
     if security.len() > 1 {
         security.sort_by(|a, b| order_of(a).cmp(&order_of(b)));
-        security.dedup_by(|later, earlier| says_no_more(later, earlier));
+        security.dedup_by(says_no_more);
     }
 }
 
@@ -253,10 +277,14 @@ fn says_no_more(later: &mut Value, earlier: &mut Value) -> bool {
 /// `meta`, made right after `id` where it is missing.
 fn meta_of(resource: &mut Map<String, Value>) -> Result<&mut Map<String, Value>, &'static str> {
     if !resource.contains_key("meta") {
-        let at = resource.keys().take(2).take_while(|key| matches!(key.as_str(), "resourceType" | "id")).count();
-        resource.shift_insert(at, "meta".to_owned(), Value::Object(Map::with_capacity(3)));
+        insert_meta(resource, Value::Object(Map::with_capacity(3)));
     }
     resource.get_mut("meta").and_then(Value::as_object_mut).ok_or("meta must be an object")
+}
+
+fn insert_meta(resource: &mut Map<String, Value>, meta: Value) {
+    let at = resource.keys().take(2).take_while(|key| matches!(key.as_str(), "resourceType" | "id")).count();
+    resource.shift_insert(at, "meta".to_owned(), meta);
 }
 
 /// The array of objects at `key`, made where it is missing.

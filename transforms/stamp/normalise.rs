@@ -8,12 +8,16 @@
 
 use std::collections::{HashMap, HashSet};
 
+use message::fhir::is_resource_type;
 use message::{Finding, FindingKind, Sha256, TransformError};
 use serde_json::{Map, Value};
 
-use super::bundle::{Bundle, Entry, Kind, business_identifier, error, kind_of, request, text};
+use super::bundle::{Bundle, Entry, Kind, business_identifier, error, kind_of, text};
 use super::ids::Ids;
-use super::references::{Names, Rewriting, base_of, is_type};
+use super::references::{Names, Rewriting, base_of};
+
+/// Room for the entries that stamping most often adds: Organization, Device and four Provenances.
+const ADDED: usize = 6;
 
 /// What names follow from.
 #[derive(Clone, Copy)]
@@ -47,11 +51,11 @@ pub(super) fn normalise(
         Some("batch") => keep(take_apart(resource, Kind::Batch)?, naming),
         Some("document" | "message") if naming.whole => assign(wrap(resource), naming, findings),
         Some("resource") => assign(wrap(resource), naming, findings),
-        Some("document" | "message" | "collection" | "searchset") => {
+        Some("document" | "message" | "collection") => {
             assign(take_apart(resource, Kind::Transaction)?, naming, findings)
         }
-        Some("history" | "transaction-response" | "batch-response") => {
-            Err(error("Bundle.type", "a history or a response carries no records to pass on: send the records"))
+        Some("searchset" | "history" | "transaction-response" | "batch-response") => {
+            Err(error("Bundle.type", "an answer of a server is no record to pass on: send the records in a collection"))
         }
         _ => Err(error(
             "Bundle.type",
@@ -66,7 +70,7 @@ fn wrap(resource: Map<String, Value>) -> Bundle {
     fields.insert("resourceType".to_owned(), Value::from("Bundle"));
     fields.insert("type".to_owned(), Value::from("transaction"));
     let entry = Map::from_iter([("resource".to_owned(), Value::Object(resource))]);
-    Bundle { fields, kind: Kind::Transaction, entries: vec![Entry(entry)] }
+    Bundle { fields, kind: Kind::Transaction, entries: vec![Entry::new(entry)] }
 }
 
 fn take_apart(mut fields: Map<String, Value>, kind: Kind) -> Result<Bundle, TransformError> {
@@ -75,12 +79,14 @@ fn take_apart(mut fields: Map<String, Value>, kind: Kind) -> Result<Bundle, Tran
         Some(Value::Array(entries)) => entries,
         Some(_) => return Err(error("Bundle.entry", "it must be an array")),
     };
-    let object = |(i, entry)| match entry {
-        Value::Object(entry) => Ok(Entry(entry)),
-        _ => Err(error(format!("entry[{i}]"), "it must be an object")),
-    };
-    let entries = entries.into_iter().enumerate().map(object).collect::<Result<_, _>>()?;
-    Ok(Bundle { fields, kind, entries })
+    let mut taken = Vec::with_capacity(entries.len() + ADDED);
+    for (i, entry) in entries.into_iter().enumerate() {
+        match entry {
+            Value::Object(entry) => taken.push(Entry::new(entry)),
+            _ => return Err(error(format!("entry[{i}]"), "it must be an object")),
+        }
+    }
+    Ok(Bundle { fields, kind, entries: taken })
 }
 
 /// What an entry is called from now on.
@@ -98,7 +104,6 @@ fn assign(mut bundle: Bundle, naming: Naming<'_>, findings: &mut Vec<Finding>) -
     for member in ["total", "link", "signature"] {
         bundle.fields.shift_remove(member);
     }
-    bundle.entries.retain(|entry| !is_search_outcome(entry));
     let shared = shared_identifiers(&bundle);
     let plans = bundle.entries.iter().enumerate().map(|(i, entry)| {
         let resource = resource_at(entry, i)?;
@@ -113,7 +118,7 @@ fn assign(mut bundle: Bundle, naming: Naming<'_>, findings: &mut Vec<Finding>) -
             findings.push(points_outside(i));
         }
         for member in ["search", "response", "link"] {
-            entry.0.shift_remove(member);
+            entry.remove(member);
         }
         plan.into_iter().for_each(|plan| rename(entry, plan));
     }
@@ -122,11 +127,12 @@ fn assign(mut bundle: Bundle, naming: Naming<'_>, findings: &mut Vec<Finding>) -
 
 /// Checks the requests of a transaction or batch and makes each plain create repeatable.
 fn keep(mut bundle: Bundle, naming: Naming<'_>) -> Result<Bundle, TransformError> {
-    let shared = shared_identifiers(&bundle);
+    let creates = bundle.entries.iter().any(|entry| entry.method() == "POST");
+    let shared = if creates { shared_identifiers(&bundle) } else { HashSet::new() };
     let plans = bundle.entries.iter().enumerate().map(|(i, entry)| {
         check_request(entry, i)?;
         let Some(resource) = entry.record().filter(|_| entry.method() == "POST") else { return Ok(None) };
-        if entry.0.get("request").is_some_and(|request| request.get("ifNoneExist").is_some()) {
+        if entry.member("request", "ifNoneExist").is_some() {
             let full_url = entry.full_url().map(str::to_owned).unwrap_or_else(|| part_url(naming, i));
             return Ok(Some(Plan { put: None, id: text(resource, "id").map(str::to_owned), full_url }));
         }
@@ -155,7 +161,7 @@ fn plan(
     naming: Naming<'_>,
     i: usize,
 ) -> Plan {
-    let kind = kind_of(resource);
+    let kind = entry.kind();
     let kept = entry.full_url().filter(|url| url.starts_with("urn:")).map(str::to_owned);
     if let Some(put) = conditional_update(resource).filter(|url| !shared.contains(url)) {
         return Plan { put: Some(put), id: None, full_url: kept.unwrap_or_else(|| part_url(naming, i)) };
@@ -187,7 +193,7 @@ fn shared_identifiers(bundle: &Bundle) -> HashSet<String> {
 /// Old names to new, for every entry that has a plan.
 fn names_of(bundle: &Bundle, plans: &[Option<Plan>]) -> Result<Names, TransformError> {
     let mut names = Names::default();
-    let mut taken: HashMap<&str, usize> = HashMap::with_capacity(2 * plans.len());
+    let mut taken: HashMap<&str, usize> = HashMap::with_capacity(2 * plans.iter().flatten().count());
     for (i, (entry, plan)) in bundle.entries.iter().zip(plans).enumerate() {
         let Some(plan) = plan else { continue };
         for name in plan.put.iter().chain([&plan.full_url]) {
@@ -211,23 +217,18 @@ fn names_of(bundle: &Bundle, plans: &[Option<Plan>]) -> Result<Names, TransformE
 /// Rewrites the references in an entry's resource. A Bundle within the Bundle has names of its own.
 fn rewrite(entry: &mut Entry, rewriting: &mut Rewriting<'_>) {
     let base = entry.full_url().and_then(base_of).map(str::to_owned);
-    if entry.resource().is_some_and(|resource| kind_of(resource) != "Bundle")
-        && let Some(resource) = entry.0.get_mut("resource")
+    if entry.kind() != "Bundle"
+        && let Some(resource) = entry.resource_mut()
     {
-        rewriting.visit(resource, base.as_deref());
+        rewriting.visit_members(resource, base.as_deref());
     }
 }
 
 fn rename(entry: &mut Entry, plan: Plan) {
-    match entry.0.get_mut("fullUrl") {
-        Some(full_url) => *full_url = Value::String(plan.full_url),
-        None => {
-            entry.0.shift_insert(0, "fullUrl".to_owned(), Value::String(plan.full_url));
-        }
-    }
+    entry.set_full_url(plan.full_url);
     let Some(url) = plan.put else { return };
-    entry.0.insert("request".to_owned(), request("PUT", url));
-    let Some(resource) = entry.0.get_mut("resource").and_then(Value::as_object_mut) else { return };
+    entry.set_put(url);
+    let Some(resource) = entry.resource_mut() else { return };
     match (plan.id, resource.get_mut("id")) {
         (Some(id), Some(own)) => *own = Value::String(id),
         (Some(id), None) => {
@@ -242,7 +243,7 @@ fn rename(entry: &mut Entry, plan: Plan) {
 fn resource_at(entry: &Entry, i: usize) -> Result<&Map<String, Value>, TransformError> {
     let location = || format!("entry[{i}].resource");
     let resource = entry.resource().ok_or_else(|| error(location(), "each entry needs a resource"))?;
-    if is_type(kind_of(resource)) { Ok(resource) } else { Err(error(location(), "it has no resourceType")) }
+    if is_resource_type(entry.kind()) { Ok(resource) } else { Err(error(location(), "it is no resource of FHIR R4")) }
 }
 
 /// FHIR R4 bdl-3: what each method needs.
@@ -256,7 +257,8 @@ fn check_request(entry: &Entry, i: usize) -> Result<(), TransformError> {
         "GET" | "HEAD" | "DELETE" => Ok(()),
         "PATCH" => resource_at(entry, i).map(|_| ()),
         "POST" if url.contains('$') => Ok(()),
-        "POST" if url == kind_of(resource_at(entry, i)?) => Ok(()),
+        "PUT" | "POST" if entry.resource().is_none() => resource_at(entry, i).map(|_| ()),
+        "POST" if url == entry.kind() => Ok(()),
         "PUT" => check_update(url, resource_at(entry, i)?).map_err(|reason| error(location("request.url"), reason)),
         "POST" => Err(error(location("request.url"), "it must be the type of the resource that is created")),
         _ => Err(error(location("request.method"), "it must be GET, HEAD, POST, PUT, DELETE or PATCH")),
@@ -277,11 +279,6 @@ fn check_update(url: &str, resource: &Map<String, Value>) -> Result<(), &'static
         None if url.contains('?') => Ok(()),
         None => Err("an update needs an id or a condition, such as Patient/1 or Patient?identifier=system|value"),
     }
-}
-
-fn is_search_outcome(entry: &Entry) -> bool {
-    let mode = entry.0.get("search").and_then(|search| search.get("mode"));
-    mode.is_some_and(|mode| mode == "outcome")
 }
 
 fn points_outside(i: usize) -> Finding {

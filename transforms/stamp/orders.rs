@@ -7,7 +7,7 @@ use message::provenance::Reference;
 use serde_json::{Map, Value};
 
 use super::agents::Site;
-use super::bundle::{Bundle, kind_of, objects, text};
+use super::bundle::{Bundle, objects, text};
 
 /// What belongs to the message as a whole, not to one of its orders.
 const SHARED: &[&str] = &[
@@ -27,9 +27,9 @@ const SHARED: &[&str] = &[
     "RelatedPerson",
 ];
 
-/// From a resource of an order to others of the same order.
+/// From a resource of an order to what belongs to it.
 const DOWN: &[&str] = &["result", "hasMember", "specimen"];
-/// From another resource of the same order to one of the order.
+/// From a resource of an order to what it answers: both ways, since either may carry the numbers.
 const UP: &[&str] = &["basedOn", "request"];
 
 /// One order group.
@@ -96,16 +96,14 @@ impl<'m> Order<'m> {
         let carries = |resource: &Map<String, Value>| {
             objects(resource, "identifier").filter_map(|i| text(i, "value")).any(|v| numbers.iter().any(|n| n == v))
         };
-        let clinical: Vec<_> = bundle.records().filter(|(_, r)| !SHARED.contains(&kind_of(r))).collect();
-        let mut found: BTreeSet<usize> = clinical.iter().filter(|(_, r)| carries(r)).map(|(i, _)| *i).collect();
-        let places = places(bundle, &clinical);
+        let links = links(bundle);
+        let mut found: BTreeSet<usize> =
+            ordered(bundle).filter(|(_, resource)| carries(resource)).map(|(i, _)| i).collect();
         loop {
             let before = found.len();
-            for (i, resource) in &clinical {
-                if found.contains(i) {
-                    found.extend(targets(resource, DOWN, &places));
-                } else if targets(resource, UP, &places).any(|target| found.contains(&target)) {
-                    found.insert(*i);
+            for &(from, to) in &links {
+                if found.contains(&from) {
+                    found.insert(to);
                 }
             }
             if found.len() == before {
@@ -117,16 +115,27 @@ impl<'m> Order<'m> {
 
 /// All entries that belong to some order of the message.
 pub(super) fn ordered_entries(bundle: &Bundle) -> BTreeSet<usize> {
-    bundle.records().filter(|(_, r)| !SHARED.contains(&kind_of(r))).map(|(i, _)| i).collect()
+    ordered(bundle).map(|(i, _)| i).collect()
 }
 
-/// What references to the entries look like, with their indexes.
-fn places<'b>(bundle: &'b Bundle, clinical: &[(usize, &Map<String, Value>)]) -> HashMap<&'b str, usize> {
-    let names = |i: usize| {
-        let entry = bundle.entries.get(i);
-        [entry.and_then(|e| e.full_url()), entry.and_then(|e| e.url())].into_iter().flatten()
-    };
-    clinical.iter().flat_map(|(i, _)| names(*i).map(|name| (name, *i))).collect()
+fn ordered(bundle: &Bundle) -> impl Iterator<Item = (usize, &Map<String, Value>)> {
+    let own = bundle.records().filter(|(_, entry, _)| !SHARED.contains(&entry.kind()));
+    own.map(|(i, _, resource)| (i, resource))
+}
+
+/// Pairs of entries: if the first belongs to an order, so does the second.
+fn links(bundle: &Bundle) -> Vec<(usize, usize)> {
+    let mut places = HashMap::with_capacity(2 * bundle.entries.len());
+    for (i, _) in ordered(bundle) {
+        let names = bundle.entries.get(i).map(|entry| [entry.full_url(), entry.url()]);
+        places.extend(names.into_iter().flatten().flatten().map(|name| (name, i)));
+    }
+    let mut links = Vec::new();
+    for (i, resource) in ordered(bundle) {
+        links.extend(targets(resource, DOWN, &places).map(|target| (i, target)));
+        links.extend(targets(resource, UP, &places).flat_map(|target| [(target, i), (i, target)]));
+    }
+    links
 }
 
 /// The entries that `resource` refers to under one of `keys`.

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use message::fhir::is_resource_type;
 use serde_json::{Map, Value};
 
 use super::bundle::{business_identifier, text};
@@ -65,28 +66,29 @@ impl Rewriting<'_> {
     ///
     /// Besides Reference.reference these are the URLs of attachments and the like, which may name a
     /// Binary in the same Bundle.
-    pub(super) fn visit(&mut self, value: &mut Value, base: Option<&str>) {
+    fn visit(&mut self, value: &mut Value, base: Option<&str>) {
         match value {
             Value::Array(items) => items.iter_mut().for_each(|item| self.visit(item, base)),
-            Value::Object(members) => {
-                if let Some(new) =
-                    text(members, "reference").and_then(|reference| self.renamed(reference, members, base))
-                {
-                    members.insert("reference".to_owned(), Value::String(new));
-                }
-                for (key, member) in members.iter_mut() {
-                    match (key.as_str(), member) {
-                        ("url" | "uri" | "valueUri" | "valueUrl", Value::String(url)) => {
-                            if let Some(new) = self.names.resolve(url, base) {
-                                new.clone_into(url);
-                            }
-                        }
-                        (_, nested @ (Value::Array(_) | Value::Object(_))) => self.visit(nested, base),
-                        _ => {}
+            Value::Object(members) => self.visit_members(members, base),
+            _ => {}
+        }
+    }
+
+    /// As [`Rewriting::visit`], of an object.
+    pub(super) fn visit_members(&mut self, members: &mut Map<String, Value>, base: Option<&str>) {
+        if let Some(new) = text(members, "reference").and_then(|reference| self.renamed(reference, members, base)) {
+            members.insert("reference".to_owned(), Value::String(new));
+        }
+        for (key, member) in members.iter_mut() {
+            match (key.as_str(), member) {
+                ("url" | "uri" | "valueUri" | "valueUrl", Value::String(url)) => {
+                    if let Some(new) = self.names.resolve(url, base) {
+                        new.clone_into(url);
                     }
                 }
+                (_, nested @ (Value::Array(_) | Value::Object(_))) => self.visit(nested, base),
+                _ => {}
             }
-            _ => {}
         }
     }
 
@@ -118,20 +120,15 @@ pub(super) fn base_of(url: &str) -> Option<&str> {
     }
     let (before_id, id) = url.rsplit_once('/')?;
     let (base, kind) = before_id.rsplit_once('/')?;
-    (is_type(kind) && !id.is_empty()).then_some(base)
+    (is_resource_type(kind) && !id.is_empty()).then_some(base)
 }
 
 /// Type and id of `Type/id`.
 fn relative(reference: &str) -> Option<(&str, &str)> {
     let (kind, id) = reference.split_once('/')?;
-    (is_type(kind) && !id.is_empty() && !id.contains('/')).then_some((kind, id))
+    (is_resource_type(kind) && !id.is_empty() && !id.contains('/')).then_some((kind, id))
 }
 
 fn without_version(reference: &str) -> &str {
     reference.split_once("/_history/").map_or(reference, |(bare, _)| bare)
-}
-
-/// True for what looks like the name of a resource type.
-pub(super) fn is_type(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_uppercase()) && text.bytes().all(|b| b.is_ascii_alphabetic())
 }

@@ -8,7 +8,7 @@ use message::provenance::{Agent, Reference, Role};
 use serde_json::{Map, Value};
 
 use super::agents::{Hd, Site};
-use super::bundle::{Bundle, objects, text};
+use super::bundle::{Bundle, Kind, objects, text};
 use super::meta::{PROCESSING_ID, PROCESSING_MODE};
 use super::orders::{distinct, orders};
 use super::uri::encode;
@@ -27,10 +27,12 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// From MSH (v2-to-FHIR, MSH[Provenance-Source]). `provider` stands for whom MSH does not name.
+    /// From MSH (v2-to-FHIR, MSH[Provenance-Source]); organisations as the conversion wrote them, if it
+    /// did. `provider` stands for whom MSH does not name.
     pub(super) fn of_hl7v2(
         message: &Message,
         original: &Original,
+        bundle: &Bundle,
         site: Site<'_>,
         zone: &TimeZone,
         provider: &Reference,
@@ -38,23 +40,25 @@ impl Source {
         let msh = message.segment("MSH").unwrap_or_else(|| Segment::new("", message.delimiters()));
         let (application, facility) = (Hd::of_field(&msh.field(3)), Hd::of_field(&msh.field(4)));
         let system = system_of(&application, &facility, site);
-        let facility = site.facility(&facility);
-        let sender = site.organisation(&msh.field(22).repetition(1)).or(facility.clone());
+        let header = bundle.first("MessageHeader").filter(|_| bundle.kind == Kind::Transaction);
+        let written = |key: &str| header.and_then(|header| reference_at(header, key));
+        let responsible = site.organisation(&msh.field(22).repetition(1));
+        let responsible = responsible.map(|organisation| written("responsible").unwrap_or(organisation));
+        let sender = site.facility(&facility).map(|facility| written("sender").unwrap_or(facility));
         let sender = sender.unwrap_or_else(|| provider.clone());
-        let authors = if site.provider.hub { producers(message, site) } else { vec![sender.clone()] };
-        let display = display(&application, &Hd::of_field(&msh.field(4)));
+        let behind = responsible.unwrap_or_else(|| sender.clone());
+        let authors = if site.provider.hub { producers(message, site) } else { vec![behind.clone()] };
         let mut agents: Vec<Agent> = authors.into_iter().map(author).collect();
         agents.push(Agent {
             role: Role::Transmitter,
-            who: Reference::uri("Device", system.clone(), display),
-            on_behalf_of: Some(if site.provider.hub { facility.unwrap_or_else(|| provider.clone()) } else { sender }),
+            who: Reference::uri("Device", system.clone(), display(&application, &facility)),
+            on_behalf_of: Some(if site.provider.hub { sender } else { behind }),
         });
-        let (id, mode) = (value(&msh, 11, 1), value(&msh, 11, 2));
-        let tags = [(PROCESSING_ID, id), (PROCESSING_MODE, mode)].into_iter().filter(|(_, code)| !code.is_empty());
+        let tags = [(PROCESSING_ID, value(&msh, 11, 1)), (PROCESSING_MODE, value(&msh, 11, 2))];
         Self {
             uri: format!("{system}#{}", key_of(original)),
             occurred: Dtm::parse(&value(&msh, 7, 1)).ok().map(|time| time.to_fhir_date_time(zone)),
-            tags: tags.collect(),
+            tags: tags.into_iter().filter(|(_, code)| !code.is_empty()).collect(),
             agents,
         }
     }

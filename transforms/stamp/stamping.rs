@@ -4,18 +4,18 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use message::consent::{ACT_REASON, CONFIDENTIALITY, Confidentiality, Flags, Purpose};
-use message::provenance::{Provenance, Reference, Role};
+use message::provenance::{Provenance, Reference, Role, source_entity};
 use message::{Message, TransformError};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Stamper;
 use super::agents::Site;
-use super::bundle::{Bundle, Entry, error, kind_of, text};
+use super::bundle::{Bundle, Entry, error, text};
 use super::custody::Custody;
 use super::events::Events;
 use super::labels::{Handling, Labels};
 use super::marks::Marked;
-use super::meta::{self, Stamps};
+use super::meta::{self, Fresh, Stamps};
 use super::source::Source;
 
 /// Resources that stand for others: labelled with the highest level of all.
@@ -42,14 +42,14 @@ impl Stamping<'_> {
         for provenance in self.chain(bundle, &source, &targets, &provider, &engine) {
             attach(bundle, provenance);
         }
-        give_targets(bundle, &targets);
+        self.complete(bundle, &targets);
         self.label(bundle, &source, &whole)
     }
 
     /// The records that are about patients and their care: all but Provenance and our own.
     fn targets(&self, bundle: &Bundle) -> Vec<Reference> {
         let records = bundle.entries.iter().filter(|entry| !self.stamper.actors.are_at(entry));
-        let clinical = records.filter(|entry| entry.record().is_some_and(|resource| kind_of(resource) != "Provenance"));
+        let clinical = records.filter(|entry| entry.record().is_some() && entry.kind() != "Provenance");
         clinical.filter_map(|entry| bundle.reference_to(entry)).collect()
     }
 
@@ -60,7 +60,9 @@ impl Stamping<'_> {
     fn source(&self, bundle: &Bundle, provider: &Reference) -> Source {
         let original = &self.message.original;
         match self.message.as_received() {
-            Some(message) => Source::of_hl7v2(message, original, self.site(), &self.stamper.time_zone, provider),
+            Some(message) => {
+                Source::of_hl7v2(message, original, bundle, self.site(), &self.stamper.time_zone, provider)
+            }
             None => Source::of_fhir(bundle, original, self.site(), provider),
         }
     }
@@ -98,7 +100,8 @@ impl Stamping<'_> {
                 ids: &self.stamper.ids,
                 hash: &original.sha256,
             };
-            chain.extend(events.of(bundle));
+            let told = events.of(bundle, &chain);
+            chain.extend(told);
         }
         chain
     }
@@ -116,6 +119,23 @@ impl Stamping<'_> {
         former
     }
 
+    /// A Provenance that names no target, as it comes beside what it is about, is about all of it; one that
+    /// the conversion made names the message that it was made from.
+    fn complete(&self, bundle: &mut Bundle, targets: &[Reference]) {
+        let converted = self.message.as_received().is_some();
+        let provenances = bundle.entries.iter_mut().filter(|entry| entry.kind() == "Provenance");
+        for provenance in provenances.filter_map(Entry::record_mut) {
+            if !provenance.contains_key("target") {
+                let references = targets.iter().cloned().map(Reference::into_r4).collect();
+                provenance.insert("target".to_owned(), Value::Array(references));
+            }
+            if converted && !provenance.contains_key("entity") {
+                let source = source_entity(self.message.original.sha256.to_ni_uri());
+                provenance.insert("entity".to_owned(), Value::Array(vec![source]));
+            }
+        }
+    }
+
     /// `meta` of every record, then of what stands for them, then of the Bundle.
     fn label(&self, bundle: &mut Bundle, source: &Source, whole: &Whole) -> Result<Flags, TransformError> {
         let received = self.message.as_received();
@@ -131,23 +151,19 @@ impl Stamping<'_> {
             test,
         };
         let mut flags = Flags { purposes: purposes.clone(), test_data: test, ..Flags::default() };
-        let mut later = Vec::new();
-        for (i, entry) in bundle.entries.iter_mut().enumerate() {
-            if self.stamper.actors.are_at(entry) {
-                continue;
+        let fresh = Fresh::new(stamps, &marked.all).map_err(|reason| error("Bundle", reason))?;
+        let ours = |entry: &Entry| self.stamper.actors.are_at(entry);
+        for (i, entry) in bundle.entries.iter_mut().enumerate().filter(|(_, entry)| !ours(entry) && !is_envelope(entry))
+        {
+            let plain = entry.kind() != "Bundle" && marked.of(i).is_none_or(|labels| *labels == Labels::default());
+            if !(plain && entry.record_mut().is_some_and(|resource| fresh.stamp(resource, &mut flags))) {
+                stamp_entry(entry, i, stamps, &marked, &mut flags)?;
             }
-            let Some(resource) = entry.record_mut() else { continue };
-            if ENVELOPES.contains(&kind_of(resource)) {
-                later.push(i);
-                continue;
-            }
-            stamp_entry(resource, i, stamps, &marked, &mut flags)?;
         }
         let stamps = Stamps { level: stamps.level.max(flags.confidentiality), ..stamps };
-        for i in later {
-            if let Some(resource) = bundle.entries.get_mut(i).and_then(Entry::record_mut) {
-                stamp_entry(resource, i, stamps, &marked, &mut flags)?;
-            }
+        for (i, entry) in bundle.entries.iter_mut().enumerate().filter(|(_, entry)| !ours(entry) && is_envelope(entry))
+        {
+            stamp_entry(entry, i, stamps, &marked, &mut flags)?;
         }
         // The mark of the whole tells how confidential it is and nothing else (DS4P, high-water mark).
         let stamps = Stamps { level: flags.confidentiality, inherited: &[], purposes: None, ..stamps };
@@ -170,14 +186,20 @@ impl Stamping<'_> {
     }
 }
 
+fn is_envelope(entry: &Entry) -> bool {
+    ENVELOPES.contains(&entry.kind())
+}
+
 fn stamp_entry(
-    resource: &mut Map<String, Value>,
+    entry: &mut Entry,
     i: usize,
     mut stamps: Stamps<'_>,
     marked: &Marked,
     flags: &mut Flags,
 ) -> Result<(), TransformError> {
-    if kind_of(resource) == "Bundle" {
+    let holds_others = entry.kind() == "Bundle";
+    let Some(resource) = entry.record_mut() else { return Ok(()) };
+    if holds_others {
         let mut inside = Flags::default();
         meta::read(resource, &mut inside);
         flags.add(&inside);
@@ -206,7 +228,7 @@ impl Whole {
         let mut labels: Vec<Value> = envelopes.flat_map(meta::security_of).cloned().collect();
         let document = bundle.first("Composition").and_then(|document| text(document, "confidentiality"));
         labels.extend(document.map(|code| json!({ "system": CONFIDENTIALITY, "code": code })));
-        let resources = bundle.records().map(|(_, resource)| resource).chain([&bundle.fields]);
+        let resources = bundle.records().map(|(_, _, resource)| resource).chain([&bundle.fields]);
         let purposes = meta::purposes_of(labels.iter());
         labels.retain(|label| label.get("system").is_none_or(|system| system != ACT_REASON));
         Self { purposes, labels, test: resources.into_iter().any(meta::says_test) }
@@ -225,14 +247,5 @@ fn attach(bundle: &mut Bundle, provenance: Provenance) {
             }
         }
         None => bundle.entries.push(Entry::put(full_url, resource, url)),
-    }
-}
-
-/// A Provenance that names no target, as it comes beside what it is about, is about all of it.
-fn give_targets(bundle: &mut Bundle, targets: &[Reference]) {
-    let records = bundle.entries.iter_mut().filter_map(Entry::record_mut);
-    for provenance in records.filter(|r| kind_of(r) == "Provenance" && !r.contains_key("target")) {
-        let references = targets.iter().cloned().map(Reference::into_r4).collect();
-        provenance.insert("target".to_owned(), Value::Array(references));
     }
 }

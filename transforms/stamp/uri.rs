@@ -1,7 +1,5 @@
 //! Percent-encoding for the URIs that stamps are made of.
 
-use std::fmt::Write as _;
-
 /// `text` with everything but RFC 3986's unreserved characters percent-encoded, in UTF-8.
 pub(super) fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -15,8 +13,7 @@ fn encode_into(out: &mut String, text: &str, also: &[u8]) {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || also.contains(&byte) {
             out.push(char::from(byte));
         } else {
-            // Writing to a string cannot fail.
-            let _ = write!(out, "%{byte:02X}");
+            out.push_str(&format!("%{byte:02X}"));
         }
     }
 }

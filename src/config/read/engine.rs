@@ -8,7 +8,7 @@ use message::Provider;
 
 use super::document::Document;
 use super::reader::read;
-use crate::config::site::EngineConfig;
+use crate::config::site::{EngineConfig, key_of};
 
 /// Reads `tributary.toml`. `data_dir` is used in place of the file's own, if given.
 pub(in crate::config) fn engine(document: &Document, dir: &Path, data_dir: Option<&Path>) -> Option<EngineConfig> {
@@ -35,6 +35,12 @@ fn check(document: &Document) {
         let help =
             "write a level (error, warn, info, debug, trace) or a filter like \"warn,tributary=debug\"".to_owned();
         document.error(node.span.clone(), "this is no log filter", Some(help));
+    }
+    if let Some((node, key)) = text_at(&["store", "encryption_key"])
+        && key_of(key).is_none()
+    {
+        let help = "make one with `openssl rand -hex 32 > store.key`, and write \"${file:store.key}\"".to_owned();
+        document.error(node.span.clone(), "this is no key of 64 hexadecimal digits", Some(help));
     }
     if let Some((node, address)) = text_at(&["admin", "listen"])
         && address.parse::<std::net::SocketAddr>().is_ok_and(|address| !address.ip().is_loopback())

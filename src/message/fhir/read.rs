@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 use crate::Fault;
@@ -176,13 +177,17 @@ impl<'de> Visitor<'de> for Element<'_> {
                 }
                 Key::Name(name) => name,
             };
-            if elements.contains_key(&name) {
-                return Err(self.note(|| Step::Name(shown(&name)))(de::Error::custom(
-                    "this element stands here twice",
-                )));
+            match elements.entry(name) {
+                Entry::Vacant(slot) => {
+                    let value = object.next_value_seed(child);
+                    let value = value.map_err(self.note(|| Step::Name(shown(slot.key()))))?;
+                    slot.insert(value);
+                }
+                Entry::Occupied(slot) => {
+                    let error = de::Error::custom("this element stands here twice");
+                    return Err(self.note(|| Step::Name(shown(slot.key())))(error));
+                }
             }
-            let value = object.next_value_seed(child).map_err(self.note(|| Step::Name(shown(&name))))?;
-            elements.insert(name, value);
         }
         Ok(Value::Object(elements))
     }

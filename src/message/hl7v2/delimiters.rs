@@ -50,7 +50,9 @@ impl Delimiters {
         let rest = header.get(4..).unwrap_or_default();
         let end = rest.iter().position(|&b| b == field || b == b'\r' || b == b'\n').unwrap_or(rest.len());
         let encoding = rest.get(..end).unwrap_or_default();
-        let declared: Vec<u8> = undoubled(encoding).take(6).collect();
+        let mut declared = [0; 6];
+        let count = declared.iter_mut().zip(undoubled(encoding)).map(|(slot, b)| *slot = b).count();
+        let declared = declared.get(..count).unwrap_or_default();
         if declared.is_empty() || declared.len() > 5 {
             return Err(fault("MSH-2", "one to five encoding characters are expected, such as ^~\\&"));
         }
@@ -61,7 +63,7 @@ impl Delimiters {
         if !distinct {
             return Err(fault("MSH-2", "the encoding characters must be printable, no letters, and all different"));
         }
-        Ok(Self::of(field, &declared))
+        Ok(Self::of(field, declared))
     }
 
     /// As [`Delimiters::read`], but with the usual characters where the declared ones cannot be used.

@@ -7,8 +7,11 @@ use super::charset::{self, Charset, Form};
 use super::split::bytes_between;
 use super::{Delimiters, Version};
 
-/// Longest header read from UTF-16 and UTF-32, in bytes.
-const WIDE_HEADER: usize = 64 * 1024;
+/// Longest header read, in bytes: what is longer is no header, but may be a whole document.
+const LONGEST: usize = 64 * 1024;
+
+/// How many pieces between field separators are found at once: MSH has 25 fields in v2.9.
+const PIECES: usize = 25;
 
 /// The MSH segment of a message: enough to answer, route and tell duplicates.
 ///
@@ -18,6 +21,8 @@ const WIDE_HEADER: usize = 64 * 1024;
 pub struct Header {
     /// `MSH|^~\&|…` without its terminator, one byte for an ASCII character; empty without MSH.
     line: Vec<u8>,
+    /// Where the pieces between its field separators end.
+    ends: [u32; PIECES],
     delimiters: Delimiters,
     wire: Wire,
     preceded: Preceded,
@@ -68,7 +73,7 @@ impl fmt::Debug for Header {
 
 impl Header {
     /// Reads the first MSH segment in `bytes`, past VT, FS, byte order marks, blank lines and
-    /// whatever else stands before it. Without one, all fields are empty.
+    /// whatever else stands before it; at most 64 KiB of it. Without one, all fields are empty.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Self {
         Self::read_in(bytes, Charset::default())
@@ -80,13 +85,13 @@ impl Header {
         let bytes = bytes.strip_prefix(b"\x0B").unwrap_or(bytes);
         let (form, mark) = Form::sniff(bytes);
         if form != Form::Bytes {
-            let text = form.decode(bytes.get(..WIDE_HEADER).unwrap_or(bytes)).0;
+            let text = form.decode(bytes.get(..LONGEST).unwrap_or(bytes)).0;
             let header = Self::read_text(text.trim_start_matches('\u{FEFF}').as_bytes());
             return Self { wire: Wire::Form(form, mark > 0), ..header };
         }
         let header = Self::read_text(bytes);
         match charset::untangle(&header.line, header.delimiters.field, default) {
-            Some((text, charset)) => Self { line: text.into_bytes(), wire: Wire::Charset(charset), ..header },
+            Some((text, charset)) => header.with_line(text.into_bytes(), Wire::Charset(charset)),
             None => header,
         }
     }
@@ -96,14 +101,20 @@ impl Header {
         Self::read_text(line)
     }
 
+    fn with_line(self, line: Vec<u8>, wire: Wire) -> Self {
+        Self { ends: ends(&line, self.delimiters.field), line, wire, ..self }
+    }
+
     fn read_text(text: &[u8]) -> Self {
         let text = past_noise(text);
         let start = start_of_header(text).unwrap_or(text.len());
         let (before, from_header) = text.split_at_checked(start).unwrap_or((text, &[]));
+        let (from_header, _) = from_header.split_at_checked(LONGEST).unwrap_or((from_header, &[]));
         let line = line_of(from_header);
         let delimiters = Delimiters::read_leniently(line);
         let rest = from_header.get(line.len()..).unwrap_or_default();
         Self {
+            ends: ends(line, delimiters.field),
             line: line.to_vec(),
             delimiters,
             wire: Wire::Bytes,
@@ -145,9 +156,11 @@ impl Header {
     /// MSH-`number`'s bytes, from MSH-2 on; empty where nothing stands.
     #[must_use]
     pub fn raw(&self, number: usize) -> &[u8] {
-        match number.checked_sub(1) {
-            Some(nth) if nth > 0 => bytes_between(&self.line, self.delimiters.field, nth),
-            _ => &[],
+        // MSH-1 is the separator itself, so that the name is piece 0 and MSH-2 piece 1.
+        let Some(piece) = number.checked_sub(1).filter(|piece| *piece > 0) else { return &[] };
+        match (self.ends.get(piece - 1), self.ends.get(piece)) {
+            (Some(before), Some(end)) => self.line.get(*before as usize + 1..*end as usize).unwrap_or_default(),
+            _ => bytes_between(&self.line, self.delimiters.field, piece),
         }
     }
 
@@ -316,6 +329,15 @@ impl Header {
     }
 }
 
+/// Where the pieces of `line` end; those that it does not have, at its end.
+fn ends(line: &[u8], field: u8) -> [u32; PIECES] {
+    let mut ends = [u32::try_from(line.len()).unwrap_or(u32::MAX); PIECES];
+    for (end, at) in ends.iter_mut().zip(memchr::memchr_iter(field, line)) {
+        *end = u32::try_from(at).unwrap_or(u32::MAX);
+    }
+    ends
+}
+
 /// Bytes as text: UTF-8, or Latin-1 where they are not.
 pub(super) fn text_of(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
@@ -336,10 +358,12 @@ pub(super) fn past_noise(mut text: &[u8]) -> &[u8] {
 
 /// Where the first line that begins with MSH and a separator starts.
 fn start_of_header(text: &[u8]) -> Option<usize> {
-    memchr::memmem::find_iter(text, b"MSH").find(|&at| {
-        let begins_line = at == 0 || matches!(text.get(at - 1), Some(b'\r' | b'\n' | 0x0B));
-        begins_line && text.get(at + 3).is_none_or(|next| !next.is_ascii_alphanumeric())
-    })
+    let begins_line = |at: usize| at == 0 || matches!(text.get(at - 1), Some(b'\r' | b'\n' | 0x0B));
+    let is_header = |at: usize| begins_line(at) && text.get(at + 3).is_none_or(|next| !next.is_ascii_alphanumeric());
+    if text.starts_with(b"MSH") && is_header(0) {
+        return Some(0);
+    }
+    memchr::memmem::find_iter(text, b"MSH").find(|&at| is_header(at))
 }
 
 /// Up to the end of the segment, or of the frame.

@@ -43,8 +43,11 @@ impl<'a> Segment<'a> {
     /// True if that is `name`.
     #[must_use]
     pub fn is_named(&self, name: &str) -> bool {
-        let next = self.text.strip_prefix(name).and_then(|rest| rest.as_bytes().first());
-        next == Some(&self.delimiters.field) && !name.is_empty() || self.name() == name
+        match self.text.as_bytes().get(name.len()) {
+            // Nearly always: a name as long as the one that is asked for, before its separator.
+            Some(next) if *next == self.delimiters.field && !name.is_empty() => self.text.starts_with(name),
+            _ => self.name() == name,
+        }
     }
 
     /// Its place in the message, counted from 0.
@@ -91,6 +94,7 @@ impl<'a> Segment<'a> {
     }
 
     fn is_header(&self) -> bool {
-        matches!(self.name(), "MSH" | "FHS" | "BHS")
+        matches!(self.text.as_bytes(), [b'M', b'S', b'H', next, ..] | [b'F' | b'B', b'H', b'S', next, ..]
+            if *next == self.delimiters.field)
     }
 }

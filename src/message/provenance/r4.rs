@@ -34,7 +34,7 @@ impl Provenance {
         }
         put(&mut out, "agent", list(self.agents, Agent::into_r4));
         if !self.sources.is_empty() {
-            put(&mut out, "entity", list(self.sources, source));
+            put(&mut out, "entity", list(self.sources, source_entity));
         }
         out
     }
@@ -106,8 +106,9 @@ impl Reference {
     }
 }
 
-/// What something was made from, known by `uri` (FHIR R4 Provenance.entity).
-fn source(uri: String) -> Value {
+/// What something was made from, known by `uri`: one `Provenance.entity` of FHIR R4 in the role `source`.
+#[must_use]
+pub fn source_entity(uri: String) -> Value {
     let mut out = Map::with_capacity(2);
     put(&mut out, "role", "source");
     let kind = uri.starts_with("ni:").then_some("DocumentReference");

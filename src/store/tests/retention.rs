@@ -130,6 +130,7 @@ async fn a_dropped_message_takes_its_big_payload_with_it() {
     store.commit(vec![delivered(number)]).await.unwrap();
     let open = message_of(vec![6; 200_000]);
     store.accept(open.clone()).await.unwrap();
+    fill(&store, 100, 0).await;
     fill(&store, 150, 1000).await;
     store.prune(at(500)).await.unwrap();
     assert_eq!(site.disk.paths().iter().filter(|path| path.extension().is_some_and(|it| it == "bin")).count(), 1);

@@ -132,6 +132,7 @@ impl Compiler<'_> {
             }
         }
         align(&mut table.rows);
+        mark_alone(&mut table.rows);
         table
     }
 
@@ -149,7 +150,7 @@ impl Compiler<'_> {
         let from = from.unwrap_or_default();
         if row.skip.is_some() {
             let target = path::read("$this", base).map_err(|wrong| (layered.offset, wrong))?;
-            return Ok(Row { from, when, target, action: Action::Skip, codes: None, null });
+            return Ok(Row { from, when, target, action: Action::Skip, codes: None, null, alone: false });
         }
         let to = row.to.as_ref().ok_or_else(|| (layered.offset, Wrong::new("a row needs `to` or `skip`")))?;
         let mut target = path::read(to.get_ref(), base).map_err(at(to))?;
@@ -158,7 +159,7 @@ impl Compiler<'_> {
             Some(code) => Some(self.code_table(code)?),
             None => None,
         };
-        Ok(Row { from, when, target, action, codes, null })
+        Ok(Row { from, when, target, action, codes, null, alone: false })
     }
 
     fn code_table(&self, code: &Spanned<String>) -> Result<usize, (usize, Wrong)> {
@@ -220,6 +221,17 @@ impl Compiler<'_> {
 
     fn parent_fits(&self, base: Kind, target: &Target) -> bool {
         compatible(base, target.parent) && matches!(target.steps.last(), Some(Step::Element { .. }))
+    }
+}
+
+/// Finds the rows of which the field alone makes the resource that they lead to.
+fn mark_alone(rows: &mut [Row]) {
+    let paths: Vec<Vec<Step>> = rows.iter().map(|row| row.target.steps.clone()).collect();
+    for (i, row) in rows.iter_mut().enumerate() {
+        let steps = &row.target.steps;
+        let is_resource = matches!(steps.last(), Some(Step::Resource { .. }));
+        let mut others = paths.iter().enumerate().filter(|(j, _)| *j != i);
+        row.alone = is_resource && others.all(|(_, other)| !other.starts_with(steps));
     }
 }
 

@@ -61,6 +61,8 @@ pub(crate) struct Row {
     pub(crate) codes: Option<usize>,
     /// What `""` becomes.
     pub(crate) null: Option<String>,
+    /// True if no other row adds to the resource at the end of the target.
+    pub(crate) alone: bool,
 }
 
 /// Field or component, then what lies within it; 0 for the whole.
@@ -240,6 +242,10 @@ pub(crate) struct MessagePlan {
     pub(crate) free: HashMap<String, Vec<SegmentRow>>,
     /// The resources that rows speak of, `Patient[1]`, with the node in which each lives.
     pub(crate) labels: Vec<Label>,
+    /// `Patient[1]`.
+    pub(crate) patient: Option<usize>,
+    /// What observations and the like belong to: the report, the order, the visit.
+    pub(crate) contexts: Vec<usize>,
 }
 
 /// A node of the grammar: a group or a segment.

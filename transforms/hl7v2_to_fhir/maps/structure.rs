@@ -1,7 +1,5 @@
 //! A message's table: its grammar, its segments' rows, and where each resource lives.
 
-use std::collections::HashMap;
-
 use toml::Spanned;
 
 use crate::r4::{Kind, types};
@@ -26,13 +24,16 @@ pub(super) fn compile(compiler: &mut Compiler<'_>, table: &Layered) -> Option<Me
             return None;
         }
     };
-    let mut plan =
-        MessagePlan { name: table.name.clone(), nodes, rows: HashMap::new(), free: HashMap::new(), labels: Vec::new() };
+    let mut plan = MessagePlan { name: table.name.clone(), nodes, ..MessagePlan::default() };
     for row in &table.rows {
         if let Err((offset, wrong)) = add(compiler, &mut plan, row) {
             compiler.report(row.file, offset, wrong);
         }
     }
+    let label = |name: &str| plan.labels.iter().position(|label| label.name == name);
+    plan.patient = label("Patient[1]");
+    plan.contexts =
+        ["DiagnosticReport[1]", "ServiceRequest[1]", "Encounter[1]"].into_iter().filter_map(label).collect();
     Some(plan)
 }
 

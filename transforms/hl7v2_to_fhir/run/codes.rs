@@ -43,7 +43,7 @@ impl<'a> Run<'a> {
     }
 
     fn translate_concept(&mut self, node: NodeId, kind: TypeId, coding: Option<TypeId>, codes: usize, at: &str) {
-        for child in self.tree.all_named(node, "coding") {
+        for (_, child) in self.tree.all_named(node, "coding") {
             let Some(said) = self.translate_coding(child, codes, at) else { continue };
             let (replaced, rest) = said;
             if let Some(display) = replaced {

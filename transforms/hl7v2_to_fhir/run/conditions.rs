@@ -73,6 +73,13 @@ impl<'a> Run<'a> {
 
     /// The first value at `place`, escape sequences not undone; `None` where none stands.
     pub(super) fn text_at(&self, place: &Place, around: Around<'a>) -> Option<&'a str> {
+        if let Place::Field { segment: None, field, repetition: None, component: 0, .. } = place {
+            if *field != around.field {
+                let segment = self.source.segments.get(around.segment)?;
+                let text = self.source.first_leaf(*segment, usize::from(*field));
+                return Some(text).filter(|text| self.source.is_valued(text));
+            }
+        }
         let leaf = self.source.leaf(self.slice_at(place, around)?).text;
         Some(leaf).filter(|text| self.source.is_valued(text))
     }

@@ -30,6 +30,8 @@ pub(super) struct Run<'a> {
     pub(super) context: &'a Context,
     pub(super) findings: Vec<Finding>,
     labels: HashMap<(Scope, usize), ResourceId>,
+    /// Resources that one field alone makes, by its table and text: the same text is the same one.
+    shared: HashMap<(usize, &'a str), (ResourceId, &'a str)>,
     pending: Vec<(&'a Link, Here)>,
 }
 
@@ -51,16 +53,18 @@ struct Here {
 impl<'a> Run<'a> {
     pub(super) fn new(plan: &'a Plan, structure: &'a MessagePlan, source: Source<'a>, context: &'a Context) -> Self {
         let groups = groups::read(structure, &source);
+        let tree = Tree::for_message(source.len());
         Self {
             plan,
             structure,
             groups,
             source,
-            tree: Tree::default(),
+            tree,
             systems: Systems::new(plan, context),
             context,
             findings: Vec::new(),
             labels: HashMap::new(),
+            shared: HashMap::new(),
             pending: Vec::new(),
         }
     }
@@ -121,7 +125,7 @@ impl<'a> Run<'a> {
         let kind = self.structure.labels.get(label)?.kind;
         let resource = self.tree.resource(kind);
         self.labels.insert((self.scope(label, here), label), resource);
-        let (patient, context) = (self.nearest("Patient[1]", here), self.context_of(here));
+        let (patient, context) = (self.nearest(self.structure.patient, here), self.context_of(here));
         if let Some(made) = self.tree.resources.last_mut() {
             made.labelled = true;
             made.patient = patient.filter(|patient| *patient != resource);
@@ -151,17 +155,14 @@ impl<'a> Run<'a> {
         Scope::Instance(0)
     }
 
-    /// The resource called `name` that is in reach.
-    fn nearest(&self, name: &str, here: Here) -> Option<ResourceId> {
-        let label = self.structure.labels.iter().position(|label| label.name == name)?;
-        self.find(label, here)
+    /// The resource of `label` that is in reach.
+    fn nearest(&self, label: Option<usize>, here: Here) -> Option<ResourceId> {
+        label.and_then(|label| self.find(label, here))
     }
 
     /// The report or the order whose group this is.
     fn context_of(&self, here: Here) -> Option<ResourceId> {
-        ["DiagnosticReport[1]", "ServiceRequest[1]", "Encounter[1]"]
-            .into_iter()
-            .find_map(|name| self.nearest(name, here))
+        self.structure.contexts.iter().find_map(|label| self.find(*label, here))
     }
 
     fn link(&mut self, link: &'a Link, here: Here) {
@@ -187,9 +188,9 @@ impl<'a> Run<'a> {
         self.findings.push(Finding { kind, location, text: text.into() });
     }
 
-    /// The resource called `name` of the whole message.
-    pub(super) fn labelled(&self, name: &str) -> Option<ResourceId> {
-        let label = self.structure.labels.iter().position(|label| label.name == name)?;
+    /// The first patient of the message.
+    pub(super) fn patient(&self) -> Option<ResourceId> {
+        let label = self.structure.patient?;
         self.labels.iter().filter(|((_, l), _)| *l == label).map(|(_, resource)| *resource).min()
     }
 

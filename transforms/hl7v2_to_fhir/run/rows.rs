@@ -48,9 +48,9 @@ impl<'a> Run<'a> {
             return;
         };
         let spot = Spot { node: root, kind: table.base, sibling: 1, list: None };
-        let fields: Vec<_> = self.source.fields(segment).collect();
-        for (field, text) in fields {
+        for field in self.source.numbers(segment) {
             let Some(rows) = table.by_part.get(field).filter(|rows| !rows.is_empty()) else { continue };
+            let text = self.source.field(segment, field);
             self.field(table, rows, spot, (field, text), Around::segment(number, instance));
         }
         for rows in [&table.whole, &table.always] {
@@ -72,8 +72,7 @@ impl<'a> Run<'a> {
         (field, text): (usize, &'a str),
         around: Around<'a>,
     ) {
-        let repetitions: Vec<_> = self.source.repetitions(text).collect();
-        for (repetition, slice) in (0..).zip(repetitions) {
+        for (repetition, slice) in (0..).zip(self.source.repetitions(text)) {
             if slice.text.is_empty() {
                 continue;
             }
@@ -137,8 +136,7 @@ impl<'a> Run<'a> {
     /// Runs a data type's table over `slice`.
     fn data_type(&mut self, table: &'a Table, spot: Spot, slice: Slice<'a>, env: Env<'a>) {
         let env = Env { around: Around { slice: Some(slice), ..env.around }, repetition: 0, ..env };
-        let parts: Vec<_> = self.source.parts(slice).take(table.by_part.len()).collect();
-        for (number, part) in parts {
+        for (number, part) in self.source.parts(slice).take(table.by_part.len()) {
             if part.text.is_empty() {
                 continue;
             }
@@ -198,7 +196,10 @@ impl<'a> Run<'a> {
                 }
             }
             Action::Table(table) => {
-                if let (Some(slice), Some(table)) = (slice, self.plan.tables.get(*table)) {
+                let Some(slice) = slice else { return };
+                if row.alone {
+                    self.shared(row, *table, spot, slice, env);
+                } else if let Some(table) = self.plan.tables.get(*table) {
                     self.apply(row, table, spot, slice, env);
                 }
             }
@@ -211,6 +212,27 @@ impl<'a> Run<'a> {
         self.source.take(slice.text);
         if let Some(reason) = &row.null {
             self.absent(&row.target, spot, env, reason);
+        }
+    }
+
+    /// As [`Self::apply`], but a text that came before refers to the resource that it made then.
+    fn shared(&mut self, row: &'a Row, number: usize, spot: Spot, slice: Slice<'a>, env: Env<'a>) {
+        let Some(table) = self.plan.tables.get(number) else { return };
+        let Some((Step::Resource { kind, .. }, steps)) = row.target.steps.split_last() else { return };
+        let before = self.shared.get(&(number, slice.text)).copied();
+        let fits = |(made, _): &(ResourceId, &str)| self.tree.get(*made).is_some_and(|made| made.kind == *kind);
+        let before = before.filter(fits);
+        if before.is_none() {
+            self.apply(row, table, spot, slice, env);
+        }
+        let Some(node) = self.steps(steps, row.target.multiplies, spot.node, env.key(), None) else { return };
+        match (before, self.tree.reference(node)) {
+            (Some((resource, first)), None) => {
+                self.source.take_as(slice.text, first);
+                self.tree.refer(node, resource);
+            }
+            (None, Some(resource)) => drop(self.shared.insert((number, slice.text), (resource, slice.text))),
+            _ => {}
         }
     }
 

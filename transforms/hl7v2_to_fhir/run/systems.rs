@@ -105,7 +105,10 @@ pub(crate) fn encoded(name: &str) -> String {
     for b in name.trim().bytes() {
         match b {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(b)),
-            _ => out.push_str(&format!("%{b:02X}")),
+            _ => {
+                let digit = |n: u8| char::from_digit(u32::from(n), 16).unwrap_or('0').to_ascii_uppercase();
+                out.extend(['%', digit(b >> 4), digit(b & 15)]);
+            }
         }
     }
     out

@@ -122,6 +122,38 @@ fn keeps_provenance_that_came() {
     assert_eq!(resources(&bundle, "Provenance").len(), 3);
 }
 
+/// What the conversion tells of an entry is not told again, and gets its source.
+#[test]
+fn completes_provenance_that_the_conversion_made() {
+    let text = RESULT.replace("ORC|RE|PL1|FL1\r", "ORC|NW|PL1|FL1||||||20260301|T9^Entry^Tom\r");
+    let mut bundle = result_bundle();
+    let orders = |bundle: &Value| {
+        let activity = |provenance: &&Value| provenance["activity"]["coding"][0]["code"] == "CREATE";
+        resources(bundle, "Provenance").into_iter().filter(activity).cloned().collect::<Vec<_>>()
+    };
+    let (alone, _) = stamped(&stamper(), converted(&text, bundle.clone()));
+    assert_eq!(orders(&alone)[0]["agent"][0]["who"]["identifier"]["value"], "T9");
+    let target = bundle["entry"][2]["fullUrl"].clone();
+    let theirs = entry(json!({ "resourceType": "Provenance", "id": "theirs", "target": [{ "reference": target }] }));
+    bundle["entry"].as_array_mut().unwrap().push(theirs);
+    let (beside, message) = stamped(&stamper(), converted(&text, bundle));
+    assert!(orders(&beside).is_empty());
+    let again = stamper().stamp(message.clone(), now()).unwrap();
+    assert_eq!(again.body.to_bytes(), message.body.to_bytes());
+    let name = message.original.sha256.to_ni_uri();
+    assert_eq!(resources(&beside, "Provenance")[0]["entity"][0]["what"]["identifier"]["value"], name.as_str());
+}
+
+/// The organisation that the conversion made of MSH-4 is the author, not another of the same name.
+#[test]
+fn names_the_organisation_that_the_conversion_wrote() {
+    let mut bundle = result_bundle();
+    let header = json!({ "resourceType": "MessageHeader", "id": "h", "sender": { "reference": "urn:uuid:org" } });
+    bundle["entry"].as_array_mut().unwrap().push(entry(header));
+    let (bundle, _) = stamped(&stamper(), converted(RESULT, bundle));
+    assert_eq!(with_role(&bundle, "author")[0]["agent"][0]["who"]["reference"], "urn:uuid:org");
+}
+
 /// A sender's meta.source is its own claim of origin: it becomes one of ours' sources.
 #[test]
 fn keeps_the_senders_meta_source_as_an_entity() {

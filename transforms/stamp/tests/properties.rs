@@ -74,7 +74,7 @@ enum Naming {
 }
 
 fn bundle() -> impl Strategy<Value = Value> {
-    let kind = prop::sample::select(vec!["collection", "document", "message", "searchset", "transaction", "batch"]);
+    let kind = prop::sample::select(vec!["collection", "document", "message", "transaction", "batch"]);
     let naming = prop::sample::select(vec![Naming::Url, Naming::Urn, Naming::None]);
     let entries = prop::collection::vec((resource(), naming, any::<bool>()), 1..8);
     (kind, entries, meta()).prop_map(|(kind, entries, meta)| {

@@ -19,18 +19,18 @@ fn transaction(entry: Value) -> Value {
 fn refuses_what_is_no_resource() {
     check(json!([1]), expect!["message: it is no FHIR resource: a JSON object is needed"]);
     check(json!({ "id": "1" }), expect!["resourceType: it is no FHIR resource: it has no resourceType"]);
-    check(json!({ "resourceType": "Pa/tient" }), expect!["entry[0].resource: it has no resourceType"]);
+    check(json!({ "resourceType": "Pa/tient" }), expect!["entry[0].resource: it is no resource of FHIR R4"]);
 }
 
 #[test]
 fn refuses_bundles_that_carry_no_records() {
     check(
         json!({ "resourceType": "Bundle", "type": "history" }),
-        expect!["Bundle.type: a history or a response carries no records to pass on: send the records"],
+        expect!["Bundle.type: an answer of a server is no record to pass on: send the records in a collection"],
     );
     check(
         json!({ "resourceType": "Bundle", "type": "batch-response" }),
-        expect!["Bundle.type: a history or a response carries no records to pass on: send the records"],
+        expect!["Bundle.type: an answer of a server is no record to pass on: send the records in a collection"],
     );
     check(
         json!({ "resourceType": "Bundle" }),
@@ -54,7 +54,7 @@ fn refuses_entries_of_another_shape() {
     );
     check(
         json!({ "resourceType": "Bundle", "type": "collection", "entry": [{ "resource": {} }] }),
-        expect!["entry[0].resource: it has no resourceType"],
+        expect!["entry[0].resource: it is no resource of FHIR R4"],
     );
 }
 

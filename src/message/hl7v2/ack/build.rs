@@ -109,8 +109,8 @@ impl<'a> Draft<'a> {
 
     fn own_control_id(&mut self, id: &str) {
         let surplus = if self.version < Version::V2_7 { id.chars().count().saturating_sub(MSH_10_LENGTH) } else { 0 };
-        let id: String = id.chars().skip(surplus).collect();
-        self.text(&id);
+        let cut = id.char_indices().nth(surplus).map_or(0, |(at, _)| at);
+        self.text(id.get(cut..).unwrap_or(id));
     }
 
     /// MSH-12: theirs, or ours where theirs is none that we know.

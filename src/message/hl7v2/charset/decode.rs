@@ -108,7 +108,8 @@ pub(in crate::hl7v2) fn untangle(line: &[u8], field: u8, default: Charset) -> Op
     let names = line.split(|b| *b == field || *b == b'~').filter_map(|name| std::str::from_utf8(name).ok());
     let named = names.filter_map(|name| name.trim().parse().ok()).map(|charset| (charset, true));
     let candidates = named.chain([(default, false)]).filter(|(charset, _)| charset.hides_delimiters());
-    candidates.into_iter().find_map(|(charset, by_name)| {
+    // Names by the thousand in one header would cost as many readings of it.
+    candidates.take(4).find_map(|(charset, by_name)| {
         let text = Attempt::read(&bytes, charset).text;
         let agrees = match declared(&Header::of_line(text.as_bytes())) {
             Declared::Known(declared) => by_name && declared == charset,
@@ -130,6 +131,9 @@ enum Declared {
 /// The first repetition is the message's own character set; Japanese ones switch by escape sequences
 /// and may stand anywhere (HL7 v2.5.1 §2.15.9.18).
 fn declared(header: &Header) -> Declared {
+    if header.valued(18).is_empty() {
+        return Declared::Nothing;
+    }
     let mut names = header.charsets();
     let first = names.next().unwrap_or_default();
     let parsed = first.parse();
@@ -204,8 +208,9 @@ fn no_text(charset: Charset, at: usize) -> String {
 
 /// UTF-8; a stray byte is read as Latin-1.
 fn utf8(bytes: &Bytes) -> (ByteString, Option<usize>) {
-    let Err(error) = std::str::from_utf8(bytes) else {
-        return (ByteString::try_from(bytes.clone()).unwrap_or_default(), None);
+    let error = match ByteString::try_from(bytes.clone()) {
+        Ok(text) => return (text, None),
+        Err(error) => error,
     };
     let mut out = String::with_capacity(bytes.len() + 16);
     for chunk in bytes.utf8_chunks() {

@@ -17,6 +17,9 @@ impl FromStr for Charset {
 
     /// Letters and digits alone count: `UTF8`, `utf-8` and `UNICODE UTF-8` are the same.
     fn from_str(name: &str) -> Result<Self, UnknownCharset> {
+        if name == "UNICODE UTF-8" {
+            return Ok(Self::Utf8);
+        }
         let unknown = || UnknownCharset(name.chars().take(40).collect());
         let key: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect();
         let key = key.strip_prefix("UNICODEUTF").map_or(key.clone(), |number| format!("UTF{number}"));

@@ -2,8 +2,8 @@
 
 use jiff::tz::Offset;
 
-use super::TimestampError;
 use super::scan::{digits, offset};
+use super::{TimestampError, push_digits};
 
 /// A time of day with its precision, as in TM and in the end of DTM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,10 +49,21 @@ impl Clock {
     /// none here.
     #[must_use]
     pub fn to_fhir(&self) -> String {
-        let fraction = self.fraction.iter().map(|digits| format!(".{digits}"));
-        let whole =
-            format!("{:02}:{:02}:{:02}", self.hour, self.minute.unwrap_or_default(), self.second.unwrap_or_default());
-        std::iter::once(whole).chain(fraction).collect()
+        let mut out = String::with_capacity(18);
+        self.push_fhir(&mut out);
+        out
+    }
+
+    pub(super) fn push_fhir(&self, out: &mut String) {
+        push_digits(out, i16::from(self.hour), 2);
+        for part in [self.minute, self.second] {
+            out.push(':');
+            push_digits(out, i16::from(part.unwrap_or_default()), 2);
+        }
+        if let Some(digits) = &self.fraction {
+            out.push('.');
+            out.push_str(digits);
+        }
     }
 
     /// The same for the calendar: no leap second, nanoseconds.

@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 
 use super::scan::{digits, offset};
-use super::{Clock, TimestampError, offset_text};
+use super::{Clock, TimestampError, push_digits, push_offset};
 
 /// How far a time is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,23 +108,25 @@ impl Dtm {
     /// As FHIR's `date`, without any time of day: `2024`, `2024-01`, `2024-01-31`.
     #[must_use]
     pub fn to_fhir_date(&self) -> String {
-        match (self.month, self.day) {
-            (Some(month), Some(day)) => format!("{:04}-{month:02}-{day:02}", self.year),
-            (Some(month), None) => format!("{:04}-{month:02}", self.year),
-            (None, _) => format!("{:04}", self.year),
+        let mut out = String::with_capacity(35);
+        push_digits(&mut out, self.year, 4);
+        for part in [self.month, self.day].into_iter().map_while(|part| part) {
+            out.push('-');
+            push_digits(&mut out, i16::from(part), 2);
         }
+        out
     }
 
     /// As FHIR's `dateTime`: a date, or a date and time with its offset, by `zone` where none is given.
     #[must_use]
     pub fn to_fhir_date_time(&self, zone: &TimeZone) -> String {
-        match &self.clock {
-            None => self.to_fhir_date(),
-            Some(clock) => {
-                let offset = offset_text(self.offset(clock, zone), ":");
-                format!("{}T{}{offset}", self.to_fhir_date(), clock.to_fhir())
-            }
+        let mut out = self.to_fhir_date();
+        if let Some(clock) = &self.clock {
+            out.push('T');
+            clock.push_fhir(&mut out);
+            push_offset(&mut out, self.offset(clock, zone), ":");
         }
+        out
     }
 
     /// As FHIR's `instant`; `None` if no time of day is known.

@@ -24,23 +24,30 @@ use jiff::tz::{Offset, TimeZone};
 pub fn render(now: Timestamp, zone: &TimeZone) -> String {
     let offset = zone.to_offset(now);
     let local = offset.to_datetime(now);
-    format!(
-        "{:04}{:02}{:02}{:02}{:02}{:02}{}",
-        local.year().max(0),
-        local.month(),
-        local.day(),
-        local.hour(),
-        local.minute(),
-        local.second(),
-        offset_text(offset, "")
-    )
+    let mut out = String::with_capacity(19);
+    push_digits(&mut out, local.year(), 4);
+    for part in [local.month(), local.day(), local.hour(), local.minute(), local.second()] {
+        push_digits(&mut out, i16::from(part), 2);
+    }
+    push_offset(&mut out, offset, "");
+    out
 }
 
-/// `-06:00`, or with another mark between hours and minutes.
-fn offset_text(offset: Offset, mark: &str) -> String {
-    let sign = if offset.is_negative() { '-' } else { '+' };
-    let minutes = offset.seconds().unsigned_abs() / 60;
-    format!("{sign}{:02}{mark}{:02}", minutes / 60, minutes % 60)
+/// Adds a number that is not negative, with zeros in front of it.
+fn push_digits(out: &mut String, number: i16, width: u32) {
+    for place in (0..width).rev() {
+        let digit = number.unsigned_abs() / 10u16.pow(place) % 10;
+        out.push(char::from(b'0' + digit as u8));
+    }
+}
+
+/// Adds `-06:00`, with `mark` between hours and minutes.
+fn push_offset(out: &mut String, offset: Offset, mark: &str) {
+    out.push(if offset.is_negative() { '-' } else { '+' });
+    let minutes = (offset.seconds().unsigned_abs() / 60) as i16;
+    push_digits(out, minutes / 60, 2);
+    out.push_str(mark);
+    push_digits(out, minutes % 60, 2);
 }
 
 #[cfg(test)]

@@ -1,0 +1,182 @@
+//! Durable accepts against a bare append-and-`fdatasync` loop with as many senders, side by side.
+//!
+//! `cargo bench --bench store [-- SECONDS ROUNDS]`. The contenders take turns; medians are printed.
+//! `plain` appends to a growing file, `ahead` writes into one that is filled with zeros; both collect
+//! what waits and sync once for all, as any group commit does. One sender syncs by itself.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use message::{Format, MessageId, Sha256};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tributary::store::{Received, Store, StoreOptions};
+
+const SENDERS: [usize; 4] = [1, 16, 64, 256];
+const PAYLOAD: usize = 1024;
+
+fn main() {
+    let numbers: Vec<f64> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
+    let seconds = numbers.first().copied().unwrap_or(1.0);
+    let rounds = numbers.get(1).map_or(5, |rounds| *rounds as usize);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    println!("1 KB, {rounds} rounds of {seconds} s, medians; accepts a second (p99 ms), ratio to plain and to ahead");
+    for senders in SENDERS {
+        let mut results = [(); 3].map(|()| Vec::new());
+        for _ in 0..rounds {
+            let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
+            let time = Duration::from_secs_f64(seconds);
+            results[0].push(runtime.block_on(bare(place, senders, time, false)));
+            results[1].push(runtime.block_on(bare(place, senders, time, true)));
+            results[2].push(runtime.block_on(store(place, senders, time)));
+        }
+        let [plain, ahead, store] = results.map(median);
+        println!(
+            "{senders:>4} senders: plain {:>7.0} ({:.2})  ahead {:>7.0} ({:.2})  store {:>7.0} ({:.2})  {:.2} x plain, {:.2} x ahead",
+            plain.0,
+            plain.1,
+            ahead.0,
+            ahead.1,
+            store.0,
+            store.1,
+            store.0 / plain.0,
+            store.0 / ahead.0,
+        );
+    }
+}
+
+fn median(mut runs: Vec<(f64, f64)>) -> (f64, f64) {
+    runs.sort_by(|a, b| a.0.total_cmp(&b.0));
+    runs[runs.len() / 2]
+}
+
+/// Runs `senders` of `send` for `time`; returns how many they did a second, and the p99 in milliseconds.
+async fn measure<F: Future<Output = ()> + Send>(
+    senders: usize,
+    time: Duration,
+    send: impl Fn(u64) -> F + Clone + Send + 'static,
+) -> (f64, f64) {
+    let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let mut tasks = JoinSet::new();
+    for _ in 0..senders {
+        let (stop, count, send) = (stop.clone(), count.clone(), send.clone());
+        tasks.spawn(async move {
+            let mut latencies = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                let started = Instant::now();
+                send(count.fetch_add(1, Ordering::Relaxed)).await;
+                latencies.push(started.elapsed());
+            }
+            latencies
+        });
+    }
+    let started = Instant::now();
+    tokio::time::sleep(time).await;
+    stop.store(true, Ordering::Relaxed);
+    let mut latencies: Vec<_> = tasks.join_all().await.into_iter().flatten().collect();
+    let elapsed = started.elapsed().as_secs_f64();
+    latencies.sort_unstable();
+    let p99 = latencies[latencies.len() * 99 / 100].as_secs_f64() * 1000.0;
+    (latencies.len() as f64 / elapsed, p99)
+}
+
+/// The limit: bytes appended to a file, one `fdatasync` for all that wait.
+async fn bare(place: &Path, senders: usize, time: Duration, ahead: bool) -> (f64, f64) {
+    let path = place.join("bare.log");
+    let file = OpenOptions::new().create(true).truncate(true).write(true).open(&path).unwrap();
+    if ahead {
+        let zeros = vec![0; 1 << 20];
+        let megabytes = (time.as_secs_f64() * 300.0) as u64 + 64;
+        (0..megabytes).for_each(|at| file.write_all_at(&zeros, at << 20).unwrap());
+        file.sync_all().unwrap();
+    }
+    let result = if senders == 1 { alone(file, time) } else { grouped(file, senders, time).await };
+    std::fs::remove_file(path).unwrap();
+    result
+}
+
+fn alone(file: File, time: Duration) -> (f64, f64) {
+    let (payload, mut at, mut latencies) = (vec![7; PAYLOAD], 0, Vec::new());
+    let started = Instant::now();
+    while started.elapsed() < time {
+        let one = Instant::now();
+        file.write_all_at(&payload, at).unwrap();
+        file.sync_data().unwrap();
+        at += PAYLOAD as u64;
+        latencies.push(one.elapsed());
+    }
+    let rate = latencies.len() as f64 / started.elapsed().as_secs_f64();
+    latencies.sort_unstable();
+    (rate, latencies[latencies.len() * 99 / 100].as_secs_f64() * 1000.0)
+}
+
+async fn grouped(file: File, senders: usize, time: Duration) -> (f64, f64) {
+    let (requests, mut waiting) = mpsc::channel::<(Bytes, oneshot::Sender<()>)>(1024);
+    let writer = std::thread::spawn(move || {
+        let (mut at, mut buffer, mut wake) = (0, Vec::new(), Vec::new());
+        while let Some(first) = waiting.blocking_recv() {
+            let mut next = Some(first);
+            while let Some((bytes, done)) = next.take() {
+                buffer.extend_from_slice(&bytes);
+                wake.push(done);
+                next = if wake.len() < 1024 { waiting.try_recv().ok() } else { None };
+            }
+            file.write_all_at(&buffer, at).unwrap();
+            file.sync_data().unwrap();
+            at += buffer.len() as u64;
+            buffer.clear();
+            wake.drain(..).for_each(|done| done.send(()).unwrap());
+        }
+    });
+    let payload = Bytes::from(vec![7; PAYLOAD]);
+    let send = move |_| {
+        let (requests, payload) = (requests.clone(), payload.clone());
+        async move {
+            let (done, wait) = oneshot::channel();
+            requests.send((payload, done)).await.unwrap();
+            wait.await.unwrap();
+        }
+    };
+    let result = measure(senders, time, send).await;
+    writer.join().unwrap();
+    result
+}
+
+/// The store: an id, a duplicate check, a search key, the index behind it.
+async fn store(place: &Path, senders: usize, time: Duration) -> (f64, f64) {
+    let dir = tempfile::tempdir_in(place).unwrap();
+    let options = StoreOptions { ballast_bytes: 0, ..StoreOptions::new(dir.path()) };
+    let start: Timestamp = "2024-05-06T07:08:09Z".parse().unwrap();
+    let (store, _) = Store::open(options, start).unwrap();
+    let payload = Bytes::from(vec![7; PAYLOAD]);
+    let sha256 = Sha256::of(&payload);
+    let send = {
+        let store = store.clone();
+        move |number: u64| {
+            let received = Received {
+                id: MessageId::new(start + Duration::from_micros(number * 10), rand::random()),
+                channel: "adt".into(),
+                peer: "192.0.2.7:4711".into(),
+                at: start + Duration::from_micros(number * 10),
+                format: Format::Hl7v2,
+                kind: "ADT^A01".into(),
+                control_id: Some(number.to_string()),
+                sender: "LAB|ST MARY".into(),
+                search: [format!("MRN{}", number % 5000)].into(),
+                sha256,
+                payload: payload.clone(),
+            };
+            let store = store.clone();
+            async move { store.accept(received).await.map(drop).unwrap() }
+        }
+    };
+    let result = measure(senders, time, send).await;
+    store.close().await.unwrap();
+    result
+}

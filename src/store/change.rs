@@ -1,0 +1,107 @@
+//! Changes to the index that become visible as one.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::counts::Tallies;
+use super::entry::{Applied, Span};
+use super::error::StoreError;
+use super::fact::{Fact, Item};
+use super::index::{Index, decode, encode};
+use super::keys::{self, Key};
+use super::read::Records;
+use super::record::{Record, State};
+
+/// Changes that become visible as one.
+pub(super) struct Change<'a> {
+    pub(super) index: &'a Index,
+    pub(super) records: &'a Records,
+    pub(super) writes: BTreeMap<Key, Option<Vec<u8>>>,
+    pub(super) counts: HashMap<Key, i64>,
+    pub(super) spans: BTreeMap<u32, Span>,
+    /// Records of messages and deliveries that the index does not know: retention has dropped them.
+    pub(super) unknown: u64,
+}
+
+impl<'a> Change<'a> {
+    pub(super) fn new(index: &'a Index, records: &'a Records) -> Self {
+        let (writes, counts) = Default::default();
+        Self { index, records, writes, counts, spans: BTreeMap::new(), unknown: 0 }
+    }
+
+    /// How many entries it writes so far.
+    pub(super) fn len(&self) -> usize {
+        self.writes.len()
+    }
+
+    /// Writes it all, with how far the log is now in the index.
+    pub(super) fn finish(mut self, applied: Applied, tallies: &Tallies) -> Result<(), StoreError> {
+        self.put(keys::APPLIED.to_vec(), &applied)?;
+        for (segment, span) in std::mem::take(&mut self.spans) {
+            self.put(keys::span(segment), &span)?;
+        }
+        let counts = tallies.changed(&self.counts);
+        for (key, count) in &counts {
+            self.set(key.clone(), count.to_be_bytes().to_vec());
+        }
+        let mut batch = sled::Batch::default();
+        for (key, value) in self.writes {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        self.index.write(batch)?;
+        tallies.set(counts);
+        Ok(())
+    }
+
+    /// Widens the span of the item's segment to cover it.
+    pub(super) fn cover(&mut self, item: &Item) -> Result<(), StoreError> {
+        let segment = item.at.segment;
+        let mut span = match self.spans.get(&segment) {
+            Some(span) => *span,
+            None => self.index.get(&keys::span(segment))?.unwrap_or(Span {
+                first: item.sequence,
+                last: item.sequence,
+                from: i64::MAX,
+                to: i64::MIN,
+            }),
+        };
+        (span.first, span.last) = (span.first.min(item.sequence), span.last.max(item.sequence));
+        if let Fact::Record { record: Record::Received(received), .. } = &item.fact {
+            let at = received.at.as_microsecond();
+            (span.from, span.to) = (span.from.min(at), span.to.max(at));
+        }
+        self.spans.insert(segment, span);
+        Ok(())
+    }
+
+    pub(super) fn count(&mut self, kind: u8, name: &str, state: State, by: i64) {
+        *self.counts.entry(keys::count(kind, name, state)).or_default() += by;
+    }
+
+    pub(super) fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
+        match self.writes.get(key) {
+            Some(Some(bytes)) => decode(bytes).map(Some),
+            Some(None) => Ok(None),
+            None => self.index.get(key),
+        }
+    }
+
+    pub(super) fn put<T: Serialize>(&mut self, key: Key, value: &T) -> Result<(), StoreError> {
+        let bytes = encode(value)?;
+        self.set(key, bytes);
+        Ok(())
+    }
+
+    pub(super) fn set(&mut self, key: Key, value: Vec<u8>) {
+        self.writes.insert(key, Some(value));
+    }
+
+    pub(super) fn delete(&mut self, key: Key) {
+        self.writes.insert(key, None);
+    }
+}
