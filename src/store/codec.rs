@@ -162,8 +162,8 @@ pub(super) fn slots(record: &mut Record) -> Vec<&mut Option<Bytes>> {
         Record::Processed { outcome: Outcome::Queued { outputs, .. }, .. } => {
             outputs.iter_mut().map(|output| &mut output.bytes).collect()
         }
-        Record::Attempted { answer, rest, .. } => vec![answer, rest],
-        Record::Delivered { answer, .. } | Record::Dead { answer, .. } => vec![answer],
+        Record::Attempted { answer, rest, .. } | Record::Dead { answer, rest, .. } => vec![answer, rest],
+        Record::Delivered { answer, .. } => vec![answer],
         _ => Vec::new(),
     }
 }

@@ -65,6 +65,12 @@ impl StoreError {
         }
     }
 
+    /// True if bytes on the disk are not what was written: trying again does not help.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged(_))
+    }
+
     pub(super) fn no_delivery(id: DeliveryId) -> Self {
         Self::Unknown(format!("delivery {id}"))
     }
@@ -75,7 +81,7 @@ impl StoreError {
 }
 
 /// One damaged place: where it is and what is wrong with it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Damage {
     /// The file, relative to the data directory, such as `wal/00000042.seg`.
     pub file: String,

@@ -186,6 +186,10 @@ impl Hasher {
         self.hash(&[b"search", value.as_bytes()])
     }
 
+    pub(super) fn lane(&self, bytes: &[u8]) -> [u8; 16] {
+        self.hash(&[b"lane", bytes])
+    }
+
     /// The first half of [`Hasher::control`]: the control id, whoever sent it.
     pub(super) fn control_id(&self, id: &str) -> [u8; 8] {
         self.hash(&[b"control", id.as_bytes()])

@@ -56,6 +56,7 @@ mod scan;
 mod seal;
 mod segment;
 mod spare;
+mod state;
 mod submit;
 mod threads;
 mod types;
@@ -320,6 +321,18 @@ impl Store {
     pub async fn messages(&self, query: &MessageQuery) -> Result<Page<MessageRecord>, StoreError> {
         let query = query.clone();
         self.read_settled(move |finder| finder.messages(&query)).await
+    }
+
+    /// A keyed hash of `bytes`: what lanes are made of, so that the index holds no identifier.
+    #[must_use]
+    pub fn keyed_hash(&self, bytes: &[u8]) -> Lane {
+        self.0.finder.records.hasher.lane(bytes)
+    }
+
+    /// False while the disk is too full to accept anything.
+    #[must_use]
+    pub fn takes_messages(&self) -> bool {
+        !self.0.low.load(Ordering::Acquire)
     }
 
     /// How many messages and deliveries are in which state. Costs no disk access.

@@ -4,6 +4,7 @@ use std::collections::BinaryHeap;
 
 use jiff::Timestamp;
 use message::MessageId;
+use serde::{Deserialize, Serialize};
 
 use super::duplicate::id_of;
 use super::entry::{DeliveryEntry, MessageEntry, Span};
@@ -18,7 +19,7 @@ use super::{MessageRecord, Page};
 const LOOKED_AT: usize = 50_000;
 
 /// Which messages. Every part that is given must match.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageQuery {
     /// The inbound channel.
     pub channel: Option<String>,
@@ -48,7 +49,7 @@ pub struct MessageQuery {
 }
 
 /// Which deliveries. Every part that is given must match.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliveryQuery {
     /// Where to.
     pub destination: Option<String>,

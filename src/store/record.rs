@@ -116,6 +116,9 @@ pub enum Record {
         /// What the destination answered.
         #[serde(with = "serde_bytes_opt")]
         answer: Option<Bytes>,
+        /// What was not taken, where part of a batch was; `None` leaves it as it was.
+        #[serde(with = "serde_bytes_opt")]
+        rest: Option<Bytes>,
     },
     /// It waits for consent, identity or an operator.
     Held {
@@ -157,6 +160,8 @@ pub enum Record {
         at: Timestamp,
         /// The replay job, for all messages that it selected.
         job: uuid::Uuid,
+        /// Only deliveries to this destination are replaced; all open ones where `None`.
+        destination: Option<DestinationId>,
         /// Who and why.
         reason: String,
     },

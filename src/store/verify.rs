@@ -17,6 +17,8 @@ use super::frame;
 use super::index::{Index, decode};
 use super::keeper::Keeper;
 use super::keys::{self, Key};
+use serde::{Deserialize, Serialize};
+
 use super::open::items;
 use super::read::{Records, damage_in};
 use super::record::{Record, State};
@@ -28,7 +30,7 @@ const NAMED: usize = 100;
 const AT_ONCE: usize = 20_000;
 
 /// What [`super::Store::verify`] found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyReport {
     /// Groups read and checked.
     pub groups: u64,

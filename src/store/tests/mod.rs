@@ -119,7 +119,7 @@ fn delivered(delivery: DeliveryId) -> Record {
 }
 
 fn dead(delivery: DeliveryId) -> Record {
-    Record::Dead { delivery, at: at(2), reason: "422 Unprocessable".into(), answer: None }
+    Record::Dead { delivery, at: at(2), reason: "422 Unprocessable".into(), answer: None, rest: None }
 }
 
 fn attempted(delivery: DeliveryId, rest: Option<&'static [u8]>) -> Record {
@@ -142,7 +142,13 @@ fn released(delivery: DeliveryId) -> Record {
 }
 
 fn replayed(message: MessageId) -> Record {
-    Record::Replayed { message, at: at(5), job: uuid::Uuid::nil(), reason: "the map was mended".into() }
+    Record::Replayed {
+        message,
+        at: at(5),
+        job: uuid::Uuid::nil(),
+        destination: None,
+        reason: "the map was mended".into(),
+    }
 }
 
 /// Accepts a message and commits deliveries to `destinations`.
