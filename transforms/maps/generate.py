@@ -284,7 +284,7 @@ def drop(table, source, target, reason):
 
 def assignment(text, prefix):
     """The assignment column: ("fixed", v), ("value", template), None where it is a remark."""
-    text = text.strip().replace("“", '"').replace("”", '"')
+    text = text.strip().replace("“", '"').replace("”", '"').replace("/ValueSet/v2-", "/CodeSystem/v2-")
     text = text[:-1] if text.count('"') % 2 else text
     for remark, said in REMARKS:
         if remark in text:

@@ -127,18 +127,23 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The first segment called `name` in this group, in one around it, or in a group of one of those.
+    /// The first segment called `name` in this group and what is in it, else in a group around it.
     fn segment_named(&self, name: &str, around: Around<'a>) -> Option<usize> {
+        let in_list = |list: &[(&str, usize)]| list.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
         let mut instance = around.instance;
+        let mut found = self.groups.instances.get(instance)?;
+        if let Some(number) = in_list(&found.below) {
+            return Some(in_list(&found.segments).unwrap_or(number));
+        }
         loop {
-            let found = self.groups.instances.get(instance)?;
-            if let Some((_, number)) = found.segments.iter().find(|(known, _)| *known == name) {
-                return Some(*number);
+            if let Some(number) = in_list(&found.segments) {
+                return Some(number);
             }
             if instance == 0 {
                 return None;
             }
             instance = found.parent;
+            found = self.groups.instances.get(instance)?;
         }
     }
 
