@@ -52,6 +52,25 @@ impl Fault {
     pub fn new(code: u16, location: impl Into<Option<String>>, text: impl Into<String>) -> Self {
         Self { code, location: location.into(), text: text.into() }
     }
+
+    /// True for what we do not speak, false for wrong content: HL7 v2.5.1 §2.9.2.2 rejects (AR) a
+    /// message for its MSH-9, MSH-11 or MSH-12, and calls all else an error (AE).
+    #[must_use]
+    pub fn is_unsupported(&self) -> bool {
+        let of_header = |place: &str| {
+            ["MSH-9", "MSH-11", "MSH-12"].into_iter().any(|field| {
+                place.strip_prefix(field).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+            })
+        };
+        matches!(self.code, 200..=203) || self.location.as_deref().is_some_and(of_header)
+    }
+}
+
+/// [`Answer::Unsupported`] or [`Answer::Invalid`], as [`Fault::is_unsupported`] says.
+impl From<Fault> for Answer {
+    fn from(fault: Fault) -> Self {
+        if fault.is_unsupported() { Self::Unsupported(fault) } else { Self::Invalid(fault) }
+    }
 }
 
 impl std::fmt::Display for Fault {

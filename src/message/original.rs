@@ -100,12 +100,24 @@ pub struct Message {
     pub flags: Flags,
     /// What the transforms noticed: unmapped fields, codes with no translation.
     pub findings: Vec<Finding>,
+    /// The HL7 v2 message as it came, for conditions on its fields after its conversion.
+    received: Option<hl7v2::Message>,
 }
 
 impl Message {
     /// A message before its first transform.
     #[must_use]
     pub fn new(original: Arc<Original>, body: Body, flags: Flags) -> Self {
-        Self { original, body, steps: Vec::new(), flags, findings: Vec::new() }
+        let received = match &body {
+            Body::Hl7v2(message) => Some(message.clone()),
+            Body::Fhir(_) => None,
+        };
+        Self { original, body, steps: Vec::new(), flags, findings: Vec::new(), received }
+    }
+
+    /// The HL7 v2 message as it came, whatever the transforms have made of it; `None` if it came as something else.
+    #[must_use]
+    pub fn as_received(&self) -> Option<&hl7v2::Message> {
+        self.received.as_ref()
     }
 }

@@ -35,7 +35,8 @@ impl Default for Delimiters {
 impl Delimiters {
     /// Reads MSH-1 and MSH-2 from a header segment's text, `MSH|^~\&|…` (also `FHS`, `BHS`).
     ///
-    /// MSH-2 may have one to five characters: senders leave out what they never use.
+    /// MSH-2 may have one to five characters: senders leave out what they never use, or put a blank there. A doubled
+    /// escape character counts once.
     ///
     /// # Errors
     ///
@@ -43,32 +44,68 @@ impl Delimiters {
     pub fn read(header: &[u8]) -> Result<Self, Fault> {
         let fault = |location: &str, text: &str| Fault::new(102, location.to_owned(), text);
         let field = *header.get(3).ok_or_else(|| fault("MSH-1", "the header segment ends after its name"))?;
-        if !field.is_ascii_graphic() || field.is_ascii_alphanumeric() {
+        if !is_delimiter(field) {
             return Err(fault("MSH-1", "the field separator is a letter, a digit or no printable character"));
         }
         let rest = header.get(4..).unwrap_or_default();
         let end = rest.iter().position(|&b| b == field || b == b'\r' || b == b'\n').unwrap_or(rest.len());
         let encoding = rest.get(..end).unwrap_or_default();
-        if encoding.is_empty() || encoding.len() > 5 {
+        let mut declared = [0; 6];
+        let count = declared.iter_mut().zip(undoubled(encoding)).map(|(slot, b)| *slot = b).count();
+        let declared = declared.get(..count).unwrap_or_default();
+        if declared.is_empty() || declared.len() > 5 {
             return Err(fault("MSH-2", "one to five encoding characters are expected, such as ^~\\&"));
         }
-        let distinct = encoding.iter().enumerate().all(|(i, b)| {
-            b.is_ascii_graphic() && !b.is_ascii_alphanumeric() && !encoding.iter().skip(i + 1).any(|other| other == b)
+        let distinct = declared.iter().enumerate().all(|(i, b)| {
+            let blank = *b == b' ' && i > 0;
+            blank || is_delimiter(*b) && !declared.iter().skip(i + 1).any(|other| other == b)
         });
         if !distinct {
             return Err(fault("MSH-2", "the encoding characters must be printable, no letters, and all different"));
         }
-        let at = |i: usize| encoding.get(i).copied();
-        let default = Self::default();
-        let unless_taken = |b: u8| Some(b).filter(|b| *b != field && !encoding.contains(b));
-        Ok(Self {
+        Ok(Self::of(field, declared))
+    }
+
+    /// As [`Delimiters::read`], but with the usual characters where the declared ones cannot be used.
+    #[must_use]
+    pub fn read_leniently(header: &[u8]) -> Self {
+        Self::read(header).unwrap_or_else(|_| match header.get(3) {
+            Some(&field) if is_delimiter(field) && !b"^~\\&".contains(&field) => Self { field, ..Self::default() },
+            _ => Self::default(),
+        })
+    }
+
+    fn of(field: u8, encoding: &[u8]) -> Self {
+        let at = |i: usize| encoding.get(i).copied().filter(|b| *b != b' ');
+        // With fewer than two characters the repetition separator is what everybody uses, if still free.
+        let usual = Some(b'~').filter(|b| *b != field && !encoding.contains(b));
+        Self {
             field,
-            component: at(0).unwrap_or(default.component),
-            // With fewer characters than four the rest is what everybody uses, where still free.
-            repetition: at(1).or_else(|| unless_taken(b'~')).unwrap_or(0),
+            component: at(0).unwrap_or(b'^'),
+            repetition: at(1).or(usual).unwrap_or(0),
             escape: at(2),
             subcomponent: at(3),
             truncation: at(4),
-        })
+        }
     }
+
+    /// MSH-2 for these delimiters: `^~\&`, and `#` where one is declared.
+    #[must_use]
+    pub fn encoding_characters(&self) -> String {
+        let repetition = Some(self.repetition).filter(|b| *b != 0);
+        let all = [Some(self.component), repetition, self.escape, self.subcomponent, self.truncation];
+        let text: String = all.into_iter().map(|b| b.map_or(' ', char::from)).collect();
+        text.trim_end().to_owned()
+    }
+}
+
+/// MSH-2 with the second of two escape characters left out: programs that escape it once too often write `^~\\&`.
+fn undoubled(encoding: &[u8]) -> impl Iterator<Item = u8> {
+    let doubled = encoding.get(2).is_some_and(|escape| encoding.get(3) == Some(escape));
+    encoding.iter().copied().enumerate().filter(move |(i, _)| !(doubled && *i == 3)).map(|(_, b)| b)
+}
+
+/// Printable ASCII, but no letter, digit or blank.
+fn is_delimiter(b: u8) -> bool {
+    b.is_ascii_punctuation()
 }

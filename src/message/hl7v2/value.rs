@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::Delimiters;
-use super::message::{nth_between, split};
+use super::split::{nth_between, split};
 
 macro_rules! slice_of_a_message {
     ($(#[$doc:meta])* $name:ident) => {

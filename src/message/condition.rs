@@ -1,1 +1,0 @@
-//! `when`: the one small language of conditions, for routes, maps and tests.
