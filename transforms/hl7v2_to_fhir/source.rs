@@ -79,7 +79,7 @@ impl<'a> Source<'a> {
         let fields = self.fields.get(segment.first..segment.first + segment.count).unwrap_or_default();
         let literal = segment.number == 2;
         let numbered = fields.iter().enumerate().map(move |(i, text)| (i + segment.number, *text));
-        numbered.filter(move |(number, text)| !text.is_empty() && !(literal && *number == 2))
+        numbered.filter(move |(number, text)| !(text.is_empty() || (literal && *number == 2)))
     }
 
     /// The length of the text, in bytes.

@@ -196,9 +196,6 @@ class Condition:
         if self.take("EMPTY"):
             return "not {} valued"
         if self.take("VALUED"):
-            if self.peek("NOT") and self.tokens[self.at + 1:self.at + 2] == ["EQUAL"]:
-                self.at += 2
-                return "{0} valued and {0} != " + self.path()
             return no + "{} valued"
         if self.take("EQUALS", "EQUAL", "="):
             self.take("TO")

@@ -205,7 +205,7 @@ impl<'a> Run<'a> {
     /// When the message was sent, or when it was taken: for what must have a time.
     pub(super) fn received(&self) -> String {
         let header = self.source.segments.first().map_or("", |header| self.source.field(*header, 7));
-        let sent = super::time::instant(header, &self.context.time_zone);
+        let sent = super::values::instant(header, &self.context.time_zone);
         sent.unwrap_or_else(|| self.context.now.to_string())
     }
 
