@@ -1,6 +1,7 @@
 //! The command line. The only place that prints.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what the command line is for")]
 
+mod bench;
 mod connection;
 mod convert;
 mod demo;
@@ -106,7 +107,8 @@ enum Command {
     /// Maintain the store.
     #[command(subcommand)]
     Store(store::Store),
-
+    /// Measure this machine and the engine on it, against the bare disk and the bare loopback.
+    Bench(bench::Args),
     /// Print shell completions.
     Completions {
         /// For which shell.
@@ -179,7 +181,7 @@ async fn dispatch(globals: &Globals, command: Command) -> Outcome {
         Command::Lineage(args) => operate::lineage(globals, args).await,
         Command::Verify => store::verify(globals).await,
         Command::Store(command) => store::store(globals, command).await,
-
+        Command::Bench(args) => bench::bench(globals, args).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "tributary", &mut std::io::stdout());
             Ok(())

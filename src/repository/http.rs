@@ -45,7 +45,10 @@ impl Repository {
             return Err(Dropped);
         }
         let is_write = parts.method != Method::GET && !parts.uri.path().ends_with("/_search");
-        let answer = fate.failure(is_write).map_or_else(|| self.route(&parts, body, &fate), Err);
+        let answer = fate.failure(is_write).map_or_else(|| self.route(&parts, body.clone(), &fate), Err);
+        if is_write && answer.is_ok() {
+            (self.0.seen)(&body);
+        }
         if fate.drops(DropAfter::Stored) {
             return Err(Dropped);
         }

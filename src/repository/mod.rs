@@ -26,6 +26,7 @@ mod transaction;
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
+use bytes::Bytes;
 use channels::Clock;
 use channels::setting::Size;
 use serde_json::Value;
@@ -76,9 +77,13 @@ impl Default for Config {
 #[derive(Clone)]
 pub struct Repository(Arc<Inner>);
 
+/// Is shown the body of every write that was carried out, before its answer leaves.
+pub type Seen = Arc<dyn Fn(&Bytes) + Send + Sync>;
+
 struct Inner {
     config: Config,
     clock: Clock,
+    seen: Seen,
     switches: Switches,
     store: RwLock<Store>,
 }
@@ -93,9 +98,15 @@ impl Repository {
     /// An empty one.
     #[must_use]
     pub fn new(config: Config, clock: Clock) -> Self {
+        Self::watched(config, clock, Arc::new(|_| {}))
+    }
+
+    /// An empty one that shows `seen` what it takes.
+    #[must_use]
+    pub fn watched(config: Config, clock: Clock, seen: Seen) -> Self {
         let switches = Switches::new(config.behaviour.clone());
         let store = RwLock::new(Store::new(config.max_resources));
-        Self(Arc::new(Inner { config, clock, switches, store }))
+        Self(Arc::new(Inner { config, clock, seen, switches, store }))
     }
 
     /// All resources of a type, such as `"Patient"`, in the order they were first written, deleted

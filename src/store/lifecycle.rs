@@ -36,12 +36,15 @@ pub(super) fn happen(entry: &mut DeliveryEntry, record: &Record, sequence: u64) 
             entry.attempts = entry.attempts.saturating_add(1);
             (at, State::Delivered, summary)
         }
-        Record::Dead { at, reason, .. } if open => {
+        Record::Dead { at, reason, rest, .. } if open => {
             entry.attempts = entry.attempts.saturating_add(1);
+            entry.rest = rest.as_ref().map(|_| sequence).or(entry.rest);
             (at, State::Dead, reason)
         }
         Record::Held { at, reason, .. } if open => (at, State::Held, reason),
         Record::Released { at, reason, .. } if matches!(entry.state, State::Held | State::Dead) => {
+            // An operator grants a new budget of attempts; the history keeps the old ones.
+            entry.attempts = 0;
             (at, State::Queued, reason)
         }
         Record::Skipped { at, reason, .. } if open || entry.state == State::Dead => (at, State::Skipped, reason),

@@ -56,6 +56,7 @@ mod scan;
 mod seal;
 mod segment;
 mod spare;
+mod state;
 mod submit;
 mod threads;
 mod types;

@@ -33,15 +33,19 @@ impl Store {
         answered.map_err(|error| self.explain(error))
     }
 
-    /// Puts a `Skipped` before each `Replayed` for every delivery that the replay takes the place of.
+    /// Puts a `Skipped` before each `Replayed` for every delivery that the replay takes the place of: all
+    /// that are open, or those to the one destination that it is for.
     pub(super) async fn with_replaced(&self, records: Vec<Record>) -> Result<Vec<Record>, StoreError> {
         let mut all = Vec::with_capacity(records.len());
         for record in records {
-            if let Record::Replayed { message, at, .. } = &record {
+            if let Record::Replayed { message, at, destination, .. } = &record {
                 let (message, at) = (*message, *at);
-                let open = self.read(move |finder| finder.open_deliveries(&message)).await?;
-                let skipped = |delivery| Record::Skipped { delivery, at, reason: apply::REPLACED.into() };
-                all.extend(open.into_iter().map(skipped));
+                for delivery in self.read(move |finder| finder.open_deliveries(&message)).await? {
+                    let to = self.delivery(delivery).await?.map(|delivery| delivery.destination);
+                    if destination.is_none() || *destination == to {
+                        all.push(Record::Skipped { delivery, at, reason: apply::REPLACED.into() });
+                    }
+                }
             }
             all.push(record);
         }
