@@ -1,0 +1,143 @@
+//! A full disk: senders hear "later", nothing is lost, and it goes on when there is room again.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::kit::hl7::{code, update};
+use crate::kit::mllp::Sender;
+use crate::kit::{QUICK, Site, Sink, http, wait_until};
+
+#[test]
+fn a_disk_that_is_nearly_full_gives_naks_and_lets_deliveries_go_on() {
+    let sink = Sink::good();
+    let site = Site::relay(&format!("{}{QUICK}", sink.outbound("")));
+    let running = site.start();
+    Sender::connect(running.address("in")).accepted(&update("P1", "C1", "Ada"));
+    running.wait_messages(&[("delivered", 1)]);
+    running.kill();
+    let site = site.engine("min_free = \"16MiB\"", "min_free = \"900TiB\"");
+    let running = site.start();
+    let mut sender = Sender::connect(running.address("in"));
+    let message = update("P1", "C2", "Ada");
+    wait_until("the store has looked at the disk", || code(&sender.send(&update("P1", "C3", "Ada"))) == "AR");
+    assert_eq!(code(&sender.send(&message)), "AR");
+    running.wait_idle();
+    running.terminate();
+    assert!(site.messages_called("C2").is_empty());
+    let site = site.engine("min_free = \"900TiB\"", "min_free = \"16MiB\"");
+    let running = site.start();
+    Sender::connect(running.address("in")).accepted(&message);
+    running.wait_idle();
+    assert!(sink.control_ids().contains(&"C2".to_owned()));
+    running.terminate();
+    site.verify();
+}
+
+/// A small file system in memory, mounted at a folder; gone when it is dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None` where this user may not mount.
+    fn mount(at: PathBuf, size: &str) -> Option<Self> {
+        std::fs::create_dir_all(&at).unwrap();
+        let options = format!("size={size}");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&at).output();
+        mounted.is_ok_and(|output| output.status.success()).then_some(Self(at))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("-l").arg(&self.0).status());
+    }
+}
+
+#[test]
+fn a_full_disk_never_gives_a_false_answer_and_works_again_when_there_is_room() {
+    let sink = Sink::good();
+    let site = Site::relay(&format!("{}{QUICK}", sink.outbound("")))
+        .engine("min_free = \"16MiB\"", "min_free = \"2MiB\"")
+        .engine("segment  = \"4MiB\"", "segment  = \"1MiB\"");
+    let Some(disk) = SmallDisk::mount(site.path("data"), "48m") else {
+        eprintln!("skipped: this user cannot mount a small disk");
+        return;
+    };
+    let running = site.start();
+    let mut sender = Sender::connect(running.address("in"));
+    let filler = disk.path().join("filler");
+    let mut accepted = Vec::new();
+    let mut number = 0;
+    let mut next = |sender: &mut Sender| {
+        number += 1;
+        let id = format!("C{number}");
+        let answer = code(&sender.send(&update(&format!("P{}", number % 7), &id, "Ada")));
+        (id, answer)
+    };
+    for _ in 0..20 {
+        let (id, answer) = next(&mut sender);
+        assert_eq!(answer, "AA");
+        accepted.push(id);
+    }
+    fill(&filler);
+    let mut refused = 0;
+    wait_until("the disk is found full", || {
+        let (id, answer) = next(&mut sender);
+        match answer.as_str() {
+            "AA" => accepted.push(id),
+            "AR" => refused += 1,
+            other => panic!("{other}"),
+        }
+        refused > 20
+    });
+    std::fs::remove_file(&filler).unwrap();
+    wait_until("there is room again", || {
+        let (id, answer) = next(&mut sender);
+        let taken = answer == "AA";
+        accepted.extend(taken.then_some(id));
+        taken
+    });
+    running.wait_idle();
+    let came = sink.control_ids();
+    assert!(accepted.iter().all(|id| came.contains(id)), "all that was answered for arrived");
+    running.terminate();
+    site.verify();
+    // And over a restart with a full disk.
+    fill(&filler);
+    let running = site.start();
+    let mut sender = Sender::connect(running.address("in"));
+    wait_until("senders hear that it is full", || next(&mut sender).1 == "AR");
+    std::fs::remove_file(&filler).unwrap();
+    wait_until("there is room again", || next(&mut sender).1 == "AA");
+    running.wait_idle();
+    running.terminate();
+    site.verify();
+    drop(disk);
+}
+
+/// Takes all the room there is.
+fn fill(filler: &Path) {
+    use std::io::Write as _;
+    let mut file = std::fs::File::create(filler).unwrap();
+    let block = vec![7; 64 << 10];
+    while file.write_all(&block).is_ok() {}
+}
+
+#[test]
+fn ready_says_when_the_store_takes_nothing() {
+    let sink = Sink::good();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let admin = format!("[admin]\nlisten = \"{port}\"\n\n[log]");
+    let site = Site::relay(&sink.outbound("")).engine("[log]", &admin);
+    let running = site.start();
+    assert_eq!(http::get(port, "/health").status, 200);
+    wait_until("it is ready", || http::get(port, "/ready").status == 200);
+    running.terminate();
+    let site = site.engine("min_free = \"16MiB\"", "min_free = \"900TiB\"");
+    let _running = site.start();
+    wait_until("it is not ready", || http::get(port, "/ready").status == 503);
+    assert_eq!(http::get(port, "/health").status, 200);
+}

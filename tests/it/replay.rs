@@ -1,0 +1,186 @@
+//! Stored messages through today's transforms and routes again.
+
+use serde_json::Value;
+
+use crate::kit::hl7::{control_id, patient, update};
+use crate::kit::mllp::Sender;
+use crate::kit::{Fhir, MLLP_IN, QUICK, Reply, Running, Site, Sink, TO_OUT, wait_for, wait_until};
+
+fn send(running: &Running<'_>, range: std::ops::RangeInclusive<usize>) {
+    let mut sender = Sender::connect(running.address("in"));
+    for n in range {
+        sender.accepted(&update(&format!("P{n}"), &format!("C{n}"), "Ada"));
+    }
+}
+
+fn sorted(mut ids: Vec<String>) -> Vec<String> {
+    ids.sort();
+    ids
+}
+
+/// How the newest job stands.
+fn job(site: &Site) -> Value {
+    site.json(&["replay", "--jobs"])[0].clone()
+}
+
+#[test]
+fn dead_letters_are_replayed_once_the_receiver_is_mended() {
+    let sink = Sink::start(|message, _| Reply::Code(if patient(message) == "P3" { "AA" } else { "AR" }));
+    let site = Site::relay(&format!("{}{QUICK}", sink.outbound("")));
+    let running = site.start();
+    send(&running, 1..=3);
+    running.wait_messages(&[("dead", 2), ("delivered", 1)]);
+    sink.script(|_, _| Reply::Code("AA"));
+    let done = site.json(&["replay", "--state", "dead", "--destination", "out", "--reason", "mended"]);
+    assert_eq!((&done["state"], &done["replayed"]), (&"done".into(), &2.into()));
+    running.wait_messages(&[("delivered", 3)]);
+    running.wait_deliveries("out", &[("delivered", 3), ("skipped", 2)]);
+    assert_eq!(sorted(sink.control_ids()), ["C1", "C1", "C2", "C2", "C3"]);
+    running.terminate();
+    site.verify();
+}
+
+#[test]
+fn one_message_is_replayed_by_its_id_and_says_so() {
+    let sink = Sink::good();
+    let site = Site::relay(&format!("{}{QUICK}", sink.outbound("")));
+    let running = site.start();
+    send(&running, 1..=2);
+    running.wait_messages(&[("delivered", 2)]);
+    let id = site.message("C1")["message"]["id"].as_str().unwrap().to_owned();
+    site.cli(&["replay", &id, "--reason", "they lost it"]);
+    running.wait_deliveries("out", &[("delivered", 3)]);
+    assert_eq!(sorted(sink.control_ids()), ["C1", "C1", "C2"]);
+    let lineage = site.cli(&["lineage", &id]);
+    assert!(lineage.contains("they lost it"), "{lineage}");
+    assert_eq!(site.run(&["replay", "--reason", "nothing selected"]).status.code(), Some(1));
+}
+
+#[test]
+fn a_replay_to_one_destination_leaves_the_others_alone() {
+    let (left, right) = (Sink::good(), Sink::start(|_, _| Reply::Code("AR")));
+    let site = Site::relay(&left.outbound(""));
+    site.set_destination("right", &format!("{}{QUICK}", right.outbound("")));
+    let both = "[[route]]\nto = [\"out\", \"right\"]\npurpose = \"TREAT\"\n";
+    site.set_channel("in", &format!("{MLLP_IN}{both}"));
+    let running = site.start();
+    send(&running, 1..=2);
+    running.wait_messages(&[("dead", 2)]);
+    running.wait_deliveries("out", &[("delivered", 2)]);
+    right.script(|_, _| Reply::Code("AA"));
+    site.cli(&["replay", "--state", "dead", "--destination", "right", "--reason", "mended"]);
+    running.wait_messages(&[("delivered", 2)]);
+    assert_eq!(left.taken().len(), 2);
+    assert_eq!(right.taken().len(), 4);
+}
+
+#[test]
+fn a_dry_run_shows_what_would_change_and_sends_nothing() {
+    let fhir = Fhir::start();
+    let site = Site::convert(&format!("{}{QUICK}", fhir.outbound("")));
+    let running = site.start();
+    send(&running, 1..=1);
+    running.wait_messages(&[("delivered", 1)]);
+    let (requests, versions) = (fhir.repository.requests(), fhir.repository.versions());
+    let same = site.cli(&["replay", "--all", "--dry-run"]);
+    assert!(same.contains("1 would go out as before, 0 would not"), "{same}");
+    site.set_channel("in", &format!("confidentiality = \"R\"\n{MLLP_IN}{}{TO_OUT}", crate::kit::TO_FHIR));
+    site.cli(&["reload"]);
+    let other = site.cli(&["replay", "--all", "--dry-run"]);
+    assert!(other.contains("+") && other.contains("\"R\""), "{other}");
+    assert_eq!(fhir.repository.requests(), requests);
+    // Sending it again as it was changes nothing in the repository.
+    site.set_channel("in", &format!("{MLLP_IN}{}{TO_OUT}", crate::kit::TO_FHIR));
+    site.cli(&["reload"]);
+    site.cli(&["replay", "--all", "--reason", "again"]);
+    running.wait_deliveries("out", &[("delivered", 2)]);
+    assert_eq!(fhir.repository.versions(), versions, "sent twice, nothing changed");
+}
+
+#[test]
+fn a_failed_message_is_replayed_when_its_cause_is_mended() {
+    let sink = Sink::good();
+    let site = Site::relay(&format!("{}{QUICK}", sink.outbound("")));
+    let only_oru = "[[route]]\nto = \"out\"\npurpose = \"TREAT\"\nwhen = \"MSH-9.1 = 'ORU'\"\n";
+    site.set_channel("in", &format!("{MLLP_IN}{only_oru}"));
+    let running = site.start();
+    send(&running, 1..=2);
+    running.wait_messages(&[("filtered", 2)]);
+    site.set_channel("in", &format!("{MLLP_IN}{TO_OUT}"));
+    site.cli(&["reload"]);
+    site.cli(&["replay", "--state", "filtered", "--since", "1h", "--reason", "the route was wrong"]);
+    running.wait_messages(&[("delivered", 2)]);
+}
+
+#[test]
+fn a_job_keeps_its_rate_goes_on_after_a_kill_and_repeats_nothing() {
+    let sink = Sink::good();
+    let site = Site::relay(&format!("{}{QUICK}", sink.outbound("")));
+    let running = site.start();
+    send(&running, 1..=30);
+    running.wait_messages(&[("delivered", 30)]);
+    site.cli(&["replay", "--all", "--rate", "20", "--background", "--reason", "all of it"]);
+    wait_until("it has begun", || job(&site)["replayed"].as_u64().unwrap() >= 3);
+    running.kill();
+    let running = site.start();
+    let done = wait_for("the job is done", || Some(job(&site)).filter(|job| job["state"] == "done"));
+    assert_eq!(done["replayed"], 30);
+    running.wait_deliveries("out", &[("delivered", 60)]);
+    let mut times = std::collections::BTreeMap::<String, usize>::new();
+    for message in sink.taken() {
+        *times.entry(control_id(&message)).or_default() += 1;
+    }
+    let more: Vec<_> = times.iter().filter(|(_, times)| **times != 2).collect();
+    assert!(more.len() <= 4, "only what was in flight at the kill came again: {more:?}");
+    assert!(more.iter().all(|(_, times)| **times == 3), "{more:?}");
+    running.terminate();
+    site.verify();
+}
+
+#[test]
+fn a_job_can_be_cancelled() {
+    let sink = Sink::good();
+    let site = Site::relay(&format!("{}{QUICK}", sink.outbound("")));
+    let running = site.start();
+    send(&running, 1..=20);
+    running.wait_messages(&[("delivered", 20)]);
+    let begun = site.json(&["replay", "--all", "--rate", "4", "--background", "--reason", "a mistake"]);
+    site.cli(&["replay", "--cancel", begun["job"].as_str().unwrap()]);
+    wait_until("it is cancelled", || job(&site)["state"] == "cancelled");
+    let replayed = job(&site)["replayed"].as_u64().unwrap();
+    assert!(replayed < 20);
+    running.wait_deliveries("out", &[("delivered", 20 + replayed)]);
+    running.kill();
+    let running = site.start();
+    assert_eq!(job(&site)["state"], "cancelled");
+    running.wait_deliveries("out", &[("delivered", 20 + replayed)]);
+}
+
+#[test]
+fn what_is_replayed_without_an_engine_leaves_when_one_is_up() {
+    let sink = Sink::good();
+    let site = Site::relay(&format!("{}{QUICK}", sink.outbound("")));
+    let running = site.start();
+    send(&running, 1..=3);
+    running.wait_messages(&[("delivered", 3)]);
+    running.terminate();
+    site.cli(&["replay", "--all", "--reason", "the receiver was restored from a backup"]);
+    let running = site.start();
+    running.wait_deliveries("out", &[("delivered", 6)]);
+}
+
+#[test]
+fn a_replay_takes_the_place_of_what_still_waits() {
+    let sink = Sink::good();
+    let site = Site::relay(&format!("{}{QUICK}", sink.outbound("")));
+    let running = site.start();
+    site.cli(&["destinations", "pause", "out", "--reason", "wait"]);
+    send(&running, 1..=3);
+    running.wait_deliveries("out", &[("queued", 3)]);
+    site.cli(&["replay", "--all", "--reason", "new maps"]);
+    running.wait_deliveries("out", &[("queued", 3), ("skipped", 3)]);
+    site.cli(&["destinations", "resume", "out"]);
+    running.wait_deliveries("out", &[("delivered", 3), ("skipped", 3)]);
+    assert_eq!(sorted(sink.control_ids()), ["C1", "C2", "C3"], "each once");
+    running.wait_messages(&[("delivered", 3)]);
+}
