@@ -3,6 +3,9 @@
 //! `cargo bench --bench store [-- SECONDS ROUNDS]`. The contenders take turns; medians are printed.
 //! `plain` appends to a growing file, `ahead` writes into one that is filled with zeros; both collect
 //! what waits and sync once for all, as any group commit does. One sender syncs by itself.
+//!
+//! `cargo bench --bench store -- scale COUNT` fills one store instead, and prints what a message
+//! costs along the way, then how long opening takes, cleanly and with the index gone.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -13,15 +16,20 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use message::consent::Flags;
 use message::{Format, MessageId, Sha256};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tributary::store::{Received, Store, StoreOptions};
+use tributary::store::{NewDelivery, NewOutput, Outcome, Received, Record, Store, StoreOptions};
 
 const SENDERS: [usize; 4] = [1, 16, 64, 256];
 const PAYLOAD: usize = 1024;
 
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some("scale") {
+        let count = std::env::args().nth(2).and_then(|count| count.parse().ok()).unwrap_or(1_000_000);
+        return scale(Path::new(env!("CARGO_TARGET_TMPDIR")), count);
+    }
     let numbers: Vec<f64> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
     let seconds = numbers.first().copied().unwrap_or(1.0);
     let rounds = numbers.get(1).map_or(5, |rounds| *rounds as usize);
@@ -152,31 +160,121 @@ async fn grouped(file: File, senders: usize, time: Duration) -> (f64, f64) {
 async fn store(place: &Path, senders: usize, time: Duration) -> (f64, f64) {
     let dir = tempfile::tempdir_in(place).unwrap();
     let options = StoreOptions { ballast_bytes: 0, ..StoreOptions::new(dir.path()) };
-    let start: Timestamp = "2024-05-06T07:08:09Z".parse().unwrap();
-    let (store, _) = Store::open(options, start).unwrap();
+    let (store, _) = Store::open(options, start()).unwrap();
     let payload = Bytes::from(vec![7; PAYLOAD]);
     let sha256 = Sha256::of(&payload);
     let send = {
         let store = store.clone();
         move |number: u64| {
-            let received = Received {
-                id: MessageId::new(start + Duration::from_micros(number * 10), rand::random()),
-                channel: "adt".into(),
-                peer: "192.0.2.7:4711".into(),
-                at: start + Duration::from_micros(number * 10),
-                format: Format::Hl7v2,
-                kind: "ADT^A01".into(),
-                control_id: Some(number.to_string()),
-                sender: "LAB|ST MARY".into(),
-                search: [format!("MRN{}", number % 5000)].into(),
-                sha256,
-                payload: payload.clone(),
-            };
-            let store = store.clone();
+            let (store, received) = (store.clone(), message(number, &payload, sha256));
             async move { store.accept(received).await.map(drop).unwrap() }
         }
     };
     let result = measure(senders, time, send).await;
     store.close().await.unwrap();
     result
+}
+
+fn start() -> Timestamp {
+    "2024-05-06T07:08:09Z".parse().unwrap()
+}
+
+fn message(number: u64, payload: &Bytes, sha256: Sha256) -> Received {
+    let at = start() + Duration::from_micros(number * 10);
+    Received {
+        id: MessageId::new(at, rand::random()),
+        channel: "adt".into(),
+        peer: "192.0.2.7:4711".into(),
+        at,
+        format: Format::Hl7v2,
+        kind: "ADT^A01".into(),
+        control_id: Some(number.to_string()),
+        sender: "LAB|ST MARY".into(),
+        search: [format!("MRN{}", number % 500_000)].into(),
+        sha256,
+        payload: payload.clone(),
+    }
+}
+
+/// Fills one store with `count` queued messages, by 64 senders.
+fn scale(place: &Path, count: u64) {
+    const SENDERS: u64 = 64;
+    let dir = tempfile::tempdir_in(place).unwrap();
+    let options = StoreOptions { ballast_bytes: 0, ..StoreOptions::new(dir.path()) };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let payload = Bytes::from(vec![7; PAYLOAD]);
+    let sha256 = Sha256::of(&payload);
+    let (store, _) = Store::open(options.clone(), start()).unwrap();
+    let step = (count / 10).max(1);
+    for part in 0..10 {
+        let (started, used) = (Instant::now(), cpu_seconds());
+        runtime.block_on(async {
+            let mut tasks = JoinSet::new();
+            for sender in 0..SENDERS {
+                let (store, payload) = (store.clone(), payload.clone());
+                tasks.spawn(async move {
+                    for number in (part * step + sender..(part + 1) * step).step_by(SENDERS as usize) {
+                        let received = message(number, &payload, sha256);
+                        let id = received.id;
+                        store.accept(received).await.unwrap();
+                        store.commit(vec![queued(id)]).await.unwrap();
+                    }
+                });
+            }
+            tasks.join_all().await;
+        });
+        let each = |seconds: f64| seconds * 1e6 / step as f64;
+        println!(
+            "{:>9} stored: {:>6.1} us and {:>6.1} us of CPU a message (accept and commit), {} MiB resident",
+            (part + 1) * step,
+            each(started.elapsed().as_secs_f64()),
+            each(cpu_seconds() - used),
+            resident_mib(),
+        );
+    }
+    let closing = Instant::now();
+    runtime.block_on(store.close()).unwrap();
+    println!("closed in {:?}", closing.elapsed());
+    for lose_index in [false, true] {
+        if lose_index {
+            std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+        }
+        let opening = Instant::now();
+        let (store, report) = Store::open(options.clone(), start()).unwrap();
+        let opened = opening.elapsed();
+        runtime.block_on(store.accept(message(count + u64::from(lose_index), &payload, sha256))).unwrap();
+        let (first, lost) = (opening.elapsed(), report.rebuilt.is_some());
+        println!(
+            "opened in {opened:?}, first accept after {first:?} (rebuilt: {lost}), {} MiB resident",
+            resident_mib()
+        );
+        runtime.block_on(store.close()).unwrap();
+    }
+}
+
+fn queued(message: MessageId) -> Record {
+    let output = NewOutput { format: Format::Hl7v2, flags: Flags::default(), bytes: None };
+    let lane = message.as_bytes().map(|byte| byte % 16);
+    let delivery = NewDelivery {
+        destination: "repository".into(),
+        output: 0,
+        lanes: vec![lane],
+        purposes: vec!["TREAT".into()],
+        held: None,
+    };
+    let outcome = Outcome::Queued { outputs: vec![output], deliveries: vec![delivery] };
+    Record::Processed { message, at: start(), outcome, steps: Vec::new(), findings: Vec::new() }
+}
+
+/// CPU time of this process so far.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<f64> = stat.rsplit(')').next().unwrap().split(' ').filter_map(|field| field.parse().ok()).collect();
+    (fields[10] + fields[11]) / 100.0
+}
+
+fn resident_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
 }

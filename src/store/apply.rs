@@ -177,9 +177,6 @@ impl Change<'_> {
     ) -> Result<Option<MessageId>, StoreError> {
         let Some(mut entry) = self.known(id)? else { return Ok(None) };
         let before = entry.state();
-        for delivery in entry.latest().collect::<Vec<_>>() {
-            self.replace(delivery, at, &mut entry.tally)?;
-        }
         let count = match outcome {
             Outcome::Queued { outputs, deliveries } => {
                 (entry.came, entry.reason) = (Came::Queued, String::new());
@@ -246,20 +243,6 @@ impl Change<'_> {
         entry.routing = fits.then_some(routing);
         self.put(keys::delivery(number), &entry)?;
         Ok(state)
-    }
-
-    /// An open delivery of an earlier run gives way to the new ones.
-    fn replace(&mut self, id: DeliveryId, at: Timestamp, tally: &mut Tally) -> Result<(), StoreError> {
-        let Some(mut entry) = self.get::<DeliveryEntry>(&keys::delivery(id))? else { return Ok(()) };
-        if !matches!(entry.state, State::Queued | State::Held | State::Dead) {
-            return Ok(());
-        }
-        tally.take(entry.state);
-        tally.add(State::Skipped);
-        self.leave(id, &entry)?;
-        (entry.state, entry.due, entry.changed, entry.reason) = (State::Skipped, None, at, REPLACED.into());
-        self.enter(id, &entry, &[]);
-        self.put(keys::delivery(id), &entry)
     }
 
     fn replayed(&mut self, item: &Item, id: &MessageId, at: Timestamp) -> Result<Option<MessageId>, StoreError> {

@@ -83,15 +83,16 @@ impl Tally {
 }
 
 impl MessageEntry {
-    /// The message's state as a whole: dead if any delivery is, else held, else queued, else done.
+    /// The message's state as a whole: dead if any delivery is, else held, else queued, else what came
+    /// of it last. A replay to one destination leaves deliveries to others as they are.
     pub(super) fn state(&self) -> State {
         match self.came {
             Came::Nothing => State::Received,
+            _ if self.tally.dead > 0 => State::Dead,
+            _ if self.tally.held > 0 => State::Held,
+            _ if self.tally.queued > 0 => State::Queued,
             Came::Filtered => State::Filtered,
             Came::Failed => State::Failed,
-            Came::Queued if self.tally.dead > 0 => State::Dead,
-            Came::Queued if self.tally.held > 0 => State::Held,
-            Came::Queued if self.tally.queued > 0 => State::Queued,
             Came::Queued if self.tally.delivered > 0 => State::Delivered,
             Came::Queued => State::Skipped,
         }
@@ -100,11 +101,6 @@ impl MessageEntry {
     /// All its deliveries, the oldest first.
     pub(super) fn deliveries(&self) -> impl DoubleEndedIterator<Item = DeliveryId> + '_ {
         self.processed.iter().flat_map(|(sequence, count)| numbers(*sequence, *count))
-    }
-
-    /// The deliveries of its last `Processed`.
-    pub(super) fn latest(&self) -> impl Iterator<Item = DeliveryId> {
-        self.processed.last().into_iter().flat_map(|(sequence, count)| numbers(*sequence, *count))
     }
 }
 

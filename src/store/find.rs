@@ -212,7 +212,7 @@ impl Finder {
     pub(super) fn open_deliveries(&self, id: &MessageId) -> Result<Vec<DeliveryId>, StoreError> {
         let Some(entry) = self.index.get::<MessageEntry>(&keys::message(id))? else { return Ok(Vec::new()) };
         let mut open = Vec::new();
-        for id in entry.latest() {
+        for id in entry.deliveries() {
             let delivery = self.index.get::<DeliveryEntry>(&keys::delivery(id))?;
             if delivery.is_some_and(|it| matches!(it.state, State::Queued | State::Held | State::Dead)) {
                 open.push(id);

@@ -91,6 +91,11 @@ impl Keeper {
             self.checkpointed.2 = Instant::now();
             return Ok(());
         }
+        self.make_durable(applied)
+    }
+
+    /// Makes the index durable as it is, whether or not something was applied since it last was.
+    pub(super) fn make_durable(&mut self, applied: u64) -> Result<(), StoreError> {
         self.commit(Vec::new())?;
         let (started, bytes) = (Instant::now(), self.metrics.bytes.load(Ordering::Relaxed));
         self.finder.index.checkpoint()?;

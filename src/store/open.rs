@@ -69,6 +69,9 @@ pub(super) struct Opened {
 /// Opens what is in `options.dir`, or begins a new store there.
 pub(super) fn open(options: &StoreOptions, now: Timestamp, rebuild: Option<&str>) -> Result<Opened, StoreError> {
     let dir = &options.dir;
+    if options.segment_bytes > u64::from(u32::MAX) / 2 {
+        return Err(StoreError::Invalid("a segment of the log is 2 GiB long at most".into()));
+    }
     let make = |path: &Path| {
         std::fs::create_dir_all(path).map_err(StoreError::io(format!("cannot create {}", path.display())))
     };
@@ -95,7 +98,7 @@ pub(super) fn open(options: &StoreOptions, now: Timestamp, rebuild: Option<&str>
     report.torn_bytes = end.torn;
     report.unprocessed = tallies.snapshot().in_state(State::Received);
     let opened = end.applied(&index)?;
-    let next_segment = spare_segments(&records.segments, &recycled, opened.segment)?;
+    let next_segment = spare_segments(&records.segments, &recycled, opened.segment, options.segment_bytes)?;
     report.orphans = orphans(options, &records, &index, report.damages.is_empty())?;
     let lowest_bucket = lowest_bucket(&index, now, options)?.unwrap_or_else(|| keys::bucket(opened.next));
     index.keep_lock(lock);
@@ -323,7 +326,7 @@ fn cut(segments: &Segments, end: &LogEnd) -> Result<(), StoreError> {
 }
 
 /// Segments prepared and not begun, and those that were dropped, are prepared anew when needed.
-fn spare_segments(segments: &Segments, recycled: &Recycled, current: u32) -> Result<u32, StoreError> {
+fn spare_segments(segments: &Segments, recycled: &Recycled, current: u32, size: u64) -> Result<u32, StoreError> {
     let numbers = segments.numbers()?;
     let last = numbers.last().copied().unwrap_or(current);
     let io = || StoreError::io("cannot set a spare segment aside");
@@ -333,7 +336,8 @@ fn spare_segments(segments: &Segments, recycled: &Recycled, current: u32) -> Res
     let disk = &segments.disk;
     for name in disk.list(segments.dir()).map_err(io())? {
         let path = segments.dir().join(&name);
-        if name == "new.seg" || name.starts_with("free-") && !recycled.give(path.clone()) {
+        let usual = || disk.open(&path).and_then(|file| file.size()).is_ok_and(|there| there == size);
+        if name == "new.seg" || name.starts_with("free-") && !(usual() && recycled.give(path.clone())) {
             disk.remove(&path).map_err(io())?;
         }
     }

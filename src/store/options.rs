@@ -64,7 +64,7 @@ impl StoreOptions {
             keep: 30 * DAY,
             in_flight_bytes: 64 << 20,
             cache_bytes: 64 * MIB,
-            readers: 2,
+            readers: 4,
             encryption_key: None,
             disk: Arc::new(RealDisk),
         }

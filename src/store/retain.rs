@@ -77,7 +77,7 @@ impl Keeper {
         }
         self.carry_settings(&home.settings)?;
         let files = self.forget(number, &home.done)?;
-        self.checkpoint()?;
+        self.make_durable(self.finder.progress.applied())?;
         let path = set_aside(&self.finder.records.segments, number)?;
         let disk = &self.options.disk;
         let usual = disk.open(&path).and_then(|file| file.size()).unwrap_or(0) == self.options.segment_bytes;

@@ -72,7 +72,7 @@ impl Events<'_> {
         }
         let reason = evn.field(4).component(1);
         let reason = reason.is_valued().then(|| (table("0062"), reason.value().into_owned()));
-        let targets = self.targets(bundle, |kind| matches!(kind, "Patient" | "Encounter"));
+        let targets = self.targets(bundle, |kind| matches!(kind, "MessageHeader" | "Patient" | "Encounter"));
         let provenance = self.provenance("event", targets, activity, agents)?;
         let recorded = self.at(self.time(&evn.field(2)).as_ref(), provenance);
         let occurred = self.time(&evn.field(6)).map(|time| time.to_fhir_date_time(self.zone));

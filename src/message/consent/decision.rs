@@ -139,7 +139,7 @@ fn purpose(request: &Request<'_>, flags: &Flags) -> Line {
     forbids(
         Layer::Purpose,
         format!(
-            "purpose {} is not among those allowed ({listed}): allow it in the channel's `purpose`, or have the \
+            "purpose {} is not among those allowed ({listed}): allow it in the channel's `purposes`, or have the \
              sender lift its restriction",
             codes(&refused)
         ),
@@ -177,7 +177,8 @@ fn refrain(flags: &Flags) -> Line {
     forbids(
         Layer::Refrain,
         format!(
-            "it is labelled {}: it may be passed on with the patient's consent only; release it when that is on file",
+            "it is labelled {}: it may be passed on with the patient's consent only; have the sender lift the label \
+             when it has that consent",
             labels.join(", ")
         ),
     )
@@ -251,7 +252,7 @@ mod tests {
             "TREAT HRESCH",
             &allowing("HPAYMT TREAT"),
             expect![
-                "purpose HRESCH is not among those allowed (HPAYMT, TREAT): allow it in the channel's `purpose`, or have the sender lift its restriction"
+                "purpose HRESCH is not among those allowed (HPAYMT, TREAT): allow it in the channel's `purposes`, or have the sender lift its restriction"
             ],
         );
     }
@@ -262,7 +263,7 @@ mod tests {
             "TREAT",
             &allowing("ETREAT"),
             expect![
-                "purpose TREAT is not among those allowed (ETREAT): allow it in the channel's `purpose`, or have the sender lift its restriction"
+                "purpose TREAT is not among those allowed (ETREAT): allow it in the channel's `purposes`, or have the sender lift its restriction"
             ],
         );
     }
@@ -273,7 +274,7 @@ mod tests {
             "TREAT",
             &allowing(""),
             expect![
-                "purpose TREAT is not among those allowed (nothing): allow it in the channel's `purpose`, or have the sender lift its restriction"
+                "purpose TREAT is not among those allowed (nothing): allow it in the channel's `purposes`, or have the sender lift its restriction"
             ],
         );
     }
@@ -327,7 +328,7 @@ mod tests {
             "TREAT",
             &flags,
             expect![
-                "it is labelled NORDSCLCD: it may be passed on with the patient's consent only; release it when that is on file"
+                "it is labelled NORDSCLCD: it may be passed on with the patient's consent only; have the sender lift the label when it has that consent"
             ],
         );
     }
@@ -341,7 +342,7 @@ mod tests {
         expect![[r#"
             held
               test data forbids: it is test data (MSH-11 is not P, or it is labelled HTEST) and the destination is marked production: send it to a destination for tests
-              purpose forbids: purpose HMARKT is not among those allowed (TREAT): allow it in the channel's `purpose`, or have the sender lift its restriction
+              purpose forbids: purpose HMARKT is not among those allowed (TREAT): allow it in the channel's `purposes`, or have the sender lift its restriction
               confidentiality permits: its confidentiality is N, the destination is cleared for N
               refrain labels permits: no label forbids passing it on"#]]
         .assert_eq(&explain(&request, &flags).to_string());

@@ -170,6 +170,22 @@ async fn a_replay_takes_the_place_of_what_is_still_open() {
 }
 
 #[tokio::test]
+async fn a_replay_to_one_destination_leaves_the_others_as_they_are() {
+    let site = Site::new();
+    let store = site.store();
+    let (id, old) = queue(&store, &["a", "b"]).await;
+    let Record::Replayed { message, at, job, reason, .. } = replayed(id) else { unreachable!() };
+    let only_a = Record::Replayed { message, at, job, reason, destination: Some("a".into()) };
+    let new = store.commit(vec![only_a, processed(id, &["a"])]).await.unwrap().deliveries;
+    let mut states = Vec::new();
+    for delivery in old.iter().chain(&new) {
+        states.push(store.delivery(*delivery).await.unwrap().unwrap().state);
+    }
+    assert_eq!(states, [State::Skipped, State::Queued, State::Queued]);
+    assert_clean(&store).await;
+}
+
+#[tokio::test]
 async fn a_message_replayed_many_times_stays_small_in_the_index() {
     let site = Site::new();
     let store = site.store();

@@ -1,0 +1,29 @@
+//! End to end, by real sockets, against the built program: `tributary run` as a child process, between
+//! senders and destinations that misbehave as real ones do.
+//!
+//! [`kit`] has the pieces. Every wait is for a condition, with a deadline that only a machine in
+//! trouble meets.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test stops where something is not as it must be, and says what it skips"
+)]
+
+mod acknowledge;
+mod bytes;
+mod configuration;
+mod corpus;
+mod crash;
+mod disk;
+mod duplicates;
+mod fhir_faults;
+mod files;
+mod kit;
+mod lanes;
+mod mllp_faults;
+mod operate;
+mod privacy;
+mod replay;
+mod stop;
