@@ -105,7 +105,9 @@ pub(super) fn base64_of(text: &str, encoding: &str) -> Option<String> {
 
 /// Base64 without the line ends that senders put in, checked and not decoded.
 fn base64_kept(text: &str) -> Option<String> {
-    let kept: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    let blank = |b: u8| b.is_ascii_whitespace();
+    let kept =
+        if text.bytes().any(blank) { text.replace(|c: char| c.is_ascii_whitespace(), "") } else { text.to_owned() };
     let content = kept.trim_end_matches('=');
     let pad = kept.len() - content.len();
     let is_base64 = content.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'));
