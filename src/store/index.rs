@@ -40,6 +40,9 @@ pub(super) struct Index {
     dir: PathBuf,
     /// The data directory's lock: given back after sled has let go of its files.
     lock: Option<File>,
+    /// Batches that are still written before the process is killed, so to say.
+    #[cfg(test)]
+    pub(super) killed_after: std::sync::atomic::AtomicUsize,
 }
 
 #[derive(Default)]
@@ -68,7 +71,16 @@ impl Index {
                 counts.insert(key.to_vec(), keys::number(&value));
             }
             let (memory, counts, dir) = (RwLock::default(), Mutex::new(counts), dir.to_owned());
-            let index = Self { memory, counts, db, file, dir, lock: None };
+            let index = Self {
+                memory,
+                counts,
+                db,
+                file,
+                dir,
+                lock: None,
+                #[cfg(test)]
+                killed_after: usize::MAX.into(),
+            };
             index.no_blobs()?;
             Ok(index)
         })
@@ -197,6 +209,14 @@ impl Index {
         self.file.metadata().map_or(0, |metadata| metadata.len())
     }
 
+    /// An error once the process is to be dead.
+    #[cfg(test)]
+    fn live_on(&self) -> Result<(), StoreError> {
+        use std::sync::atomic::Ordering::SeqCst;
+        let left = self.killed_after.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+        left.map(drop).map_err(|_| StoreError::Failed("killed".into()))
+    }
+
     /// For [`Entries`]: the next in memory within `range`, and the epoch.
     pub(super) fn next_in_memory(
         &self,
@@ -255,6 +275,8 @@ impl<'a> Batch<'a> {
             self.writes.insert(key, &count.to_be_bytes());
         }
         self.len = 0;
+        #[cfg(test)]
+        self.index.live_on()?;
         let writes = std::mem::take(&mut self.writes);
         guard(|| self.index.db.apply_batch(writes).map_err(broken))
     }

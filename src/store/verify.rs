@@ -3,7 +3,7 @@
 //! A second index is built from the log, beside the first, and both are compared key by key. Nothing
 //! waits for that; only what differs is looked at again between two groups, when both are as far.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use message::Sha256;
 
@@ -195,7 +195,8 @@ fn compare_counts(kept: &Counts, report: &mut VerifyReport) {
             report.mismatches.push(format!("{counted} messages are {state}, the counts say {kept}"));
         }
     }
-    for (destination, state) in kept.deliveries.keys().flat_map(|name| keys::STATES.map(|state| (name, state))) {
+    let names: BTreeSet<String> = kept.deliveries.keys().chain(report.counts.deliveries.keys()).cloned().collect();
+    for (destination, state) in names.iter().flat_map(|name| keys::STATES.map(|state| (name, state))) {
         let (counted, kept) = (report.counts.at(destination, state), kept.at(destination, state));
         if counted != kept {
             let what = format!("{counted} deliveries to {destination} are {state}, the counts say {kept}");
