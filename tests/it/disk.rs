@@ -15,7 +15,7 @@ fn a_disk_that_is_nearly_full_gives_naks_and_lets_deliveries_go_on() {
     Sender::connect(running.address("in")).accepted(&update("P1", "C1", "Ada"));
     running.wait_messages(&[("delivered", 1)]);
     running.kill();
-    let site = site.engine("min_free = \"16MiB\"", "min_free = \"900TiB\"");
+    let site = site.engine("min_free = \"16MiB\"", "min_free = \"900000GiB\"");
     let running = site.start();
     let mut sender = Sender::connect(running.address("in"));
     let message = update("P1", "C2", "Ada");
@@ -24,7 +24,7 @@ fn a_disk_that_is_nearly_full_gives_naks_and_lets_deliveries_go_on() {
     running.wait_idle();
     running.terminate();
     assert!(site.messages_called("C2").is_empty());
-    let site = site.engine("min_free = \"900TiB\"", "min_free = \"16MiB\"");
+    let site = site.engine("min_free = \"900000GiB\"", "min_free = \"16MiB\"");
     let running = site.start();
     Sender::connect(running.address("in")).accepted(&message);
     running.wait_idle();
@@ -136,7 +136,7 @@ fn ready_says_when_the_store_takes_nothing() {
     assert_eq!(http::get(port, "/health").status, 200);
     wait_until("it is ready", || http::get(port, "/ready").status == 200);
     running.terminate();
-    let site = site.engine("min_free = \"16MiB\"", "min_free = \"900TiB\"");
+    let site = site.engine("min_free = \"16MiB\"", "min_free = \"900000GiB\"");
     let _running = site.start();
     wait_until("it is not ready", || http::get(port, "/ready").status == 503);
     assert_eq!(http::get(port, "/health").status, 200);

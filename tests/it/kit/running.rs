@@ -40,7 +40,7 @@ impl<'a> Running<'a> {
     /// How everything stands, if it answers.
     fn status_if_up(&self) -> Option<Status> {
         let socket = self.site.socket();
-        RUNTIME.block_on(async { Client::connect(&socket).await?.call(&Operation::Status).await.ok() })
+        RUNTIME.block_on(async { Client::connect(&socket).await.ok()??.call(&Operation::Status).await.ok() })
     }
 
     /// How everything stands.
