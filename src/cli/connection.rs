@@ -1,10 +1,12 @@
 //! Whom a command talks to: the running engine, or the store itself where none is up.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use serde::de::DeserializeOwned;
 
+use super::print::note;
 use super::{Failure, Globals};
 use crate::admin::{Desk, Operation, OperationError, client::Client, perform};
 use crate::config::{self, Overrides, Site};
@@ -34,12 +36,19 @@ impl Connection {
 
 /// Reads the site, printing every mistake in it.
 pub(super) fn load_site(globals: &Globals) -> Result<Site, Failure> {
-    let overrides = Overrides { data_dir: globals.data.clone() };
-    config::load_with(&globals.config, &overrides, &|name| std::env::var(name).ok()).map_err(|problems| {
+    config::load_with(&globals.config, &overrides(globals), &variable).map_err(|problems| {
         let report = config::check::Report { site: None, problems };
-        eprintln!("{}", report.render(true, std::io::IsTerminal::is_terminal(&std::io::stderr())));
+        note!("{}", report.render(true, std::io::stderr().is_terminal()));
         Failure::Config
     })
+}
+
+fn overrides(globals: &Globals) -> Overrides {
+    Overrides { data_dir: globals.data.clone() }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// Where the engine of a site answers operators.
@@ -79,10 +88,13 @@ pub(super) fn open_store(site: &Site) -> Result<Store, StoreError> {
 
 /// Talks to the running engine, or opens the store.
 pub(super) async fn connect(globals: &Globals) -> Result<Connection, Failure> {
-    let site = load_site(globals)?;
-    if let Some(client) = Client::connect(&socket(&site)).await? {
+    // An engine that runs is reached whatever has happened to its files meanwhile.
+    if let Some(socket) = config::admin_socket(&globals.config, &overrides(globals), &variable)
+        && let Some(client) = Client::connect(&socket).await?
+    {
         return Ok(Connection::Live(client));
     }
+    let site = load_site(globals)?;
     if !site.engine.data_dir.exists() {
         let dir = site.engine.data_dir.display();
         return Err(

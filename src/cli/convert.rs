@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use transforms::hl7v2_to_fhir::{self, Hl7v2ToFhir, Options};
 use transforms::stamp::{StampOptions, Stamper};
 
+use super::print::{note, say};
 use super::{Failure, Globals, Outcome};
 use crate::engine::{ENGINE, clock};
 
@@ -55,7 +56,7 @@ pub(super) fn convert(_: &Globals, args: &Args) -> Outcome {
         let bytes = match std::fs::read(file) {
             Ok(bytes) => Bytes::from(bytes),
             Err(error) => {
-                eprintln!("{}: cannot be read: {error}", file.display());
+                note!("{}: cannot be read: {error}", file.display());
                 refused = true;
                 continue;
             }
@@ -67,7 +68,7 @@ pub(super) fn convert(_: &Globals, args: &Args) -> Outcome {
                     emit(args.out.as_deref(), file, number, &printed)?;
                 }
                 Err(reason) => {
-                    eprintln!("{}: {reason}", file.display());
+                    note!("{}: {reason}", file.display());
                     refused = true;
                 }
             }
@@ -85,8 +86,7 @@ fn parts(bytes: &Bytes) -> Vec<Bytes> {
 /// Prints a result, or writes it: `NAME.json`, `NAME-2.json` for the second message of a file.
 fn emit(out: Option<&Path>, file: &Path, number: usize, value: &Value) -> anyhow::Result<()> {
     let Some(out) = out else {
-        println!("{value:#}");
-        return Ok(());
+        return Ok(say!("{value:#}")?);
     };
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     let name = if number == 0 { format!("{stem}.json") } else { format!("{stem}-{}.json", number + 1) };
@@ -97,7 +97,7 @@ fn emit(out: Option<&Path>, file: &Path, number: usize, value: &Value) -> anyhow
 impl Converter {
     fn new(args: &Args) -> Result<Self, Failure> {
         let maps = hl7v2_to_fhir::load(args.maps.as_deref()).map_err(|errors| {
-            errors.iter().for_each(|error| eprintln!("error: {error}"));
+            errors.iter().for_each(|error| note!("error: {error}"));
             Failure::Config
         })?;
         let time_zone = jiff::tz::TimeZone::get(&args.time_zone).map_err(|_| {

@@ -11,9 +11,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use message::hl7v2::ack::Acknowledgment;
 use message::hl7v2::batch::Batch;
 use serde_json::Value;
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::connection::load_site;
+use super::print::{OutputError, say};
 use super::run::{self, Running};
 use super::{Globals, Outcome, logging, table};
 use crate::config::{InboundKind, LogConfig, OutboundKind, Site};
@@ -38,26 +40,46 @@ pub(super) struct Args {
 
 pub(super) async fn demo(globals: &Globals, args: Args) -> Outcome {
     let data = globals.data.clone().unwrap_or_else(|| PathBuf::from("demo-data"));
-    fresh(&data)?;
     let globals = Globals { data: Some(data.clone()), ..globals.clone() };
     let site = load_site(&globals)?;
     logging::start(&LogConfig { level: "error".to_owned(), ..site.engine.log.clone() });
-    println!("Starting the sample site of {} in {}\n", globals.config.display(), data.display());
+    say!("Starting the sample site of {} in {}\n", globals.config.display(), data.display())?;
 
+    // Before the folder is emptied: where another demo is up, this address is taken.
+    let address = repository_address(&site)?;
+    let listener = TcpListener::bind(&address).await;
+    let listener = listener.with_context(|| format!("the repository cannot listen on {address}"))?;
+    fresh(&data)?;
     let (stopper, stop) = Stopper::new();
     let mut repositories = JoinSet::new();
-    let repository = start_repository(&site, stop, &mut repositories).await?;
+    let repository = start_repository(listener, stop, &mut repositories);
+    say!("  repository   http://{address}  (FHIR R4, in memory)")?;
     let grace = site.engine.grace.0;
     let running = run::start(site, &globals).await?;
-    let result = show(&running, &repository, &args).await;
-    if result.is_ok() && !args.once {
-        what_next(&globals);
-        tokio::signal::ctrl_c().await?;
-    }
+    let result = tokio::select! {
+        result = work(&running, &repository, &address, &globals, &args) => result,
+        told = run::told_to_stop() => told,
+    };
     running.stop(grace).await;
     stopper.stop();
     while repositories.join_next().await.is_some() {}
     Ok(result?)
+}
+
+/// Shows the site at work; stays until the task is dropped, unless it is to run once.
+async fn work(
+    running: &Running,
+    repository: &Repository,
+    address: &str,
+    globals: &Globals,
+    args: &Args,
+) -> anyhow::Result<()> {
+    show(running, repository, args).await?;
+    if !args.once {
+        what_next(globals, running, address).await?;
+        std::future::pending::<()>().await;
+    }
+    Ok(())
 }
 
 /// An empty data directory; one that is not the demo's own is left alone.
@@ -72,17 +94,19 @@ fn fresh(data: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The stand-in repository, where the site's FHIR destination expects one.
-async fn start_repository(site: &Site, stop: Stop, tasks: &mut JoinSet<()>) -> anyhow::Result<Repository> {
+/// Where the site's FHIR destination expects its repository: `host:port`.
+fn repository_address(site: &Site) -> anyhow::Result<String> {
     let address = site.destinations.values().find_map(|destination| match &destination.outbound {
         OutboundKind::Fhir(fhir) => {
             fhir.url.as_str().strip_prefix("http://").map(|rest| rest.trim_end_matches('/').to_owned())
         }
         OutboundKind::Mllp(_) | OutboundKind::File(_) => None,
     });
-    let address = address.context("the site has no FHIR destination at an http:// address")?;
-    let listener = tokio::net::TcpListener::bind(&address).await;
-    let listener = listener.with_context(|| format!("the repository cannot listen on {address}"))?;
+    address.context("the site has no FHIR destination at an http:// address")
+}
+
+/// The stand-in repository, until `stop` fires.
+fn start_repository(listener: TcpListener, stop: Stop, tasks: &mut JoinSet<()>) -> Repository {
     let repository = Repository::new(repository::Config::default(), clock::clock());
     let serving = repository.clone();
     tasks.spawn(async move {
@@ -90,21 +114,20 @@ async fn start_repository(site: &Site, stop: Stop, tasks: &mut JoinSet<()>) -> a
             tracing::error!(%error, "the repository broke off");
         }
     });
-    println!("  repository   http://{address}  (FHIR R4, in memory)");
-    Ok(repository)
+    repository
 }
 
 /// Sends, waits, shows, and checks what came of it.
 async fn show(running: &Running, repository: &Repository, args: &Args) -> anyhow::Result<()> {
     let engine = &running.engine;
     for (name, address) in engine.bound().await {
-        println!("  {name:<12} {address}");
+        say!("  {name:<12} {address}")?;
     }
-    println!();
+    say!()?;
     let site = engine.site().await;
     let sent = send_all(&site, engine, &args.messages).await?;
     let status = wait(engine, sent).await?;
-    show_arrivals(&status);
+    show_arrivals(&status)?;
     show_patient(repository)?;
     check(&status, sent, repository)
 }
@@ -122,7 +145,7 @@ async fn send_all(site: &Site, engine: &Engine, folder: &Path) -> anyhow::Result
             InboundKind::File(file) => by_folder(provider, &file.folder, &chosen(&files, "", "hl7")).await?,
         };
     }
-    println!();
+    say!()?;
     Ok(sent)
 }
 
@@ -224,10 +247,10 @@ async fn wait(engine: &Engine, sent: u64) -> anyhow::Result<Status> {
     }
 }
 
-fn show_arrivals(status: &Status) {
+fn show_arrivals(status: &Status) -> Result<(), OutputError> {
     let accepted = status.channels.iter().map(|channel| [channel.name.clone(), channel.accepted.to_string()]);
-    table::print(["channel", "accepted"], accepted, "No channels.");
-    println!();
+    table::print(["channel", "accepted"], accepted, "No channels.")?;
+    say!()?;
     let rows = status.destinations.iter().map(|destination| {
         let count = |state: State| destination.deliveries.get(state.as_str()).copied().unwrap_or(0).to_string();
         [
@@ -238,7 +261,7 @@ fn show_arrivals(status: &Status) {
             count(State::Dead),
         ]
     });
-    table::print(["destination", "delivered", "waiting", "held", "dead"], rows, "No destinations.");
+    table::print(["destination", "delivered", "waiting", "held", "dead"], rows, "No destinations.")
 }
 
 /// One Patient that arrived, with the Provenance that names it.
@@ -248,16 +271,13 @@ fn show_patient(repository: &Repository) -> anyhow::Result<()> {
     let patient = patients.iter().find(named).context("no Patient arrived at the repository")?;
     let id = patient.get("id").and_then(Value::as_str).unwrap_or_default();
     let reference = format!("Patient/{id}");
-    println!(
+    say!(
         "\n{reference} at the repository:\n{}",
         excerpt(patient, &["meta", "identifier", "name", "gender", "birthDate"])
-    );
+    )?;
     let provenance = repository.resources("Provenance").into_iter().find(|provenance| targets(provenance, &reference));
     let provenance = provenance.with_context(|| format!("no Provenance names {reference}"))?;
-    println!(
-        "\nWho says so:\n{}",
-        excerpt(&provenance, &["occurredDateTime", "recorded", "activity", "agent", "entity"])
-    );
+    say!("\nWho says so:\n{}", excerpt(&provenance, &["occurredDateTime", "recorded", "activity", "agent", "entity"]))?;
     Ok(())
 }
 
@@ -284,27 +304,29 @@ fn check(status: &Status, sent: u64, repository: &Repository) -> anyhow::Result<
     let held: u64 = status.destinations.iter().filter_map(|d| d.deliveries.get(State::Held.as_str())).sum();
     ensure!(held > 0, "nothing was held, though the laboratory's results may not be used for research");
     ensure!(repository.counts().values().sum::<usize>() > 0, "nothing arrived at the repository");
-    println!(
-        "\nAll {sent} messages arrived where they may go; {held} deliveries are held, for no one may use them so."
-    );
+    say!("\nAll {sent} messages arrived where they may go; {held} deliveries are held, for no one may use them so.")?;
     Ok(())
 }
 
-fn what_next(globals: &Globals) {
-    let flags = format!(
-        "-c {} --data {}",
-        globals.config.display(),
-        globals.data.as_deref().unwrap_or(Path::new("data")).display()
-    );
-    println!(
+/// What to type next, with the addresses and folders of this run.
+async fn what_next(globals: &Globals, running: &Running, repository: &str) -> Result<(), OutputError> {
+    let program = std::env::args().next().unwrap_or_else(|| "tributary".to_owned());
+    let data = globals.data.as_deref().unwrap_or(Path::new("data")).display();
+    let flags = format!("-c {} --data {data}", globals.config.display());
+    let site = running.engine.site().await;
+    let mllp = site.channels.values().find(|channel| matches!(channel.inbound, InboundKind::Mllp(_)));
+    let bound = running.engine.bound().await;
+    let address = mllp.and_then(|channel| bound.get(&channel.name)).cloned().unwrap_or_default();
+    say!(
         "
 It stays up until Ctrl-C. In another terminal:
-  tributary {flags} status
-  tributary {flags} deliveries list --state held
-  tributary {flags} messages list
-  tributary {flags} send examples/messages/adt-a01.hl7 --to 127.0.0.1:2575
-  curl -s http://127.0.0.1:8090/Patient | head -40
+  {program} {flags} status
+  {program} {flags} messages list
+  {program} {flags} deliveries list --state held
+  {program} {flags} replay --state held --dry-run
+  {program} send examples/messages/adt-a01.hl7 --to {address}
+  curl -s http://{repository}/Patient | head -40
 
-Your own site: tributary init my-site"
-    );
+Your own site: {program} init my-site"
+    )
 }

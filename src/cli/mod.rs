@@ -4,15 +4,19 @@
 mod bench;
 mod connection;
 mod convert;
+mod deliveries;
 mod demo;
 mod logging;
+mod messages;
 mod operate;
+mod print;
 mod replay;
 mod repository;
 mod run;
 mod select;
 mod send;
 mod site;
+mod status;
 mod store;
 mod table;
 
@@ -21,13 +25,18 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use self::print::note;
+
 /// Exit code for a configuration that cannot be used (`EX_CONFIG` of sysexits.h).
 const EXIT_CONFIG: u8 = 78;
+
+/// Where help lists the options that every command has.
+const EVERYWHERE: &str = "Options of every command";
 
 /// EMR-to-EHR integration engine: takes records in, keeps them, turns them into FHIR with
 /// provenance and consent flags, and delivers them in patient order.
 #[derive(Parser)]
-#[command(version, about, max_term_width = 100, propagate_version = true)]
+#[command(version, about, max_term_width = 100)]
 #[command(after_help = "\
 First steps:
   tributary demo                 see it all work on a sample site
@@ -41,13 +50,13 @@ At 3 a.m.:
   tributary replay --state dead --destination NAME --reason TEXT --dry-run")]
 struct Cli {
     /// The site's folder.
-    #[arg(short, long, global = true, default_value = "config", env = "TRIBUTARY_CONFIG", value_name = "DIR")]
+    #[arg(short, long, global = true, help_heading = EVERYWHERE, default_value = "config", env = "TRIBUTARY_CONFIG", value_name = "DIR")]
     config: PathBuf,
     /// The data directory, instead of the one that the site names.
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Print JSON for scripts instead of tables for people.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
     #[command(subcommand)]
     command: Command,
@@ -85,15 +94,15 @@ enum Command {
     Status,
     /// Look at messages.
     #[command(subcommand)]
-    Messages(operate::Messages),
+    Messages(messages::Messages),
     /// Look at dead letters.
     #[command(subcommand)]
-    Dead(operate::Dead),
+    Dead(deliveries::Dead),
     /// Send stored messages through today's transforms, consent and routes again.
     Replay(replay::Args),
     /// Look at deliveries; hold, release or skip one.
     #[command(subcommand)]
-    Deliveries(operate::Deliveries),
+    Deliveries(deliveries::Deliveries),
     /// Stop or reopen a channel's feed.
     #[command(subcommand)]
     Channels(operate::Channels),
@@ -101,7 +110,7 @@ enum Command {
     #[command(subcommand)]
     Destinations(operate::Destinations),
     /// Walk from a message or delivery back to the bytes that came, and forth to every answer.
-    Lineage(operate::LineageArgs),
+    Lineage(messages::LineageArgs),
     /// Read the whole store and prove that nothing is lost or altered.
     Verify,
     /// Maintain the store.
@@ -110,6 +119,10 @@ enum Command {
     /// Measure this machine and the engine on it, against the bare disk and the bare loopback.
     Bench(bench::Args),
     /// Print shell completions.
+    #[command(after_help = "\
+  tributary completions bash > /etc/bash_completion.d/tributary
+  tributary completions zsh > \"${fpath[1]}/_tributary\"
+  tributary completions fish > ~/.config/fish/completions/tributary.fish")]
     Completions {
         /// For which shell.
         shell: clap_complete::Shell,
@@ -142,7 +155,7 @@ pub fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: cannot start: {error}");
+            note!("error: cannot start: {error}");
             return ExitCode::FAILURE;
         }
     };
@@ -153,11 +166,24 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::No) => ExitCode::FAILURE,
         Err(Failure::Config) => ExitCode::from(EXIT_CONFIG),
+        // Whoever read our output has read enough.
+        Err(Failure::Error(error)) if error.downcast_ref().is_some_and(print::OutputError::is_closed) => {
+            ExitCode::SUCCESS
+        }
         Err(Failure::Error(error)) => {
-            eprintln!("error: {error:#}");
+            note!("error: {}", told(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error with its causes, each said once.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.contains(&cause) {
+        true => said,
+        false if said.is_empty() => cause,
+        false => format!("{said}: {cause}"),
+    })
 }
 
 async fn dispatch(globals: &Globals, command: Command) -> Outcome {
@@ -171,20 +197,41 @@ async fn dispatch(globals: &Globals, command: Command) -> Outcome {
         Command::Repository(args) => repository::repository(args).await,
         Command::Convert(args) => convert::convert(globals, &args),
         Command::Send(args) => send::send(globals, args).await,
-        Command::Status => operate::status(globals).await,
-        Command::Messages(command) => operate::messages(globals, command).await,
-        Command::Dead(command) => operate::dead(globals, command).await,
+        Command::Status => status::status(globals).await,
+        Command::Messages(command) => messages::messages(globals, command).await,
+        Command::Dead(command) => deliveries::dead(globals, command).await,
         Command::Replay(args) => replay::replay(globals, args).await,
-        Command::Deliveries(command) => operate::deliveries(globals, command).await,
+        Command::Deliveries(command) => deliveries::deliveries(globals, command).await,
         Command::Channels(command) => operate::channels(globals, command).await,
         Command::Destinations(command) => operate::destinations(globals, command).await,
-        Command::Lineage(args) => operate::lineage(globals, args).await,
+        Command::Lineage(args) => messages::lineage(globals, args).await,
         Command::Verify => store::verify(globals).await,
         Command::Store(command) => store::store(globals, command).await,
         Command::Bench(args) => bench::bench(globals, args).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "tributary", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "tributary", &mut script);
+            Ok(print::bytes(&script)?)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_and_option_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn tells_a_cause_once() {
+        let error = anyhow::anyhow!("port in use")
+            .context("cannot listen on 1: port in use")
+            .context("st-mary: cannot listen on 1");
+        assert_eq!(told(&error), "st-mary: cannot listen on 1: cannot listen on 1: port in use");
+        let error = anyhow::anyhow!("cannot listen on 1").context("st-mary: cannot listen on 1");
+        assert_eq!(told(&error), "st-mary: cannot listen on 1");
     }
 }

@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::connection::{Connection, connect};
 use super::operate::{print_json, signed};
-use super::select::Select;
+use super::print::{self, say};
+use super::select::{Select, known};
 use super::{Globals, Outcome, table};
 use crate::admin::Operation;
 use crate::engine::{Difference, ReplayProgress, ReplayRequest, ReplayState};
@@ -23,6 +24,7 @@ delivered before is sent again, which changes nothing at a FHIR destination unle
   tributary replay --cancel JOB")]
 pub(super) struct Args {
     /// These messages, by id.
+    #[arg(value_parser = super::messages::message_id)]
     ids: Vec<MessageId>,
     #[command(flatten)]
     select: Select,
@@ -58,8 +60,13 @@ pub(super) async fn replay(globals: &Globals, args: Args) -> Outcome {
     }
     if let Some(job) = args.cancel {
         let progress: ReplayProgress = connect(globals).await?.call(Operation::CancelReplay(job)).await?;
-        println!("job {job} stops before its next message; {} are replayed", progress.replayed);
-        return Ok(());
+        if globals.json {
+            return print_json(&progress);
+        }
+        return Ok(match progress.state {
+            ReplayState::Done | ReplayState::Cancelled => say!("job {job} had ended: {}", describe(&progress)),
+            ReplayState::Running => say!("job {job} stops before its next message; {} are replayed", progress.replayed),
+        }?);
     }
     if args.ids.is_empty() && args.select.is_everything() && !args.all {
         return Err(anyhow::anyhow!("say which messages: ids, --state, --channel, --since, …, or --all").into());
@@ -75,6 +82,7 @@ pub(super) async fn replay(globals: &Globals, args: Args) -> Outcome {
         rate: args.rate,
     };
     let connection = connect(globals).await?;
+    known(&connection, request.select.channel.as_deref(), request.destination.as_deref()).await?;
     if args.dry_run {
         return dry_run(globals, &connection, request, args.limit).await;
     }
@@ -83,7 +91,7 @@ pub(super) async fn replay(globals: &Globals, args: Args) -> Outcome {
     if globals.json {
         return print_json(&progress);
     }
-    println!("job {}: {}", progress.job, describe(&progress));
+    say!("job {}: {}", progress.job, describe(&progress))?;
     Ok(())
 }
 
@@ -111,19 +119,19 @@ async fn dry_run(globals: &Globals, connection: &Connection, request: ReplayRequ
             same += 1;
             continue;
         }
-        println!("message {message}");
+        say!("message {message}")?;
         if let Some(outcome) = outcome {
-            println!("  would be {outcome}");
+            say!("  would be {outcome}")?;
         }
-        added.iter().for_each(|name| println!("  + would go to {name} as well"));
-        removed.iter().for_each(|name| println!("  - would no longer go to {name}"));
-        print!("{diff}");
+        added.iter().try_for_each(|name| say!("  + would go to {name} as well"))?;
+        removed.iter().try_for_each(|name| say!("  - would no longer go to {name}"))?;
+        print::bytes(print::plain(diff).as_bytes())?;
     }
-    println!(
+    say!(
         "{} messages compared: {same} would go out as before, {} would not",
         differences.len(),
         differences.len() - same
-    );
+    )?;
     Ok(())
 }
 
@@ -135,8 +143,7 @@ async fn jobs(globals: &Globals) -> Outcome {
     let rows = jobs.iter().map(|progress| {
         [progress.job.to_string(), table::time(progress.began), describe(progress), progress.request.reason.clone()]
     });
-    table::print(["job", "began", "progress", "reason"], rows, "No replays.");
-    Ok(())
+    Ok(table::print(["job", "began", "progress", "reason"], rows, "No replays.")?)
 }
 
 fn describe(progress: &ReplayProgress) -> String {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use channels::{Stop, Stopper};
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
@@ -22,8 +23,7 @@ pub(super) async fn run(globals: &Globals, Args {}: Args) -> Outcome {
     logging::start(&site.engine.log);
     let grace = site.engine.grace.0;
     let running = start(site, globals).await?;
-    running.until_told(grace).await?;
-    Ok(())
+    Ok(running.until_told(grace).await?)
 }
 
 /// An engine with its doors open.
@@ -36,10 +36,12 @@ pub(super) struct Running {
 
 /// Opens the store, starts the engine and opens its doors.
 pub(super) async fn start(site: Site, globals: &Globals) -> anyhow::Result<Running> {
-    let socket = socket(&site);
+    let (socket, data_dir) = (socket(&site), site.engine.data_dir.clone());
     let admin = site.engine.admin.clone();
     let store = open_store(&site).context("the store cannot be opened")?;
     let engine = Engine::start(site, store, clock::clock()).await?;
+    let (version, data_dir) = (env!("CARGO_PKG_VERSION"), data_dir.display());
+    tracing::info!(version, pid = std::process::id(), %data_dir, "up");
     let source = Source { dir: globals.config.clone(), overrides: Overrides { data_dir: globals.data.clone() } };
     let desk = Arc::new(Desk::Engine(Arc::clone(&engine), source));
     let (stopper, stop) = Stopper::new();
@@ -52,40 +54,50 @@ pub(super) async fn start(site: Site, globals: &Globals) -> anyhow::Result<Runni
         tracing::info!(address = %listener.local_addr()?, "metrics and health");
         doors.spawn(server::serve_metrics(listener, Arc::clone(&engine), stop.clone()));
     }
-    doors.spawn(tell_systemd(stop));
+    doors.spawn(keep_systemd_informed(stop));
     Ok(Running { engine, desk, doors, stopper })
 }
 
 impl Running {
-    /// Works until SIGTERM or SIGINT; SIGHUP reloads.
+    /// Works until SIGTERM or SIGINT; SIGHUP reloads. A second signal ends it at once.
     async fn until_told(self, grace: Duration) -> anyhow::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hang_up = signal(SignalKind::hangup())?;
+        let told = told_to_stop();
+        tokio::pin!(told);
         loop {
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
+                told = &mut told => break told?,
                 _ = hang_up.recv() => self.reload().await,
             }
         }
-        tracing::info!("stopping: nothing new is read, what is in hand is finished");
-        self.stop(grace).await;
+        tracing::info!(grace = ?grace, "stopping: nothing new is read, what is in hand is finished");
+        tokio::select! {
+            () = self.stop(grace) => {}
+            again = told_to_stop() => {
+                again?;
+                tracing::warn!("told again: stopped at once; what is in hand is on disk, and is taken up again");
+            }
+        }
         Ok(())
     }
 
     async fn reload(&self) {
-        drop(sd_notify::notify(false, &[sd_notify::NotifyState::Reloading]));
+        // Since version 253 systemd wants to know when the reload began.
+        let reloading = [NotifyState::Reloading].into_iter().chain(NotifyState::monotonic_usec_now().ok());
+        tell_systemd(&reloading.collect::<Vec<_>>());
         match perform(&self.desk, Operation::Reload).await {
             Ok(_) => tracing::info!("reloaded"),
-            Err(error) => tracing::error!(%error, "not reloaded: the old configuration goes on"),
+            Err(error) => {
+                let problems = error.to_string().replace("\n  help:", "; help:").replace('\n', "; ");
+                tracing::error!(problems, "not reloaded: the old configuration goes on");
+            }
         }
-        drop(sd_notify::notify(false, &[sd_notify::NotifyState::Ready]));
+        tell_systemd(&[NotifyState::Ready]);
     }
 
     /// Ends everything in order, within `grace`.
     pub(super) async fn stop(mut self, grace: Duration) {
-        drop(sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]));
+        tell_systemd(&[NotifyState::Stopping]);
         self.engine.stop(grace).await;
         self.stopper.stop();
         let doors = async { while self.doors.join_next().await.is_some() {} };
@@ -99,16 +111,32 @@ impl Running {
     }
 }
 
+/// Waits for SIGTERM or SIGINT.
+pub(super) async fn told_to_stop() -> anyhow::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Tells systemd how we are; without systemd there is nobody to tell.
+fn tell_systemd(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(false, states) {
+        tracing::warn!(%error, "systemd cannot be told how we are");
+    }
+}
+
 /// Tells systemd that the engine is ready, and keeps its watchdog fed.
-async fn tell_systemd(mut stop: Stop) {
-    // Without systemd there is nobody to tell.
-    drop(sd_notify::notify(false, &[sd_notify::NotifyState::Ready]));
+async fn keep_systemd_informed(mut stop: Stop) {
+    tell_systemd(&[NotifyState::Ready]);
     let mut micros = 0;
     if !sd_notify::watchdog_enabled(false, &mut micros) {
         return;
     }
     let interval = Duration::from_micros(micros) / 2;
     while stop.or(tokio::time::sleep(interval)).await.is_some() {
-        drop(sd_notify::notify(false, &[sd_notify::NotifyState::Watchdog]));
+        tell_systemd(&[NotifyState::Watchdog]);
     }
 }

@@ -1,8 +1,12 @@
 //! Options that select messages: the same for `messages search` and `replay`.
 
+use anyhow::bail;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::{Timestamp, Zoned};
 
-use crate::engine::clock;
+use super::connection::Connection;
+use crate::admin::Operation;
+use crate::engine::{Status, clock};
 use crate::store::{MessageQuery, State};
 
 /// Which messages. All that are given must hold.
@@ -15,7 +19,7 @@ pub(super) struct Select {
     #[arg(long)]
     destination: Option<String>,
     /// In this state.
-    #[arg(long, value_parser = state)]
+    #[arg(long, value_parser = states())]
     state: Option<State>,
     /// Accepted since: a time (2026-01-31T08:00), or how long ago (30m, 2h, 7d).
     #[arg(long, value_parser = moment)]
@@ -69,12 +73,34 @@ impl Select {
     }
 }
 
-/// A state by its name.
-pub(super) fn state(text: &str) -> Result<State, String> {
-    State::ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| {
-        let names: Vec<&str> = State::ALL.iter().map(|state| state.as_str()).collect();
-        format!("there is no state `{text}`; there are {}", names.join(", "))
-    })
+/// Reads a state by its name, and knows all names.
+pub(super) fn states() -> impl TypedValueParser<Value = State> {
+    PossibleValuesParser::new(State::ALL.map(|state| state.as_str()))
+        .try_map(|name| State::ALL.into_iter().find(|state| state.as_str() == name).ok_or("there is no such state"))
+}
+
+/// Refuses names that neither the configuration nor the store knows: "none found" would mislead.
+pub(super) async fn known(
+    connection: &Connection,
+    channel: Option<&str>,
+    destination: Option<&str>,
+) -> anyhow::Result<()> {
+    if channel.is_none() && destination.is_none() {
+        return Ok(());
+    }
+    let status: Status = connection.call(Operation::Status).await?;
+    let channels: Vec<&str> = status.channels.iter().map(|channel| &*channel.name).collect();
+    let destinations: Vec<&str> = status.destinations.iter().map(|destination| &*destination.name).collect();
+    among("channel", channel, &channels)?;
+    among("destination", destination, &destinations)
+}
+
+fn among(kind: &str, name: Option<&str>, all: &[&str]) -> anyhow::Result<()> {
+    match name {
+        Some(name) if !all.contains(&name) && all.is_empty() => bail!("there is no {kind} `{name}`, nor any other"),
+        Some(name) if !all.contains(&name) => bail!("there is no {kind} `{name}`; there are {}", all.join(", ")),
+        _ => Ok(()),
+    }
 }
 
 /// A time, in the system's zone where it names none, or how long ago.
@@ -101,6 +127,8 @@ pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
 
     #[test]
@@ -114,8 +142,26 @@ mod tests {
     }
 
     #[test]
-    fn names_the_states() {
-        assert_eq!(state("dead"), Ok(State::Dead));
-        assert!(state("deaf").unwrap_err().contains("dead"));
+    fn refuses_names_that_nobody_knows() {
+        assert!(among("channel", Some("a"), &["a", "b"]).is_ok() && among("channel", None, &[]).is_ok());
+        let refused = among("channel", Some("c"), &["a", "b"]).unwrap_err().to_string();
+        assert_eq!(refused, "there is no channel `c`; there are a, b");
+    }
+
+    #[test]
+    fn selects_everything_only_when_nothing_is_asked_for() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            select: Select,
+        }
+        let select = |line: &str| Line::try_parse_from(line.split(' ')).map(|line| line.select);
+        assert!(select("x").unwrap().is_everything());
+        for one in ["--channel a", "--state dead", "--since 2h", "--patient 1", "--type ADT", "--error x"] {
+            assert!(!select(&format!("x {one}")).unwrap().is_everything(), "{one}");
+        }
+        let query = select("x --state dead --type ADT^A01").unwrap().query(7);
+        assert_eq!((query.states, query.kind.as_deref(), query.limit), (vec![State::Dead], Some("ADT^A01"), 7));
+        assert!(select("x --state deaf").is_err());
     }
 }

@@ -1,12 +1,16 @@
 //! `tributary init`, `check` and `plan`: a site's files before they run.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
-use super::connection::{connect, load_site};
+use serde::Serialize;
+
+use super::connection::connect;
 use super::operate::print_json;
+use super::print::say;
 use super::{EXIT_CONFIG, Failure, Globals, Outcome, table};
 use crate::admin::Operation;
-use crate::config::{self, Change, Effect, check as offline};
+use crate::config::{self, Change, DestinationConfig, Effect, Site, check as offline};
 use crate::engine::{clock, outbound};
 
 #[derive(clap::Args)]
@@ -26,44 +30,76 @@ pub(super) struct CheckArgs {
 pub(super) fn init(args: &InitArgs) -> Outcome {
     let written = config::init(&args.dir)?;
     for file in &written {
-        println!("wrote {}", file.display());
+        say!("wrote {}", file.display())?;
     }
     let dir = args.dir.display();
-    println!("\nNext: tributary check -c {dir}\nThen: tributary run -c {dir}");
+    say!("\nNext: tributary check -c {dir}\nThen: tributary run -c {dir}")?;
     Ok(())
+}
+
+/// What `check` prints for scripts.
+#[derive(Serialize)]
+struct Checked {
+    /// Every mistake; none for a good configuration.
+    problems: Vec<config::Problem>,
+    /// With `--connect`: every destination.
+    destinations: Option<Vec<Probed>>,
+}
+
+/// What came of reaching for one destination.
+#[derive(Serialize)]
+struct Probed {
+    name: String,
+    /// `reached`, `not reached`, or `disabled`: not tried.
+    result: &'static str,
+    answer: String,
 }
 
 pub(super) async fn check(globals: &Globals, args: &CheckArgs) -> Outcome {
     let report = offline::run(&globals.config, &|name| std::env::var(name).ok());
+    if !globals.json {
+        say!("{}", report.render(true, std::io::stdout().is_terminal()))?;
+    }
+    let exit_code = report.exit_code();
+    let destinations = match &report.site {
+        Some(site) if args.connect => Some(probe_all(site).await),
+        _ => None,
+    };
+    let failed = destinations.iter().flatten().any(|probed| probed.result == NOT_REACHED);
     if globals.json {
-        print_json(&report.problems)?;
-    } else {
-        println!("{}", report.render(true, std::io::IsTerminal::is_terminal(&std::io::stdout())));
+        print_json(&Checked { problems: report.problems, destinations })?;
+    } else if let Some(destinations) = destinations {
+        let rows = destinations.into_iter().map(|Probed { name, result, answer }| [name, result.to_owned(), answer]);
+        table::print(["destination", "", "answer"], rows, "No destinations.")?;
     }
-    if report.exit_code() == EXIT_CONFIG {
-        return Err(Failure::Config);
+    match (exit_code == EXIT_CONFIG, failed) {
+        (true, _) => Err(Failure::Config),
+        (false, true) => Err(Failure::No),
+        (false, false) => Ok(()),
     }
-    if args.connect { reach(globals).await } else { Ok(()) }
 }
 
+const NOT_REACHED: &str = "NOT reached";
+
 /// Probes every destination, all of them whatever the first says.
-async fn reach(globals: &Globals) -> Outcome {
-    let site = load_site(globals)?;
-    let mut rows = Vec::new();
-    let mut failed = false;
-    for destination in site.destinations.values() {
-        let (state, text) = match outbound(destination, &clock::clock()) {
-            Ok(outbound) => match outbound.probe().await {
-                Ok(text) => ("reached", text),
-                Err(error) => ("NOT reached", error.to_string()),
-            },
-            Err(error) => ("NOT reached", error.to_string()),
-        };
-        failed |= state != "reached";
-        rows.push([destination.name.clone(), state.to_owned(), text]);
+async fn probe_all(site: &Site) -> Vec<Probed> {
+    let probes = site.destinations.values().map(probe);
+    futures_util::future::join_all(probes).await
+}
+
+async fn probe(destination: &DestinationConfig) -> Probed {
+    let probed = |result, answer| Probed { name: destination.name.clone(), result, answer };
+    if !destination.enabled {
+        return probed("disabled", "not tried".to_owned());
     }
-    table::print(["destination", "", "answer"], rows, "No destinations.");
-    if failed { Err(Failure::No) } else { Ok(()) }
+    let outbound = match outbound(destination, &clock::clock()) {
+        Ok(outbound) => outbound,
+        Err(error) => return probed(NOT_REACHED, error.to_string()),
+    };
+    match outbound.probe().await {
+        Ok(text) => probed("reached", text),
+        Err(error) => probed(NOT_REACHED, error.to_string()),
+    }
 }
 
 pub(super) async fn plan(globals: &Globals) -> Outcome {
@@ -73,6 +109,5 @@ pub(super) async fn plan(globals: &Globals) -> Outcome {
     }
     let changed = changes.iter().filter(|change| change.effect != Effect::Unchanged);
     let rows = changed.map(|change| [change.part.to_string(), change.effect.to_string()]);
-    table::print(["", "a reload would"], rows, "A reload would change nothing.");
-    Ok(())
+    Ok(table::print(["", "a reload would"], rows, "A reload would change nothing.")?)
 }

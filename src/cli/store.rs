@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::connection::{connect, load_site, store_options};
 use super::operate::print_json;
+use super::print::say;
 use super::{Failure, Globals, Outcome, table};
 use crate::admin::Operation;
 use crate::store::{PruneReport, Store as Stored, VerifyReport};
@@ -35,11 +36,11 @@ pub(super) async fn verify(globals: &Globals) -> Outcome {
     } else {
         let states: Vec<String> = report.messages.iter().map(|(state, n)| format!("{n} {state}")).collect();
         let accepted: u64 = report.messages.values().sum();
-        println!("{accepted} accepted = {}", if states.is_empty() { "0".to_owned() } else { states.join(" + ") });
-        println!("{} records in {} groups read, {} payloads checked", report.records, report.groups, report.payloads);
-        report.damages.iter().for_each(|damage| println!("damaged: {damage}"));
-        report.mismatches.iter().for_each(|mismatch| println!("the index is wrong: {mismatch}"));
-        println!("{}", if report.is_clean() { "clean: nothing is lost or altered" } else { "NOT clean" });
+        say!("{accepted} accepted = {}", if states.is_empty() { "0".to_owned() } else { states.join(" + ") })?;
+        say!("{} records in {} groups read, {} payloads checked", report.records, report.groups, report.payloads)?;
+        report.damages.iter().try_for_each(|damage| say!("damaged: {damage}"))?;
+        report.mismatches.iter().try_for_each(|mismatch| say!("the index is wrong: {mismatch}"))?;
+        say!("{}", if report.is_clean() { "clean: nothing is lost or altered" } else { "NOT clean" })?;
     }
     if report.is_clean() { Ok(()) } else { Err(Failure::No) }
 }
@@ -53,9 +54,9 @@ pub(super) async fn store(globals: &Globals, command: Store) -> Outcome {
                 return print_json(&report);
             }
             let PruneReport { segments, dropped, carried } = report;
-            println!(
+            say!(
                 "{dropped} messages dropped with {segments} segments of the log; {carried} open ones carried forward"
-            );
+            )?;
             Ok(())
         }
         Store::Backup { to } => {
@@ -66,7 +67,7 @@ pub(super) async fn store(globals: &Globals, command: Store) -> Outcome {
                 return print_json(&report);
             }
             let bytes = report.get("bytes").and_then(serde_json::Value::as_u64).unwrap_or(0);
-            println!("{} written to {}; it opens as a data directory", table::size(bytes), to.display());
+            say!("{} written to {}; it opens as a data directory", table::size(bytes), to.display())?;
             Ok(())
         }
     }
@@ -81,7 +82,7 @@ fn rebuild(globals: &Globals) -> Outcome {
             &serde_json::json!({ "messages": messages, "records": report.found.replayed, "damages": report.found.damages }),
         );
     }
-    report.found.damages.iter().for_each(|damage| println!("damaged: {damage}"));
-    println!("the index is built again: {} records, {messages} messages", report.found.replayed);
+    report.found.damages.iter().try_for_each(|damage| say!("damaged: {damage}"))?;
+    say!("the index is built again: {} records, {messages} messages", report.found.replayed)?;
     Ok(())
 }

@@ -5,18 +5,44 @@ use std::time::Duration;
 use comfy_table::{ContentArrangement, Table, presets};
 use jiff::Timestamp;
 
+use super::print::{self, OutputError};
 use crate::engine::clock;
 
 /// Prints rows under a head, fitted to the terminal; says so when there are none.
-pub(super) fn print<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>, none: &str) {
+pub(super) fn print<const N: usize>(
+    head: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+    none: &str,
+) -> Result<(), OutputError> {
+    print::line(format_args!("{}", render(head, rows, none, None)))
+}
+
+/// Rows under a head, in `width` columns or as many as the terminal has; without one, lines are as long
+/// as they are.
+fn render<const N: usize>(
+    head: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+    none: &str,
+    width: Option<u16>,
+) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    if let Some(width) = width {
+        table.set_width(width);
+    }
     table.set_header(head.map(str::to_uppercase));
-    table.add_rows(rows);
+    table.add_rows(rows.into_iter().map(|row| row.map(|cell| print::plain(&cell))));
     if table.is_empty() {
-        println!("{none}");
-    } else {
-        println!("{}", table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"));
+        return none.to_owned();
+    }
+    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+/// Text cut to `most` characters, which shows that it is cut.
+pub(super) fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
     }
 }
 
@@ -27,7 +53,11 @@ pub(super) fn time(at: Timestamp) -> String {
 
 /// How long ago, in one unit: `12 s`, `5 min`, `3 h`, `2 d`.
 pub(super) fn ago(at: Timestamp) -> String {
-    let seconds = Duration::try_from(clock::now().duration_since(at)).unwrap_or_default().as_secs();
+    since(Duration::try_from(clock::now().duration_since(at)).unwrap_or_default())
+}
+
+fn since(age: Duration) -> String {
+    let seconds = age.as_secs();
     match seconds {
         0..=119 => format!("{seconds} s"),
         120..=7_199 => format!("{} min", seconds / 60),
@@ -38,8 +68,11 @@ pub(super) fn ago(at: Timestamp) -> String {
 
 /// A number of bytes: `512 B`, `3.4 MiB`.
 pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut value = bytes as f64;
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
     let mut units = UNITS.iter();
     let mut unit = units.next().copied().unwrap_or_default();
     for next in units {
@@ -49,5 +82,72 @@ pub(super) fn size(bytes: u64) -> String {
         value /= 1024.0;
         unit = next;
     }
-    if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
+    format!("{value:.1} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    #[track_caller]
+    fn check(width: Option<u16>, rows: &[[&str; 2]], expected: Expect) {
+        let rows = rows.iter().map(|row| row.map(str::to_owned));
+        expected.assert_eq(&render(["name", "reason"], rows, "None.", width));
+    }
+
+    #[test]
+    fn lines_rows_up_under_a_head() {
+        check(
+            None,
+            &[["archive", ""], ["a", "connection refused"]],
+            expect![[r"
+                 NAME     REASON
+                 archive
+                 a        connection refused"]],
+        );
+    }
+
+    #[test]
+    fn says_so_when_there_are_none() {
+        check(None, &[], expect!["None."]);
+    }
+
+    #[test]
+    fn wraps_a_long_reason_on_a_narrow_terminal() {
+        check(
+            Some(30),
+            &[["archive", "no answer within thirty seconds"]],
+            expect![[r"
+                 NAME     REASON
+                 archive  no answer within
+                          thirty seconds"]],
+        );
+    }
+
+    #[test]
+    fn lets_no_peer_steer_the_terminal() {
+        check(
+            None,
+            &[["a", "\u{1b}[2J\u{7}gone"]],
+            expect![[r"
+                 NAME  REASON
+                 a     �[2J�gone"]],
+        );
+    }
+
+    #[test]
+    fn cuts_long_text_visibly() {
+        assert_eq!(cut("Größe", 5), "Größe");
+        assert_eq!(cut("Größen", 5), "Größ…");
+    }
+
+    #[test]
+    fn tells_ages_and_sizes_in_one_unit() {
+        let ages = [0, 119, 120, 7_199, 7_200, 172_799, 172_800].map(|s| since(Duration::from_secs(s)));
+        assert_eq!(ages, ["0 s", "119 s", "2 min", "119 min", "2 h", "47 h", "2 d"]);
+        let sizes = [0, 1023, 1024, 3_565_158, 1 << 40, 1 << 60].map(size);
+        assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "3.4 MiB", "1.0 TiB", "1048576.0 TiB"]);
+    }
 }

@@ -69,6 +69,14 @@ pub fn load_with(
     }
 }
 
+/// Where the engine of the site in `dir` answers operators, if `tributary.toml` can be read that far.
+/// Whatever else is wrong with the files on disk, operators must reach an engine that runs.
+pub fn admin_socket(dir: &Path, overrides: &Overrides, env: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    let files = read::read_folder(&Fill { dir, env });
+    let engine = read::engine(files.engine.as_ref()?, dir, overrides.data_dir.as_deref())?;
+    Some(engine.admin.socket)
+}
+
 /// All problems: of the folder first, then file by file.
 fn finish(files: Files) -> Vec<Problem> {
     let parts = files.channels.into_iter().chain(files.destinations).map(|part| part.document);

@@ -13,7 +13,10 @@ use super::limits::{Limits, Share};
 use super::process::decide;
 use super::retry::{self, Next};
 use crate::config::DestinationConfig;
-use crate::store::{Content, DeliveryId, DeliveryRecord, MessageRecord, Record, State, Store, StoreError};
+use crate::store::{Content, DeliveryId, DeliveryRecord, Due, MessageRecord, Record, Store, StoreError};
+
+/// A message up to this many bytes is read before there is room for it in the limits.
+const SMALL: u64 = 16 << 10;
 
 /// What came of an attempt.
 pub(super) struct Attempt {
@@ -102,17 +105,14 @@ pub(super) async fn attempt(
     Attempt { took, ..attempt }
 }
 
-/// The delivery and its content, if it is still to be sent.
+/// The delivery and its content, if it is still to be sent. Small ones are read in one go.
 async fn load(id: DeliveryId, store: &Store, limits: &Limits) -> Result<Option<Loaded>, StoreError> {
-    let Some(delivery) = store.delivery(id).await?.filter(|delivery| delivery.state == State::Queued) else {
-        return Ok(None);
-    };
-    let message = store
-        .message(delivery.message)
-        .await?
-        .ok_or_else(|| StoreError::Unknown(format!("message {}", delivery.message)))?;
+    let Some(Due { delivery, message, content }) = store.due(id, SMALL).await? else { return Ok(None) };
     let memory = limits.memory(message.size).await;
-    let content = store.content(id).await?;
+    let content = match content {
+        Some(content) => content,
+        None => store.content(id).await?,
+    };
     Ok(Some(Loaded { delivery, message, content, _memory: memory }))
 }
 

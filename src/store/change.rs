@@ -12,13 +12,14 @@ use super::fact::{Fact, Item};
 use super::index::{Index, decode, encode};
 use super::keys::{self, Key};
 use super::read::Records;
+use super::recent::Writes;
 use super::record::{Record, State};
 
 /// Changes that become visible as one.
 pub(super) struct Change<'a> {
     pub(super) index: &'a Index,
     pub(super) records: &'a Records,
-    pub(super) writes: BTreeMap<Key, Option<Vec<u8>>>,
+    pub(super) writes: Writes,
     pub(super) counts: HashMap<Key, i64>,
     pub(super) spans: BTreeMap<u32, Span>,
     /// Records of messages and deliveries that the index does not know: retention has dropped them.
@@ -46,14 +47,7 @@ impl<'a> Change<'a> {
         for (key, count) in &counts {
             self.set(key.clone(), count.to_be_bytes().to_vec());
         }
-        let mut batch = sled::Batch::default();
-        for (key, value) in self.writes {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
-        self.index.write(batch)?;
+        self.index.write(self.writes)?;
         tallies.set(counts);
         Ok(())
     }

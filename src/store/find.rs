@@ -16,7 +16,7 @@ use super::progress::Progress;
 use super::read::Records;
 use super::record::{DeliveryId, DeliveryRecord, Lane, NewOutput, Outcome, Received, Record, State};
 use super::segment::{Position, damage_at};
-use super::{Content, Entry, MessageRecord};
+use super::{Content, Due, Entry, MessageRecord};
 
 /// What the readers' threads share.
 pub(super) struct Finder {
@@ -58,7 +58,10 @@ impl Finder {
     }
 
     pub(super) fn content(&self, id: DeliveryId) -> Result<Content, StoreError> {
-        let entry = self.entry(id)?;
+        self.content_of(&self.entry(id)?)
+    }
+
+    fn content_of(&self, entry: &DeliveryEntry) -> Result<Content, StoreError> {
         let at = self.place(&entry.message, entry.processed)?;
         let output = entry.output as usize;
         let outputs = match self.records.read(at)?.record {
@@ -79,6 +82,19 @@ impl Finder {
             },
         };
         Ok(Content { format, bytes, flags })
+    }
+
+    /// A delivery with its message, if it is queued, and with its content, unless the message is longer
+    /// than `most`.
+    pub(super) fn due(&self, id: DeliveryId, most: u64) -> Result<Option<Due>, StoreError> {
+        let Some(entry) = self.index.get::<DeliveryEntry>(&keys::delivery(id))? else { return Ok(None) };
+        if entry.state != State::Queued {
+            return Ok(None);
+        }
+        let message = self.message_record(&entry.message, self.known(&entry.message)?)?;
+        let content = (message.size <= most).then(|| self.content_of(&entry)).transpose()?;
+        let delivery = self.delivery_record(id, entry)?;
+        Ok(Some(Due { delivery, message, content }))
     }
 
     pub(super) fn outputs(&self, id: &MessageId) -> Result<Vec<NewOutput>, StoreError> {

@@ -3,11 +3,17 @@
 //! sled 0.34's `flush` is not durable (it never calls `fsync`), so a checkpoint adds our own
 //! `fdatasync` of its file. Values over a few kilobytes would go to files that it never syncs and
 //! often never deletes: none is longer than [`entry::LONGEST`]. It panics on damaged pages: it is
-//! entered under `catch_unwind`.
+//! entered under `catch_unwind`. What was written last is in memory first ([`Recent`]) and goes to sled
+//! in batches, each with how far the log is in it; what a crash takes is applied again from the log.
 
 use std::fs::File;
+use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,10 +21,23 @@ use serde::de::DeserializeOwned;
 use super::entry::{self, Applied};
 use super::error::StoreError;
 use super::keys;
+use super::recent::{Recent, Writes};
+
+/// So many keys are folded into sled as one; reads of what is in sled wait meanwhile.
+const FOLD: usize = 16 << 10;
+/// With so many waiting, who writes folds: the folding thread is behind, or there is none.
+const MOST: usize = 4 * FOLD;
+/// How often the folding thread looks whether it is to end.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The tree, and its file for `fdatasync`.
 pub(super) struct Index {
     db: sled::Db,
+    recent: Arc<RwLock<Recent>>,
+    /// Held while a fold is under way.
+    folding: Mutex<()>,
+    /// Tells the folding thread that there is enough for it.
+    folder: OnceLock<SyncSender<()>>,
     file: File,
     dir: PathBuf,
     /// The data directory's lock: given back after sled has let go of its files.
@@ -36,7 +55,8 @@ impl Index {
                 .open()
                 .map_err(broken)?;
             let file = File::open(dir.join("db")).map_err(StoreError::io("cannot open the index"))?;
-            let index = Self { db, file, dir: dir.to_owned(), lock: None };
+            let (recent, folding, folder) = Default::default();
+            let index = Self { db, recent, folding, folder, file, dir: dir.to_owned(), lock: None };
             index.no_blobs()?;
             Ok(index)
         })
@@ -55,29 +75,31 @@ impl Index {
 
     /// The value of `key`.
     pub(super) fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
+        if let Some(known) = self.recent().get(key) {
+            return known.map(decode).transpose();
+        }
         let Some(bytes) = guard(|| self.db.get(key).map_err(broken))? else { return Ok(None) };
         decode(&bytes).map(Some)
     }
 
     /// The value of `key`, as it stands.
-    pub(super) fn raw(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
-        guard(|| self.db.get(key).map_err(broken))
+    pub(super) fn raw(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Some(known) = self.recent().get(key) {
+            return Ok(known.map(<[u8]>::to_vec));
+        }
+        guard(|| Ok(self.db.get(key).map_err(broken)?.map(|value| value.to_vec())))
     }
 
     /// The entries from `from` on that begin with `prefix`.
     pub(super) fn range(&self, prefix: &[u8], from: &[u8]) -> Entries {
         let from = if from < prefix { prefix } else { from };
-        Entries { iter: self.db.range(from.to_vec()..), prefix: prefix.to_vec(), backwards: false }
+        self.entries(prefix, Bound::Included(from.to_vec()), false)
     }
 
     /// The entries before `to` that begin with `prefix`, the last first.
     pub(super) fn range_back(&self, prefix: &[u8], to: Option<&[u8]>) -> Entries {
-        let prefix = prefix.to_vec();
-        let iter = match to.map(<[u8]>::to_vec).or_else(|| successor(&prefix)) {
-            Some(to) => self.db.range(prefix.clone()..to.max(prefix.clone())),
-            None => self.db.range(prefix.clone()..),
-        };
-        Entries { iter, prefix, backwards: true }
+        let to = to.map(<[u8]>::to_vec).or_else(|| successor(prefix));
+        self.entries(prefix, to.map_or(Bound::Unbounded, Bound::Excluded), true)
     }
 
     /// All entries that begin with `prefix`.
@@ -85,15 +107,79 @@ impl Index {
         self.range(prefix, prefix)
     }
 
-    /// Writes all of `batch` or nothing.
-    pub(super) fn write(&self, batch: sled::Batch) -> Result<(), StoreError> {
-        guard(|| self.db.apply_batch(batch).map_err(broken))
+    fn entries(&self, prefix: &[u8], edge: Bound<Vec<u8>>, backwards: bool) -> Entries {
+        let (db, recent, prefix) = (self.db.clone(), Arc::clone(&self.recent), prefix.to_vec());
+        Entries { db, recent, prefix, edge, backwards, sled: None }
+    }
+
+    /// Writes all of it or nothing. It is in memory when this returns, and in sled some time later.
+    pub(super) fn write(&self, writes: Writes) -> Result<(), StoreError> {
+        let waiting = {
+            let mut recent = self.recent_mut();
+            recent.write(writes);
+            recent.len()
+        };
+        match self.folder.get() {
+            _ if waiting >= MOST => self.fold(),
+            // It has been told already, or has ended: then the limit above holds.
+            Some(folder) if waiting >= FOLD && folder.try_send(()).is_err() => Ok(()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Brings sled up to everything that was written.
+    fn fold(&self) -> Result<(), StoreError> {
+        let _one = self.folding.lock().unwrap_or_else(PoisonError::into_inner);
+        let writes = self.recent_mut().fold();
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let mut batch = sled::Batch::default();
+        for (key, value) in &*writes {
+            match value {
+                Some(value) => batch.insert(key.as_slice(), value.as_slice()),
+                None => batch.remove(key.as_slice()),
+            }
+        }
+        drop(writes);
+        guard(|| self.db.apply_batch(batch).map_err(broken))?;
+        self.recent_mut().folded();
+        Ok(())
+    }
+
+    /// What tells [`Index::run_folder`] that it is to work or to end; may be asked for once.
+    pub(super) fn folder(&self) -> Receiver<()> {
+        let (tell, told) = sync_channel(1);
+        // A second receiver would be told nothing, which does no harm.
+        if self.folder.set(tell).is_err() {}
+        told
+    }
+
+    /// Folds whenever there is enough, until `stop`. Ends at the first failure, which it returns.
+    pub(super) fn run_folder(&self, told: &Receiver<()>, stop: &AtomicBool) -> Result<(), StoreError> {
+        while !stop.load(Ordering::Acquire) {
+            match told.recv_timeout(LOOK_EVERY) {
+                Ok(()) if self.recent().len() >= FOLD => self.fold()?,
+                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+        }
+        Ok(())
     }
 
     /// Makes everything that was written durable.
     pub(super) fn checkpoint(&self) -> Result<(), StoreError> {
+        self.fold()?;
         guard(|| self.db.flush().map_err(broken))?;
         self.file.sync_data().map_err(StoreError::io("cannot sync the index"))
+    }
+
+    fn recent(&self) -> RwLockReadGuard<'_, Recent> {
+        self.recent.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recent_mut(&self) -> RwLockWriteGuard<'_, Recent> {
+        self.recent.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How far the log is in it.
@@ -109,23 +195,99 @@ impl Index {
 
 /// Entries of the index, in the order of their keys or against it.
 pub(super) struct Entries {
-    iter: sled::Iter,
+    db: sled::Db,
+    recent: Arc<RwLock<Recent>>,
     prefix: Vec<u8>,
+    /// Where the rest begins; where it ends, if backwards.
+    edge: Bound<Vec<u8>>,
     backwards: bool,
+    sled: Option<Sled>,
+}
+
+/// Sled's own entries, as far as they are read.
+struct Sled {
+    iter: sled::Iter,
+    head: Option<(sled::IVec, sled::IVec)>,
+    /// How many folds had ended when reading began.
+    folds: u64,
+}
+
+type Pair = (Vec<u8>, Vec<u8>);
+
+impl Entries {
+    /// Sled's next entry, read since the last fold ended.
+    fn sled(&mut self) -> Result<Sled, StoreError> {
+        let folds = self.recent.read().unwrap_or_else(PoisonError::into_inner).folds();
+        match self.sled.take() {
+            Some(sled) if sled.folds == folds => Ok(sled),
+            _ => {
+                let edge = self.edge.as_ref().map(Vec::as_slice);
+                let iter = match self.backwards {
+                    true => self.db.range::<&[u8], _>((Bound::Unbounded, edge)),
+                    false => self.db.range::<&[u8], _>((edge, Bound::Unbounded)),
+                };
+                let mut sled = Sled { iter, head: None, folds };
+                sled.advance(self.backwards)?;
+                Ok(sled)
+            }
+        }
+    }
+
+    /// The next key and its value, `None` if it is gone; no key at the end.
+    fn step(&mut self) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>, StoreError> {
+        loop {
+            let mut sled = self.sled()?;
+            let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner);
+            if recent.folds() != sled.folds {
+                continue;
+            }
+            let edge = self.edge.as_ref().map(Vec::as_slice);
+            let head = sled.head.as_ref().map(|(key, _)| &**key);
+            let ours = match self.backwards {
+                true => recent.back(edge, &self.prefix, head),
+                false => recent.next(edge, &self.prefix, head),
+            };
+            let is_behind = |theirs: &[u8], ours: &[u8]| if self.backwards { theirs < ours } else { theirs > ours };
+            let (next, consumed) = match (ours, &sled.head) {
+                (Some((key, value)), _) if head.is_none_or(|theirs| is_behind(theirs, key) || theirs == key) => {
+                    ((key.to_vec(), value.map(<[u8]>::to_vec)), head == Some(key))
+                }
+                (_, Some((key, value))) => ((key.to_vec(), Some(value.to_vec())), true),
+                (_, None) => return Ok(None),
+            };
+            drop(recent);
+            if consumed {
+                sled.advance(self.backwards)?;
+            }
+            self.sled = Some(sled);
+            self.edge = Bound::Excluded(next.0.clone());
+            return Ok(Some(next));
+        }
+    }
+}
+
+impl Sled {
+    fn advance(&mut self, backwards: bool) -> Result<(), StoreError> {
+        self.head = guard(|| {
+            let next = if backwards { self.iter.next_back() } else { self.iter.next() };
+            next.transpose().map_err(broken)
+        })?;
+        Ok(())
+    }
 }
 
 impl Iterator for Entries {
-    type Item = Result<(sled::IVec, sled::IVec), StoreError>;
+    type Item = Result<Pair, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (iter, backwards) = (&mut self.iter, self.backwards);
-        let next = guard(|| {
-            let next = if backwards { iter.next_back() } else { iter.next() };
-            next.transpose().map_err(broken)
-        });
-        match next {
-            Ok(Some((key, _))) if !key.starts_with(&self.prefix) => None,
-            other => other.transpose(),
+        loop {
+            match self.step() {
+                Ok(Some((key, _))) if !key.starts_with(&self.prefix) => return None,
+                Ok(Some((_, None))) => {}
+                Ok(Some((key, Some(value)))) => return Some(Ok((key, value))),
+                Ok(None) => return None,
+                Err(error) => return Some(Err(error)),
+            }
         }
     }
 }

@@ -50,6 +50,7 @@ mod options;
 mod progress;
 mod query;
 mod read;
+mod recent;
 mod record;
 mod retain;
 mod scan;
@@ -91,7 +92,7 @@ pub use self::record::{
 };
 pub use self::retain::PruneReport;
 pub use self::segment::Position;
-pub use self::types::{Accepted, Committed, Content, Entry, MessageRecord, Page, RebuildReport};
+pub use self::types::{Accepted, Committed, Content, Due, Entry, MessageRecord, Page, RebuildReport};
 pub use self::verify::VerifyReport;
 
 /// The store. Clones share it; the last one that is dropped closes it.
@@ -227,6 +228,16 @@ impl Store {
     /// [`StoreError::Unknown`] if it is not in the store, [`StoreError::Damaged`] if its bytes are.
     pub async fn content(&self, delivery: DeliveryId) -> Result<Content, StoreError> {
         self.read(move |finder| finder.content(delivery)).await
+    }
+
+    /// A queued delivery with its message and, unless that is longer than `most` bytes, its content: what
+    /// an attempt needs, in one query. `None` if it is not there or no longer queued.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] if its bytes are; others as they are.
+    pub async fn due(&self, delivery: DeliveryId, most: u64) -> Result<Option<Due>, StoreError> {
+        self.read(move |finder| finder.due(delivery, most)).await
     }
 
     /// What a message was last made into; the bytes are `None` where they are the original ones.

@@ -92,6 +92,14 @@ pub(super) fn start(
         }
     })?);
 
+    let (fold, told, progress, ended) =
+        (finder.index.clone(), finder.index.folder(), finder.progress.clone(), stop.clone());
+    running.push(spawn("store-fold", move || {
+        if let Err(error) = fold.run_folder(&told, &ended) {
+            progress.set_broken(&error);
+        }
+    })?);
+
     let spares = Spares::start(finder.records.segments.clone(), recycled, next_segment, options.segment_bytes)?;
     let writer = Writer {
         requests,

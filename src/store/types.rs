@@ -7,7 +7,7 @@ use message::{Format, MessageId};
 use serde::{Deserialize, Serialize};
 
 use super::open::OpenReport;
-use super::record::{DeliveryId, Received, Record, State};
+use super::record::{DeliveryId, DeliveryRecord, Received, Record, State};
 use super::segment::Position;
 use super::{Counts, record::micros};
 
@@ -38,7 +38,7 @@ pub struct Committed {
 }
 
 /// What is to be sent.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Content {
     /// What the bytes are.
     pub format: Format,
@@ -53,6 +53,17 @@ impl std::fmt::Debug for Content {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Content({:?}, {} bytes)", self.format, self.bytes.len())
     }
+}
+
+/// A queued delivery with all that an attempt at it needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Due {
+    /// The delivery.
+    pub delivery: DeliveryRecord,
+    /// Its message, without payload. Where the log is damaged, what the index knows of it.
+    pub message: MessageRecord,
+    /// What is to be sent; `None` if the message is longer than was asked for at once.
+    pub content: Option<Content>,
 }
 
 /// A message as it stands.

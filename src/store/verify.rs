@@ -219,8 +219,8 @@ fn compared(key: &[u8]) -> bool {
 }
 
 /// A count of nothing is the same as none.
-fn is_nothing(key: &[u8], ours: &Option<sled::IVec>, theirs: &Option<sled::IVec>) -> bool {
-    let count = |value: &Option<sled::IVec>| value.as_ref().map_or(0, |value| keys::number(value));
+fn is_nothing(key: &[u8], ours: &Option<Vec<u8>>, theirs: &Option<Vec<u8>>) -> bool {
+    let count = |value: &Option<Vec<u8>>| value.as_ref().map_or(0, |value| keys::number(value));
     key.first() == Some(&b'N') && count(ours) == count(theirs)
 }
 

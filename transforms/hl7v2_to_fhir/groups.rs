@@ -1,6 +1,8 @@
 //! Which group of the message's grammar each segment belongs to. Nothing stops the rest: what the
 //! grammar does not expect is put where it does least harm, and reported.
 
+use std::collections::HashSet;
+
 use super::maps::plan::{MessagePlan, Node};
 use super::source::Source;
 
@@ -9,8 +11,10 @@ use super::source::Source;
 pub(super) struct Instance<'a> {
     pub(super) node: usize,
     pub(super) parent: usize,
-    /// The first segment of each name in it.
+    /// The first segment of each name in it, also of those in groups in it that do not repeat.
     pub(super) segments: Vec<(&'a str, usize)>,
+    /// As above, of the groups in it that repeat.
+    pub(super) below: Vec<(&'a str, usize)>,
 }
 
 /// Where a segment belongs.
@@ -19,7 +23,20 @@ pub(super) struct Placed {
     /// Its node in the grammar; `None` for one that the grammar does not know.
     pub(super) node: Option<usize>,
     pub(super) instance: usize,
-    pub(super) expected: bool,
+    pub(super) fit: Fit,
+}
+
+/// How well a segment stands where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// As the grammar says.
+    Expected,
+    /// A required segment before it is missing.
+    AfterMissing,
+    /// Elsewhere than the grammar says.
+    Misplaced,
+    /// The grammar does not know it.
+    Unknown,
 }
 
 /// All segments in their groups; instance 0 is the message.
@@ -31,9 +48,10 @@ pub(super) struct Groups<'a> {
 
 /// Puts the segments of `source` into the groups of `plan`.
 pub(super) fn read<'a>(plan: &MessagePlan, source: &Source<'a>) -> Groups<'a> {
-    let root = Instance { node: 0, parent: 0, segments: Vec::new() };
+    let root = Instance { node: 0, parent: 0, segments: Vec::new(), below: Vec::new() };
     let mut reader = Reader {
         nodes: &plan.nodes,
+        known: plan.nodes.iter().filter(|node| !node.is_group).map(|node| node.name.as_str()).collect(),
         groups: Groups { instances: vec![root], placed: Vec::new() },
         at: Position { instance: 0, leaf: None },
     };
@@ -41,11 +59,7 @@ pub(super) fn read<'a>(plan: &MessagePlan, source: &Source<'a>) -> Groups<'a> {
         let following = source.segments.get(number + 1..).unwrap_or_default().iter().map(|s| s.name);
         let next = following.clone().find(|name| *name != segment.name);
         let placed = reader.place(segment.name, next);
-        if let Some(instance) = reader.groups.instances.get_mut(placed.instance) {
-            if !instance.segments.iter().any(|(name, _)| *name == segment.name) {
-                instance.segments.push((segment.name, number));
-            }
-        }
+        reader.note(placed.instance, segment.name, number);
         reader.groups.placed.push(placed);
     }
     reader.groups
@@ -60,14 +74,16 @@ struct Position {
 
 struct Reader<'p, 'a> {
     nodes: &'p [Node],
+    /// The names of all segments of the grammar.
+    known: HashSet<&'p str>,
     groups: Groups<'a>,
     at: Position,
 }
 
-impl Reader<'_, '_> {
+impl<'a> Reader<'_, 'a> {
     fn place(&mut self, name: &str, next: Option<&str>) -> Placed {
-        if !self.nodes.iter().any(|node| !node.is_group && node.name == name) {
-            return Placed { node: None, instance: self.at.instance, expected: false };
+        if !self.known.contains(name) {
+            return Placed { node: None, instance: self.at.instance, fit: Fit::Unknown };
         }
         for lenient in [false, true] {
             if let Some(placed) = self.forward(name, next, lenient) {
@@ -75,6 +91,25 @@ impl Reader<'_, '_> {
             }
         }
         self.backward(name)
+    }
+
+    /// Notes the segment in its group and in those around it.
+    fn note(&mut self, instance: usize, name: &'a str, number: usize) {
+        let (mut instance, mut repeats) = (instance, false);
+        while let Some(found) = self.groups.instances.get_mut(instance) {
+            let list = if repeats { &mut found.below } else { &mut found.segments };
+            if list.iter().any(|(known, _)| *known == name) && repeats {
+                return;
+            }
+            if !list.iter().any(|(known, _)| *known == name) {
+                list.push((name, number));
+            }
+            if instance == 0 {
+                return;
+            }
+            repeats |= self.nodes.get(found.node).is_some_and(|node| node.repeats);
+            instance = found.parent;
+        }
     }
 
     /// The same segment again, one further on in the group, in a new occurrence of the group, or
@@ -91,9 +126,10 @@ impl Reader<'_, '_> {
             if self.find(group, at.leaf, name, lenient, &mut path) {
                 if lenient && self.would_skip(group, at.leaf, &path, next) {
                     let node = path.last().copied();
-                    return Some(Placed { node, instance: at.instance, expected: false });
+                    return Some(Placed { node, instance: at.instance, fit: Fit::Misplaced });
                 }
-                return Some(Placed { expected: !lenient, ..self.enter(at.instance, &path) });
+                let fit = if lenient { Fit::AfterMissing } else { Fit::Expected };
+                return Some(Placed { fit, ..self.enter(at.instance, &path) });
             }
             if self.node(group).is_some_and(|n| n.repeats) && self.find(group, None, name, false, &mut path) {
                 let parent = self.groups.instances.get(at.instance)?.parent;
@@ -145,7 +181,7 @@ impl Reader<'_, '_> {
             let children = self.node(group).map_or(&[][..], |n| &n.children);
             let is_it = |child: &usize| self.node(*child).is_some_and(|n| !n.is_group && n.name == name);
             if let Some(&leaf) = children.iter().find(|child| is_it(child)) {
-                return Placed { node: Some(leaf), instance, expected: false };
+                return Placed { node: Some(leaf), instance, fit: Fit::Misplaced };
             }
             if instance == 0 {
                 return self.anywhere(name);
@@ -159,11 +195,11 @@ impl Reader<'_, '_> {
         let before = self.at;
         let mut path = Vec::new();
         if !self.find(0, None, name, true, &mut path) {
-            return Placed { node: None, instance: 0, expected: false };
+            return Placed { node: None, instance: 0, fit: Fit::Unknown };
         }
         let placed = self.enter(0, &path);
         self.at = before;
-        Placed { expected: false, ..placed }
+        Placed { fit: Fit::Misplaced, ..placed }
     }
 
     /// Opens the groups of `path` below `instance` and stands at its segment.
@@ -176,11 +212,11 @@ impl Reader<'_, '_> {
                 self.at = Position { instance, leaf: Some(node) };
             }
         }
-        Placed { node: path.last().copied(), instance, expected: true }
+        Placed { node: path.last().copied(), instance, fit: Fit::Expected }
     }
 
     fn open(&mut self, node: usize, parent: usize) -> usize {
-        self.groups.instances.push(Instance { node, parent, segments: Vec::new() });
+        self.groups.instances.push(Instance { node, parent, segments: Vec::new(), below: Vec::new() });
         self.groups.instances.len() - 1
     }
 

@@ -201,11 +201,10 @@ impl Reader<'_, '_> {
     fn code(&self, id: ResourceId) -> Option<String> {
         let tree = &self.run.tree;
         let code = tree.named(self.root(id)?, "code")?;
-        let coding = tree.named(code, "coding").and_then(|coding| {
+        tree.named(code, "coding").and_then(|coding| {
             let code = tree.text(coding, "code")?;
             Some(tree.text(coding, "system").map_or(code.to_owned(), |system| format!("{system}|{code}")))
-        });
-        coding
+        })
     }
 
     /// What a resource is the same by, within its provider.

@@ -14,7 +14,6 @@ pub mod maps;
 mod required;
 mod run;
 mod source;
-mod time;
 mod tree;
 mod values;
 

@@ -79,7 +79,7 @@ impl<'a> Source<'a> {
         let fields = self.fields.get(segment.first..segment.first + segment.count).unwrap_or_default();
         let literal = segment.number == 2;
         let numbered = fields.iter().enumerate().map(move |(i, text)| (i + segment.number, *text));
-        numbered.filter(move |(number, text)| !text.is_empty() && !(literal && *number == 2))
+        numbered.filter(move |(number, text)| !(text.is_empty() || (literal && *number == 2)))
     }
 
     /// The length of the text, in bytes.
@@ -200,48 +200,6 @@ impl<'a> Source<'a> {
     /// Where in the message `text`, a slice of it, begins.
     pub(super) fn offset(&self, text: &str) -> Option<usize> {
         (text.as_ptr() as usize).checked_sub(self.text.as_ptr() as usize).filter(|o| *o <= self.text.len())
-    }
-
-    /// The place of the value at `offset`, such as `OBX[2]-5[1].2`.
-    pub(super) fn location(&self, offset: usize) -> String {
-        let start_of = |segment: &Segment<'_>| self.offset(self.fields.get(segment.first).unwrap_or(&""));
-        let index = self.segments.partition_point(|s| start_of(s).is_some_and(|start| start <= offset)).checked_sub(1);
-        let Some(segment) = index.and_then(|i| self.segments.get(i)) else { return "message".into() };
-        let mut out = name_of(segment);
-        for (number, field) in self.fields(*segment) {
-            let Some(start) = self.offset(field) else { continue };
-            if (start..=start + field.len()).contains(&offset) {
-                out.push_str(&format!("-{number}"));
-                self.within(field, start, offset, &mut out);
-                return out;
-            }
-        }
-        out
-    }
-
-    /// Adds repetition, component and subcomponent as far as they say something.
-    fn within(&self, field: &'a str, start: usize, offset: usize, out: &mut String) {
-        let before = field.get(..offset - start).unwrap_or(field).as_bytes();
-        let d = self.delimiters;
-        let count = |bytes: &[u8], at: u8| bytes.iter().filter(|b| at != 0 && **b == at).count();
-        let after = |bytes: &'a [u8], at: u8| -> &'a [u8] {
-            let last = bytes.iter().rposition(|b| at != 0 && *b == at);
-            last.and_then(|i| bytes.get(i + 1..)).unwrap_or(bytes)
-        };
-        let repetition = count(before, d.repetition) + 1;
-        let in_repetition = after(before, d.repetition);
-        let component = count(in_repetition, d.component) + 1;
-        let subcomponent = count(after(in_repetition, d.component), d.subcomponent.unwrap_or(0)) + 1;
-        if repetition > 1 {
-            out.push_str(&format!("[{repetition}]"));
-        }
-        let has = |at: u8| at != 0 && field.as_bytes().contains(&at);
-        if has(d.component) || subcomponent > 1 {
-            out.push_str(&format!(".{component}"));
-        }
-        if subcomponent > 1 {
-            out.push_str(&format!(".{subcomponent}"));
-        }
     }
 }
 

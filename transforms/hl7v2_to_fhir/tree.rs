@@ -1,5 +1,7 @@
 //! Resources under construction: nodes that rows find again by the labels of their paths.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value, json};
 
 use crate::r4::{Element, Kind, Type, TypeId, types};
@@ -13,7 +15,7 @@ pub(super) struct NodeId(u32);
 pub(super) struct ResourceId(pub(super) u32);
 
 /// What tells the members of a list apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     /// The `[n]` of the path.
     pub(super) label: u16,
@@ -71,12 +73,17 @@ pub(super) enum Reference {
 pub(super) struct Tree {
     nodes: Vec<Node>,
     pub(super) resources: Vec<Resource>,
+    /// Members of long lists, so that a field with very many repetitions is no slower than any other.
+    index: HashMap<(u32, &'static str, Key), NodeId>,
 }
+
+/// Members of a list are looked through up to this repetition, and found by the index from there on.
+const INDEXED_FROM: u32 = 32;
 
 impl Tree {
     /// With room for what a message of `bytes` most often becomes.
     pub(super) fn for_message(bytes: usize) -> Self {
-        Self { nodes: Vec::with_capacity(bytes / 4), resources: Vec::with_capacity(bytes / 64) }
+        Self { nodes: Vec::with_capacity(bytes / 4), resources: Vec::with_capacity(bytes / 64), index: HashMap::new() }
     }
 
     fn add(&mut self, node: Node) -> NodeId {
@@ -128,6 +135,9 @@ impl Tree {
         let id = self.add(Node { element: Some(element), key, detached, ..Node::default() });
         if !detached {
             self.attach(parent, id, element.list);
+            if element.list && key.repetition >= INDEXED_FROM {
+                self.index.insert((parent.0, element.name.as_str(), key), id);
+            }
         }
         id
     }
@@ -172,6 +182,9 @@ impl Tree {
         let is_it = |node: &Node| node.element.is_some_and(|own| std::ptr::eq(own, element));
         if !element.list {
             return self.singles(parent).find(|(_, node)| is_it(node)).map(|(id, _)| id);
+        }
+        if key.repetition >= INDEXED_FROM {
+            return self.index.get(&(parent.0, element.name.as_str(), key)).copied();
         }
         // Segments come in order, so what an earlier one wrote is not looked for.
         let own = self.lists(parent).take_while(|(_, node)| node.key.segment >= key.segment);

@@ -2,11 +2,10 @@
 
 use base64::Engine as _;
 use jiff::tz::TimeZone;
+use message::hl7v2::timestamp::{Clock, Dtm};
 use serde_json::{Number, Value};
 
 use crate::r4::Primitive;
-
-use super::time;
 
 /// `text` as a value of type `primitive`; `None` if it is not one.
 pub(super) fn primitive(primitive: Primitive, text: &str, zone: &TimeZone) -> Option<Value> {
@@ -25,13 +24,27 @@ pub(super) fn primitive(primitive: Primitive, text: &str, zone: &TimeZone) -> Op
         Primitive::Integer => integer(trimmed, i64::from(i32::MIN)),
         Primitive::UnsignedInt => integer(trimmed, 0),
         Primitive::PositiveInt => integer(trimmed, 1),
-        Primitive::Date => time::date(trimmed).map(Value::String),
-        Primitive::DateTime => time::date_time(trimmed, zone).map(Value::String),
-        Primitive::Instant => time::instant(trimmed, zone).map(Value::String),
-        Primitive::Time => time::time(trimmed).map(Value::String),
+        Primitive::Date => string(Dtm::parse(trimmed).ok()?.to_fhir_date()),
+        Primitive::DateTime => string(Dtm::parse(trimmed).ok()?.to_fhir_date_time(zone)),
+        Primitive::Instant => instant(trimmed, zone).map(Value::String),
+        Primitive::Time => time(trimmed).map(Value::String),
         Primitive::Base64Binary => string(base64::engine::general_purpose::STANDARD.encode(text)),
         Primitive::Xhtml => string(xhtml(text)),
     }
+}
+
+/// An instant is known to the second: a mere day is its beginning.
+pub(super) fn instant(text: &str, zone: &TimeZone) -> Option<String> {
+    let dtm = Dtm::parse(text).ok()?;
+    let midnight = Clock { hour: 0, minute: None, second: None, fraction: None, offset: None };
+    let clock = dtm.clock.clone().or(dtm.day.map(|_| midnight));
+    Dtm { clock, ..dtm }.to_fhir_instant(zone)
+}
+
+/// The time of day of a TM, or of a DTM.
+fn time(text: &str) -> Option<String> {
+    let clock = Clock::parse(text).ok().map(|clock| clock.to_fhir());
+    clock.or_else(|| Dtm::parse(text).ok()?.to_fhir_time())
 }
 
 fn single_spaced(text: &str) -> String {
@@ -169,6 +182,18 @@ mod tests {
         check("<5", None);
         check("1e5", None);
         check(".", None);
+    }
+
+    #[test]
+    fn times_get_a_zone_and_instants_a_time() {
+        let zone = TimeZone::get("America/Chicago").expect("a zone");
+        let of = |kind, text| primitive(kind, text, &zone).map(|value| value.to_string());
+        assert_eq!(of(Primitive::DateTime, "202407041530").as_deref(), Some("\"2024-07-04T15:30:00-05:00\""));
+        assert_eq!(of(Primitive::DateTime, "2024").as_deref(), Some("\"2024\""));
+        assert_eq!(of(Primitive::Instant, "20240104").as_deref(), Some("\"2024-01-04T00:00:00-06:00\""));
+        assert_eq!(of(Primitive::Instant, "2024"), None);
+        assert_eq!(of(Primitive::Time, "0815").as_deref(), Some("\"08:15:00\""));
+        assert_eq!(of(Primitive::DateTime, "2024013199"), None);
     }
 
     #[test]

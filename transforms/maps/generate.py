@@ -196,9 +196,6 @@ class Condition:
         if self.take("EMPTY"):
             return "not {} valued"
         if self.take("VALUED"):
-            if self.peek("NOT") and self.tokens[self.at + 1:self.at + 2] == ["EQUAL"]:
-                self.at += 2
-                return "{0} valued and {0} != " + self.path()
             return no + "{} valued"
         if self.take("EQUALS", "EQUAL", "="):
             self.take("TO")
@@ -284,7 +281,7 @@ def drop(table, source, target, reason):
 
 def assignment(text, prefix):
     """The assignment column: ("fixed", v), ("value", template), None where it is a remark."""
-    text = text.strip().replace("“", '"').replace("”", '"')
+    text = text.strip().replace("“", '"').replace("”", '"').replace("/ValueSet/v2-", "/CodeSystem/v2-")
     text = text[:-1] if text.count('"') % 2 else text
     for remark, said in REMARKS:
         if remark in text:

@@ -45,12 +45,13 @@ pub(super) fn normalise(
     if kind_of(&resource).is_empty() {
         return Err(error("resourceType", "it is no FHIR resource: it has no resourceType"));
     }
-    let kind = if kind_of(&resource) == "Bundle" { text(&resource, "type") } else { Some("resource") };
-    match kind {
+    if kind_of(&resource) != "Bundle" {
+        return assign(wrap(resource), naming, findings);
+    }
+    match text(&resource, "type") {
         Some("transaction") => keep(take_apart(resource, Kind::Transaction)?, naming),
         Some("batch") => keep(take_apart(resource, Kind::Batch)?, naming),
         Some("document" | "message") if naming.whole => assign(wrap(resource), naming, findings),
-        Some("resource") => assign(wrap(resource), naming, findings),
         Some("document" | "message" | "collection") => {
             assign(take_apart(resource, Kind::Transaction)?, naming, findings)
         }

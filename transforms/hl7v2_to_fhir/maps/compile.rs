@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use message::condition::Check;
 use serde_json::Value;
 use toml::Spanned;
 
@@ -143,7 +144,7 @@ impl Compiler<'_> {
             None => None,
         };
         let when = match &row.when {
-            Some(when) => Some(condition::read(when.get_ref(), scope).map_err(at(when))?),
+            Some(when) => Some(condition::read(when.get_ref(), scope).map_err(within(when))?),
             None => None,
         };
         let null = row.null.as_ref().map(|null| null.get_ref().clone());
@@ -250,6 +251,12 @@ fn align(rows: &mut [Row]) {
     }
 }
 
+/// The place of something wrong within a text in quotes.
+pub(super) fn within(spanned: &Spanned<String>) -> impl FnOnce((usize, Wrong)) -> (usize, Wrong) {
+    let start = spanned.span().start;
+    move |(offset, wrong)| (start + 1 + offset, wrong)
+}
+
 fn at(spanned: &Spanned<String>) -> impl FnOnce(Wrong) -> (usize, Wrong) {
     let start = spanned.span().start;
     move |wrong| (start, wrong)
@@ -319,9 +326,11 @@ fn asks_for_absence(test: &Test, from: From) -> bool {
         _ => false,
     };
     match test {
-        Test::Not(inner) => matches!(&**inner, Test::Valued(place) if is_own(place)),
+        Test::Not(inner) => {
+            matches!(&**inner, Test::One { place, check: Check::Valued, .. } if is_own(place))
+        }
         Test::All(tests) | Test::Any(tests) => tests.iter().any(|test| asks_for_absence(test, from)),
-        _ => false,
+        Test::One { .. } => false,
     }
 }
 

@@ -1,9 +1,9 @@
 //! `when` and `{…}`: conditions and places, from text to their compiled form.
 
-use regex::Regex;
+use message::condition::{self, Condition, Expression};
 
 use super::error::Wrong;
-use super::plan::{Operand, Order, Piece, Place, Test};
+use super::plan::{Piece, Place, Test};
 
 /// What names mean in the table at hand.
 #[derive(Clone, Copy, Debug)]
@@ -14,11 +14,45 @@ pub(super) struct Scope<'a> {
     pub(super) data_type: Option<&'a str>,
 }
 
-/// Reads `OBX-2 in ['ST', 'TX'] and not OBX-11 valued`.
-pub(super) fn read(text: &str, scope: Scope<'_>) -> Result<Test, Wrong> {
-    let mut reader = Reader { rest: text, scope };
-    let test = reader.any()?;
-    if reader.rest.trim().is_empty() { Ok(test) } else { Err(reader.expected("`and`, `or` or the end")) }
+/// Compiles `OBX-2 in ['ST', 'TX'] and not OBX-11 valued`; with the offset of what is wrong.
+pub(super) fn read(text: &str, scope: Scope<'_>) -> Result<Test, (usize, Wrong)> {
+    let condition = Condition::parse(text).map_err(|error| (error.offset, Wrong::new(error.message)))?;
+    compile(condition.expression(), scope).map_err(|wrong| (0, wrong))
+}
+
+fn compile(expression: &Expression, scope: Scope<'_>) -> Result<Test, Wrong> {
+    let all = |parts: &[Expression]| parts.iter().map(|part| compile(part, scope)).collect::<Result<Vec<_>, _>>();
+    Ok(match expression {
+        Expression::Any(parts) => Test::Any(all(parts)?),
+        Expression::All(parts) => Test::All(all(parts)?),
+        Expression::Not(part) => Test::Not(Box::new(compile(part, scope)?)),
+        Expression::Test(test) => {
+            Test::One { place: compile_place(&test.place, scope)?, measure: test.measure, check: test.check.clone() }
+        }
+    })
+}
+
+fn compile_place(place: &condition::Place, scope: Scope<'_>) -> Result<Place, Wrong> {
+    let narrow = |number: Option<usize>| u16::try_from(number.unwrap_or(0)).unwrap_or(u16::MAX);
+    match place {
+        condition::Place::Component(path) if scope.data_type == Some(path.data_type.as_str()) => {
+            Ok(Place::Part { part: narrow(path.component), sub: narrow(path.subcomponent) })
+        }
+        condition::Place::Component(path) => {
+            Err(Wrong::new(format!("{} is not the data type of this table", path.data_type)))
+        }
+        condition::Place::Hl7v2(path) => Ok(match path.field {
+            None => Place::Segment(path.segment.clone()),
+            Some(field) => Place::Field {
+                segment: (scope.segment != Some(path.segment.as_str())).then(|| path.segment.clone()),
+                field: narrow(Some(field)),
+                repetition: path.repetition.map(|number| narrow(Some(number))),
+                component: narrow(path.component),
+                subcomponent: narrow(path.subcomponent),
+            },
+        }),
+        condition::Place::Fhir(_) => Err(Wrong::new("a table's conditions look at the message, not at resources")),
+    }
 }
 
 /// Reads `{XTN.6} {XTN.7}`.
@@ -95,158 +129,6 @@ impl Numbers<'_> {
     }
 }
 
-struct Reader<'a> {
-    rest: &'a str,
-    scope: Scope<'a>,
-}
-
-impl<'a> Reader<'a> {
-    fn any(&mut self) -> Result<Test, Wrong> {
-        let mut tests = vec![self.all()?];
-        while self.word("or") {
-            tests.push(self.all()?);
-        }
-        Ok(if tests.len() == 1 { tests.swap_remove(0) } else { Test::Any(tests) })
-    }
-
-    fn all(&mut self) -> Result<Test, Wrong> {
-        let mut tests = vec![self.term()?];
-        while self.word("and") {
-            tests.push(self.term()?);
-        }
-        Ok(if tests.len() == 1 { tests.swap_remove(0) } else { Test::All(tests) })
-    }
-
-    fn term(&mut self) -> Result<Test, Wrong> {
-        if self.word("not") {
-            return Ok(Test::Not(Box::new(self.term()?)));
-        }
-        if self.sign("(") {
-            let inner = self.any()?;
-            return if self.sign(")") { Ok(inner) } else { Err(self.expected("`)`")) };
-        }
-        for (name, make) in [("count", Test::Count as fn(_, _, _) -> _), ("length", Test::Length as fn(_, _, _) -> _)] {
-            if self.word(name) {
-                return self.measured(make);
-            }
-        }
-        let place = self.place()?;
-        self.test(place)
-    }
-
-    fn measured(&mut self, make: fn(Place, Order, usize) -> Test) -> Result<Test, Wrong> {
-        if !self.sign("(") {
-            return Err(self.expected("`(`"));
-        }
-        let place = self.place()?;
-        if !self.sign(")") {
-            return Err(self.expected("`)`"));
-        }
-        let orders = [
-            ("<=", Order::LessOrEqual),
-            (">=", Order::GreaterOrEqual),
-            ("!=", Order::NotEqual),
-            ("<", Order::Less),
-            (">", Order::Greater),
-            ("=", Order::Equal),
-        ];
-        let order = orders.into_iter().find(|(sign, _)| self.sign(sign)).map(|(_, order)| order);
-        let order = order.ok_or_else(|| self.expected("a comparison such as `>`"))?;
-        let digits = self.take_while(|c| c.is_ascii_digit());
-        let number = digits.parse().map_err(|_| self.expected("a number"))?;
-        Ok(make(place, order, number))
-    }
-
-    fn test(&mut self, place: Place) -> Result<Test, Wrong> {
-        if self.word("valued") {
-            return Ok(Test::Valued(place));
-        }
-        if self.word("numeric") {
-            return Ok(Test::Numeric(place));
-        }
-        if self.word("matches") {
-            let pattern = self.literal()?;
-            let regex = Regex::new(&pattern).map_err(|e| Wrong::new(format!("`{pattern}` is no pattern: {e}")))?;
-            return Ok(Test::Matches(place, regex));
-        }
-        if self.sign("!=") {
-            return Ok(Test::Not(Box::new(Test::Equals(place, self.operand()?))));
-        }
-        if self.sign("=") {
-            return Ok(Test::Equals(place, self.operand()?));
-        }
-        if self.word("in") {
-            return Ok(Test::In(place, self.list()?));
-        }
-        Err(self.expected("`valued`, `numeric`, `=`, `!=`, `in` or `matches`"))
-    }
-
-    fn list(&mut self) -> Result<Vec<String>, Wrong> {
-        if !self.sign("[") {
-            return Err(self.expected("`[`"));
-        }
-        let mut values = vec![self.literal()?];
-        while self.sign(",") {
-            values.push(self.literal()?);
-        }
-        if self.sign("]") { Ok(values) } else { Err(self.expected("`]`")) }
-    }
-
-    fn operand(&mut self) -> Result<Operand, Wrong> {
-        if self.rest.trim_start().starts_with(['\'', '"']) {
-            self.literal().map(Operand::Literal)
-        } else {
-            self.place().map(Operand::Place)
-        }
-    }
-
-    fn place(&mut self) -> Result<Place, Wrong> {
-        let text = self.take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '[' | ']'));
-        place(text, self.scope)
-    }
-
-    fn literal(&mut self) -> Result<String, Wrong> {
-        let rest = self.rest.trim_start();
-        let quote =
-            rest.chars().next().filter(|c| matches!(c, '\'' | '"')).ok_or_else(|| self.expected("a text in quotes"))?;
-        let (text, after) =
-            rest.get(1..).and_then(|r| r.split_once(quote)).ok_or_else(|| self.expected("a closing quote"))?;
-        self.rest = after;
-        Ok(text.to_owned())
-    }
-
-    fn take_while(&mut self, keep: impl Fn(char) -> bool) -> &'a str {
-        let rest = self.rest.trim_start();
-        let (taken, after) = rest.split_at_checked(rest.find(|c| !keep(c)).unwrap_or(rest.len())).unwrap_or((rest, ""));
-        self.rest = after;
-        taken
-    }
-
-    fn sign(&mut self, sign: &str) -> bool {
-        let found = self.rest.trim_start().strip_prefix(sign);
-        self.rest = found.unwrap_or(self.rest);
-        found.is_some()
-    }
-
-    fn word(&mut self, word: &str) -> bool {
-        let after = self.rest.trim_start().strip_prefix(word);
-        let ends = |rest: &&str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric());
-        match after.filter(ends) {
-            Some(rest) => {
-                self.rest = rest;
-                true
-            }
-            None => false,
-        }
-    }
-
-    fn expected(&self, what: &str) -> Wrong {
-        let found = self.rest.trim();
-        let found = if found.is_empty() { "the end" } else { found };
-        Wrong::new(format!("{what} is expected at `{found}`"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,18 +139,17 @@ mod tests {
     fn check(text: &str, expected: &str) {
         let shown = match read(text, PID) {
             Ok(test) => format!("{test:?}"),
-            Err(wrong) => wrong.text,
+            Err((offset, wrong)) => format!("{offset}: {}", wrong.text),
         };
         assert!(shown.contains(expected), "{shown}");
     }
 
     #[test]
-    fn reads_conditions_and_says_what_is_missing() {
-        check("PID-13.2 valued", "Valued(Field { segment: None, field: 13");
-        check("not PV1-45 valued and count(PID-11) > 1", "All([Not(Valued(Field { segment: Some(\"PV1\")");
-        check("PID-8 in ['F', 'M'] or PID-8 = 'O'", "Any([In(");
-        check("PID-8", "`valued`, `numeric`, `=`, `!=`, `in` or `matches` is expected at `the end`");
-        check("PID-8 = F", "is no place");
-        check("PID-8 = 'F' PID-7 valued", "`and`, `or` or the end");
+    fn compiles_conditions_of_this_segment_and_of_others() {
+        check("PID-13.2 valued", "place: Field { segment: None, field: 13");
+        check("not PV1-45 valued and count(PID-11) > 1", "All([Not(One { place: Field { segment: Some(\"PV1\")");
+        check("PV1 valued", "Segment(\"PV1\")");
+        check("XPN.1 valued", "XPN is not the data type of this table");
+        check("Patient.active", "not at resources");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use regex::Regex;
+use message::condition::{Check, Measure};
 use serde_json::Value;
 
 use crate::r4::{Element, Kind, TypeId};
@@ -187,47 +187,10 @@ pub(crate) enum Place {
 /// A compiled condition.
 #[derive(Debug)]
 pub(crate) enum Test {
-    Valued(Place),
-    Numeric(Place),
-    Equals(Place, Operand),
-    In(Place, Vec<String>),
-    Matches(Place, Regex),
-    Count(Place, Order, usize),
-    Length(Place, Order, usize),
+    One { place: Place, measure: Measure, check: Check },
     Not(Box<Test>),
     All(Vec<Test>),
     Any(Vec<Test>),
-}
-
-/// The right side of `=`.
-#[derive(Debug)]
-pub(crate) enum Operand {
-    Literal(String),
-    Place(Place),
-}
-
-/// A comparison of numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
-    Less,
-    LessOrEqual,
-    Equal,
-    NotEqual,
-    GreaterOrEqual,
-    Greater,
-}
-
-impl Order {
-    pub(crate) fn holds(self, left: usize, right: usize) -> bool {
-        match self {
-            Self::Less => left < right,
-            Self::LessOrEqual => left <= right,
-            Self::Equal => left == right,
-            Self::NotEqual => left != right,
-            Self::GreaterOrEqual => left >= right,
-            Self::Greater => left > right,
-        }
-    }
 }
 
 /// A message structure: its grammar and what each segment becomes.

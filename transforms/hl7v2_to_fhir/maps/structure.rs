@@ -4,7 +4,7 @@ use toml::Spanned;
 
 use crate::r4::{Kind, types};
 
-use super::compile::Compiler;
+use super::compile::{Compiler, within};
 use super::condition::{self, Scope};
 use super::error::Wrong;
 use super::layers::{Layered, LayeredRow};
@@ -30,10 +30,10 @@ pub(super) fn compile(compiler: &mut Compiler<'_>, table: &Layered) -> Option<Me
             compiler.report(row.file, offset, wrong);
         }
     }
-    let label = |name: &str| plan.labels.iter().position(|label| label.name == name);
-    plan.patient = label("Patient[1]");
-    plan.contexts =
-        ["DiagnosticReport[1]", "ServiceRequest[1]", "Encounter[1]"].into_iter().filter_map(label).collect();
+    let label = |name: &&str| plan.labels.iter().position(|label| label.name == *name);
+    let patient = label(&"Patient[1]");
+    plan.contexts = ["DiagnosticReport[1]", "ServiceRequest[1]", "Encounter[1]"].iter().filter_map(label).collect();
+    plan.patient = patient;
     Some(plan)
 }
 
@@ -59,7 +59,7 @@ fn add(compiler: &Compiler<'_>, plan: &mut MessagePlan, layered: &LayeredRow) ->
     for node in if found.is_empty() { vec![None] } else { found.into_iter().map(Some).collect() } {
         let scope = Scope { segment: Some(segment), data_type: None };
         let when = match &row.when {
-            Some(when) => Some(condition::read(when.get_ref(), scope).map_err(|wrong| (when.span().start, wrong))?),
+            Some(when) => Some(condition::read(when.get_ref(), scope).map_err(within(when))?),
             None => None,
         };
         let links = row.link.iter().map(|text| link(plan, text, node.unwrap_or(0))).collect::<Result<_, _>>()?;

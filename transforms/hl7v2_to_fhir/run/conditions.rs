@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::hl7v2_to_fhir::maps::plan::{Operand, Piece, Place, Test};
+use message::condition::{Check, Fact, Measure};
+
+use crate::hl7v2_to_fhir::maps::plan::{Piece, Place, Test};
 use crate::hl7v2_to_fhir::source::Slice;
 
 use super::Run;
@@ -26,42 +28,34 @@ impl Around<'_> {
 }
 
 impl<'a> Run<'a> {
-    /// Decides `test`. A value that an `=`, `in` or `matches` hangs on counts as used.
+    /// Decides `test`. A value that a comparison hangs on counts as used.
     pub(super) fn holds(&mut self, test: &Test, around: Around<'a>) -> bool {
         match test {
-            Test::Valued(place) => self.is_valued(place, around),
-            Test::Numeric(place) => {
-                let text = self.text_at(place, around);
-                text.is_some_and(|text| crate::hl7v2_to_fhir::values::decimal(text).is_some())
-            }
-            Test::Equals(place, operand) => self.equals(place, operand, around),
-            Test::In(place, values) => self.decided_by(place, around, |text| values.iter().any(|v| v == text)),
-            Test::Matches(place, regex) => self.decided_by(place, around, |text| regex.is_match(text)),
-            Test::Count(place, order, number) => order.holds(self.count(place, around), *number),
-            Test::Length(place, order, number) => {
-                let length = self.text_at(place, around).map_or(0, |text| text.chars().count());
-                order.holds(length, *number)
-            }
+            Test::One { place, measure, check } => self.is_true(place, *measure, check, around),
             Test::Not(inner) => !self.holds(inner, around),
             Test::All(tests) => tests.iter().all(|test| self.holds(test, around)),
             Test::Any(tests) => tests.iter().any(|test| self.holds(test, around)),
         }
     }
 
-    fn equals(&mut self, place: &Place, operand: &Operand, around: Around<'a>) -> bool {
-        match operand {
-            Operand::Literal(literal) => self.decided_by(place, around, |text| text == literal),
-            Operand::Place(other) => self.text_at(place, around) == self.text_at(other, around),
+    fn is_true(&mut self, place: &Place, measure: Measure, check: &Check, around: Around<'a>) -> bool {
+        match (measure, check) {
+            (Measure::Value, Check::Valued | Check::Holds) => self.is_valued(place, around),
+            (Measure::Value, Check::Null) => self.slice_at(place, around).is_some_and(|slice| slice.text == "\"\""),
+            (Measure::Value, _) => {
+                let Some(text) = self.text_at(place, around) else { return false };
+                let holds = check.is_true_of(Fact::Text(text));
+                if holds {
+                    self.source.take(text);
+                }
+                holds
+            }
+            (Measure::Count, _) => check.is_true_of(Fact::Text(&self.count(place, around).to_string())),
+            (Measure::Length, _) => {
+                let length = self.text_at(place, around).map(|text| text.chars().count().to_string());
+                length.is_some_and(|length| check.is_true_of(Fact::Text(&length)))
+            }
         }
-    }
-
-    fn decided_by(&mut self, place: &Place, around: Around<'a>, test: impl Fn(&str) -> bool) -> bool {
-        let Some(text) = self.text_at(place, around) else { return false };
-        let holds = test(text);
-        if holds {
-            self.source.take(text);
-        }
-        holds
     }
 
     fn is_valued(&self, place: &Place, around: Around<'a>) -> bool {
@@ -73,12 +67,12 @@ impl<'a> Run<'a> {
 
     /// The first value at `place`, escape sequences not undone; `None` where none stands.
     pub(super) fn text_at(&self, place: &Place, around: Around<'a>) -> Option<&'a str> {
-        if let Place::Field { segment: None, field, repetition: None, component: 0, .. } = place {
-            if *field != around.field {
-                let segment = self.source.segments.get(around.segment)?;
-                let text = self.source.first_leaf(*segment, usize::from(*field));
-                return Some(text).filter(|text| self.source.is_valued(text));
-            }
+        if let Place::Field { segment: None, field, repetition: None, component: 0, .. } = place
+            && *field != around.field
+        {
+            let segment = self.source.segments.get(around.segment)?;
+            let text = self.source.first_leaf(*segment, usize::from(*field));
+            return Some(text).filter(|text| self.source.is_valued(text));
         }
         let leaf = self.source.leaf(self.slice_at(place, around)?).text;
         Some(leaf).filter(|text| self.source.is_valued(text))
@@ -127,18 +121,23 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The first segment called `name` in this group, in one around it, or in a group of one of those.
+    /// The first segment called `name` in this group and what is in it, else in a group around it.
     fn segment_named(&self, name: &str, around: Around<'a>) -> Option<usize> {
+        let in_list = |list: &[(&str, usize)]| list.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
         let mut instance = around.instance;
+        let mut found = self.groups.instances.get(instance)?;
+        if let Some(number) = in_list(&found.below) {
+            return Some(in_list(&found.segments).unwrap_or(number));
+        }
         loop {
-            let found = self.groups.instances.get(instance)?;
-            if let Some((_, number)) = found.segments.iter().find(|(known, _)| *known == name) {
-                return Some(*number);
+            if let Some(number) = in_list(&found.segments) {
+                return Some(number);
             }
             if instance == 0 {
                 return None;
             }
             instance = found.parent;
+            found = self.groups.instances.get(instance)?;
         }
     }
 

@@ -3,6 +3,7 @@
 use message::FindingKind;
 use serde_json::Value;
 
+use super::conditions::Around;
 use crate::hl7v2_to_fhir::maps::plan::Convert;
 use crate::hl7v2_to_fhir::source::Slice;
 use crate::hl7v2_to_fhir::values;
@@ -10,8 +11,9 @@ use crate::hl7v2_to_fhir::values;
 use super::Run;
 
 impl<'a> Run<'a> {
-    /// `slice` by `convert`; `around` is the whole data type instance that it stands in.
-    pub(super) fn converted(&mut self, convert: Convert, slice: Slice<'a>, around: Slice<'a>) -> Option<Value> {
+    /// `slice` by `convert`; `place` says what it stands in.
+    pub(super) fn converted(&mut self, convert: Convert, slice: Slice<'a>, place: Around<'a>) -> Option<Value> {
+        let around = place.slice.unwrap_or(slice);
         let text = match convert {
             Convert::IdentifierSystem => self.identifier_system(slice, 1)?,
             Convert::EntitySystem => self.identifier_system(slice, 2)?,
@@ -23,7 +25,7 @@ impl<'a> Run<'a> {
             Convert::Base64 => self.base64(slice, around),
             Convert::Mime => self.mime(slice)?,
             Convert::NameText => self.name_text(slice)?,
-            Convert::SampledData => self.all_parts(slice).join(" "),
+            Convert::SampledData => self.all_numbers(place),
             Convert::Dimensions => return Some(Value::from(self.dimensions(slice))),
             Convert::WholeText => {
                 self.source.take(slice.text);
@@ -73,10 +75,15 @@ impl<'a> Run<'a> {
         (!text.is_empty()).then_some(text)
     }
 
-    fn all_parts(&mut self, slice: Slice<'a>) -> Vec<String> {
-        self.source.take(slice.text);
-        let parts = self.source.parts(slice).map(|(_, part)| part.text.trim()).filter(|text| !text.is_empty());
-        parts.map(|text| values::decimal(text).map_or_else(|| "E".to_owned(), |n| n.to_string())).collect()
+    /// The numbers of all repetitions of the field in order; `E` is SampledData's word for an error.
+    fn all_numbers(&mut self, place: Around<'a>) -> String {
+        let Some(segment) = self.source.segments.get(place.segment).copied() else { return String::new() };
+        let field = self.source.field(segment, usize::from(place.field));
+        self.source.take(field);
+        let parts =
+            self.source.repetitions(field).flat_map(|slice| self.source.parts(slice).map(|(_, part)| part.text));
+        let number = |text: &str| values::decimal(text).map_or_else(|| "E".to_owned(), |number| number.to_string());
+        parts.filter(|text| !text.trim().is_empty()).map(number).collect::<Vec<_>>().join(" ")
     }
 
     fn dimensions(&mut self, slice: Slice<'a>) -> usize {

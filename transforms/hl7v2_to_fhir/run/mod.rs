@@ -12,7 +12,7 @@ use message::{Context, Finding, FindingKind};
 
 use crate::r4::types;
 
-use super::groups::{self, Groups, Placed};
+use super::groups::{self, Fit, Groups, Placed};
 use super::maps::plan::{Link, MessagePlan, Plan, SegmentRow};
 use super::source::{self, Source};
 use super::tree::{Key, NodeId, ResourceId, Tree};
@@ -29,6 +29,8 @@ pub(super) struct Run<'a> {
     pub(super) systems: Systems<'a>,
     pub(super) context: &'a Context,
     pub(super) findings: Vec<Finding>,
+    /// Findings at values, before their places are written out: offset, kind, text.
+    pub(super) noted: Vec<(usize, FindingKind, String)>,
     labels: HashMap<(Scope, usize), ResourceId>,
     /// Resources that one field alone makes, by its table and text: the same text is the same one.
     shared: HashMap<(usize, &'a str), (ResourceId, &'a str)>,
@@ -63,6 +65,7 @@ impl<'a> Run<'a> {
             systems: Systems::new(plan, context),
             context,
             findings: Vec::new(),
+            noted: Vec::new(),
             labels: HashMap::new(),
             shared: HashMap::new(),
             pending: Vec::new(),
@@ -87,11 +90,14 @@ impl<'a> Run<'a> {
             Some(node) => structure.rows.get(&node),
             None => structure.free.get(segment.name),
         };
-        if !placed.expected && (placed.node.is_some() || rows.is_none()) {
-            let text = match placed.node {
-                Some(_) => format!("{} does not expect the segment here", structure.name),
-                None => format!("{} has no such segment", structure.name),
-            };
+        let name = &structure.name;
+        let text = match placed.fit {
+            Fit::Expected => None,
+            Fit::AfterMissing => Some(format!("a segment that {name} requires is missing before it")),
+            Fit::Misplaced => Some(format!("{name} does not expect the segment here")),
+            Fit::Unknown => rows.is_none().then(|| format!("{name} has no such segment")),
+        };
+        if let Some(text) = text {
             let location = source::name_of(&segment);
             self.findings.push(Finding { kind: FindingKind::Unexpected, location, text });
         }
@@ -183,9 +189,11 @@ impl<'a> Run<'a> {
         self.walk(&link.path, root, Key { segment: segment_key(here.segment), ..Key::default() }, Some(1000 + owner))
     }
 
+    /// Notes something about the value `at`, a slice of the message.
     pub(super) fn finding(&mut self, kind: FindingKind, at: &str, text: impl Into<String>) {
-        let location = self.source.offset(at).map_or_else(|| "message".into(), |offset| self.source.location(offset));
-        self.findings.push(Finding { kind, location, text: text.into() });
+        if let Some(offset) = self.source.offset(at) {
+            self.noted.push((offset, kind, text.into()));
+        }
     }
 
     /// The first patient of the message.
@@ -197,7 +205,7 @@ impl<'a> Run<'a> {
     /// When the message was sent, or when it was taken: for what must have a time.
     pub(super) fn received(&self) -> String {
         let header = self.source.segments.first().map_or("", |header| self.source.field(*header, 7));
-        let sent = super::time::instant(header, &self.context.time_zone);
+        let sent = super::values::instant(header, &self.context.time_zone);
         sent.unwrap_or_else(|| self.context.now.to_string())
     }
 

@@ -286,8 +286,7 @@ impl<'a> Run<'a> {
 
     fn copy(&mut self, row: &'a Row, convert: Option<Convert>, spot: Spot, slice: Slice<'a>, env: Env<'a>) {
         if let Some(convert) = convert {
-            let around = env.around.slice.unwrap_or(slice);
-            if let Some(value) = self.converted(convert, slice, around) {
+            if let Some(value) = self.converted(convert, slice, env.around) {
                 self.write(&row.target, spot, env, value);
             }
             return;

@@ -1,0 +1,179 @@
+//! `tributary messages` and `tributary lineage`: finding messages, and all that happened to one.
+
+use std::io::IsTerminal as _;
+
+use base64::Engine as _;
+use clap::Subcommand;
+use message::MessageId;
+
+use super::connection::{Connection, connect};
+use super::deliveries::print_deliveries;
+use super::operate::print_json;
+use super::print::{self, OutputError, say};
+use super::select::{Select, known};
+use super::{Globals, Outcome, table};
+use crate::admin::{Lineage, LineageEvent, LineageOf, MessageDetail, MessageSummary, Operation, Part, PartBytes};
+use crate::store::{DeliveryId, MessageQuery, Page};
+
+/// How many rows a list shows unless told otherwise.
+pub(super) const ROWS: usize = 50;
+/// The widest that a control id is shown in a list: Bundles have long ones.
+const CONTROL_ID: usize = 36;
+
+#[derive(Subcommand)]
+pub(super) enum Messages {
+    /// The newest messages.
+    List {
+        /// How many.
+        #[arg(long, short = 'n', default_value_t = ROWS)]
+        limit: usize,
+    },
+    /// One message with its deliveries.
+    Show {
+        /// Its id.
+        #[arg(value_parser = message_id)]
+        id: MessageId,
+        /// Print its bytes and nothing else: as they came into a file or pipe, a segment a line on a terminal.
+        #[arg(long)]
+        original: bool,
+    },
+    /// Messages by channel, patient, time, state, error…
+    #[command(after_help = "\
+  tributary messages search --state failed --since 2h
+  tributary messages search --patient 40017
+  tributary messages search --destination regional-repository --error 'connection refused'
+  tributary messages search --channel st-mary-adt --type ADT^A40 --since 2026-01-31 --until 2026-02-01")]
+    Search {
+        #[command(flatten)]
+        select: Box<Select>,
+        /// How many.
+        #[arg(long, short = 'n', default_value_t = ROWS)]
+        limit: usize,
+    },
+}
+
+#[derive(clap::Args)]
+pub(super) struct LineageArgs {
+    /// A message's id, or a delivery's number.
+    id: String,
+}
+
+/// A message's id.
+pub(super) fn message_id(text: &str) -> Result<MessageId, String> {
+    text.parse().map_err(|_| {
+        "an id looks like 01890a5d-ac96-774b-bcce-b302099a8057; `tributary messages list` shows them".to_owned()
+    })
+}
+
+pub(super) async fn messages(globals: &Globals, command: Messages) -> Outcome {
+    let connection = connect(globals).await?;
+    match command {
+        Messages::List { limit } => list(globals, &connection, MessageQuery { limit, ..Default::default() }).await,
+        Messages::Search { select, limit } => list(globals, &connection, select.query(limit)).await,
+        Messages::Show { id, original: true } => print_bytes(&connection, Part::Original(id)).await,
+        Messages::Show { id, original: false } => show(globals, &connection, id).await,
+    }
+}
+
+async fn list(globals: &Globals, connection: &Connection, query: MessageQuery) -> Outcome {
+    let (channel, destination) = (query.channel.clone(), query.destination.clone());
+    let (messages, more) = newest(connection, query).await?;
+    if messages.is_empty() {
+        known(connection, channel.as_deref(), destination.as_deref()).await?;
+    }
+    if globals.json {
+        return print_json(&messages);
+    }
+    let rows = messages.iter().map(|message| {
+        let control_id = message.control_id.clone().unwrap_or_default();
+        [
+            message.id.to_string(),
+            table::time(message.at),
+            message.channel.clone(),
+            message.kind.clone(),
+            table::cut(&control_id, CONTROL_ID),
+            message.state.to_string(),
+            message.reason.clone(),
+        ]
+    });
+    table::print(["id", "accepted", "channel", "type", "control id", "state", "reason"], rows, "No messages.")?;
+    if more {
+        say!("\nThere are more: ask for them with --limit, or select closer.")?;
+    }
+    Ok(())
+}
+
+/// The newest messages that `query` selects, up to its limit, and whether there are more. A store
+/// looks at so many entries at a time; it is asked until there are enough.
+async fn newest(connection: &Connection, mut query: MessageQuery) -> anyhow::Result<(Vec<MessageSummary>, bool)> {
+    let limit = query.limit;
+    query.newest_first = true;
+    let mut found = Vec::new();
+    loop {
+        let page: Page<MessageSummary> = connection.call(Operation::Messages(query.clone())).await?;
+        found.extend(page.items);
+        query.limit = limit.saturating_sub(found.len());
+        query.after = page.next;
+        if query.after.is_none() || query.limit == 0 {
+            return Ok((found, query.after.is_some()));
+        }
+    }
+}
+
+async fn show(globals: &Globals, connection: &Connection, id: MessageId) -> Outcome {
+    let detail: MessageDetail = connection.call(Operation::Message(id)).await?;
+    if globals.json {
+        return print_json(&detail);
+    }
+    let message = &detail.message;
+    say!("message     {id}\nstate       {}", message.state)?;
+    if !message.reason.is_empty() {
+        say!("reason      {}", print::plain(&message.reason))?;
+    }
+    if message.damaged {
+        say!("damaged     its record on disk cannot be read; see `tributary verify`")?;
+    }
+    say!("accepted    {} by {} from {}", table::time(message.at), message.channel, print::plain(&message.peer))?;
+    let control_id = message.control_id.as_deref().unwrap_or("none");
+    say!("type        {}\ncontrol id  {}", print::plain(&message.kind), print::plain(control_id))?;
+    say!("size        {}\nSHA-256     {}\n", table::size(message.size), message.sha256)?;
+    print_deliveries(&detail.deliveries, "No deliveries.")?;
+    Ok(say!("\nIts life: tributary lineage {id}\nIts bytes: tributary messages show {id} --original")?)
+}
+
+pub(super) async fn lineage(globals: &Globals, LineageArgs { id }: LineageArgs) -> Outcome {
+    let of = match (id.parse::<MessageId>(), id.parse::<DeliveryId>()) {
+        (_, Ok(delivery)) => LineageOf::Delivery(delivery),
+        (Ok(message), _) => LineageOf::Message(message),
+        _ => return Err(anyhow::anyhow!("`{id}` is neither a message's id nor a delivery's number").into()),
+    };
+    let lineage: Lineage = connect(globals).await?.call(Operation::Lineage(of)).await?;
+    if globals.json {
+        return print_json(&lineage);
+    }
+    say!("message {} ({})", lineage.message.id, lineage.message.state)?;
+    print_events(&lineage.events, "│ ")?;
+    for delivery in &lineage.deliveries {
+        say!("└─ delivery {} to {} ({})", delivery.id, delivery.destination, delivery.state)?;
+        print_events(&delivery.events, "   ")?;
+    }
+    Ok(())
+}
+
+pub(super) fn print_events(events: &[LineageEvent], indent: &str) -> Result<(), OutputError> {
+    let width = events.iter().map(|event| event.what.chars().count()).max().unwrap_or(0);
+    for LineageEvent { at, what, text } in events {
+        say!("{indent}{}  {what:<width$}  {}", table::time(*at), print::plain(text))?;
+    }
+    Ok(())
+}
+
+/// Prints bytes: as they are for a file or a pipe, readable on a terminal.
+pub(super) async fn print_bytes(connection: &Connection, part: Part) -> Outcome {
+    let part: PartBytes = connection.call(Operation::Bytes(part)).await?;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(part.base64)?;
+    if std::io::stdout().is_terminal() {
+        return Ok(say!("{}", print::readable(&bytes))?);
+    }
+    Ok(print::bytes(&bytes)?)
+}
