@@ -96,7 +96,7 @@ fn events_of(record: &Record) -> Vec<(Option<DeliveryId>, LineageEvent)> {
             vec![(None, event(at, "replayed", format!("{reason} (job {job})")))]
         }
         Record::Attempted { delivery, at, reason, due, .. } => {
-            one(delivery, at, "attempted", &format!("{reason}; next at {due}"))
+            one(delivery, at, "attempted", &again(reason, *at, *due))
         }
         Record::Delivered { delivery, at, summary, .. } => one(delivery, at, "delivered", summary),
         Record::Dead { delivery, at, reason, .. } => one(delivery, at, "dead", reason),
@@ -105,6 +105,10 @@ fn events_of(record: &Record) -> Vec<(Option<DeliveryId>, LineageEvent)> {
         Record::Skipped { delivery, at, reason } => one(delivery, at, "skipped", reason),
         Record::Setting { .. } => Vec::new(),
     }
+}
+
+fn again(reason: &str, at: Timestamp, due: Timestamp) -> String {
+    if due <= at { format!("{reason}; next when it is back") } else { format!("{reason}; next at {due}") }
 }
 
 fn outcome_of(outcome: &Outcome, findings: usize) -> (&'static str, String) {

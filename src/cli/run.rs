@@ -22,8 +22,40 @@ pub(super) async fn run(globals: &Globals, Args {}: Args) -> Outcome {
     let site = load_site(globals)?;
     logging::start(&site.engine.log);
     let grace = site.engine.grace.0;
-    let running = start(site, globals).await?;
-    Ok(running.until_told(grace).await?)
+    let mut running = start(site, globals).await?;
+    while let Told::Reopen(site) = running.until_told(grace).await? {
+        running = start_again(&site, globals).await?;
+    }
+    Ok(())
+}
+
+/// What ends a run.
+enum Told {
+    /// A signal.
+    Stop,
+    /// The store must be opened again, for this site.
+    Reopen(Arc<Site>),
+}
+
+/// How often, and with which wait between, a store is opened again before that is given up.
+const OPENINGS: u32 = 30;
+const BETWEEN_OPENINGS: Duration = Duration::from_secs(1);
+/// What is in hand when the store is opened again may take this long; it is taken up again after that.
+const REOPENING_GRACE: Duration = Duration::from_secs(2);
+
+/// Starts a site again once its store can be opened.
+async fn start_again(site: &Arc<Site>, globals: &Globals) -> anyhow::Result<Running> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match start(Site::clone(site), globals).await {
+            Err(error) if tries < OPENINGS => {
+                tracing::error!(error = format!("{error:#}"), "cannot start again yet");
+                tokio::time::sleep(BETWEEN_OPENINGS).await;
+            }
+            started => return started,
+        }
+    }
 }
 
 /// An engine with its doors open.
@@ -59,8 +91,9 @@ pub(super) async fn start(site: Site, globals: &Globals) -> anyhow::Result<Runni
 }
 
 impl Running {
-    /// Works until SIGTERM or SIGINT; SIGHUP reloads. A second signal ends it at once.
-    async fn until_told(self, grace: Duration) -> anyhow::Result<()> {
+    /// Works until SIGTERM or SIGINT; SIGHUP reloads. A second signal ends it at once. A full disk may
+    /// break the index of the store: then it ends as well, as soon as there is room to build it again.
+    async fn until_told(self, grace: Duration) -> anyhow::Result<Told> {
         let mut hang_up = signal(SignalKind::hangup())?;
         let told = told_to_stop();
         tokio::pin!(told);
@@ -68,6 +101,7 @@ impl Running {
             tokio::select! {
                 told = &mut told => break told?,
                 _ = hang_up.recv() => self.reload().await,
+                () = self.broken() => return Ok(self.end_to_reopen().await),
             }
         }
         tracing::info!(grace = ?grace, "stopping: nothing new is read, what is in hand is finished");
@@ -78,7 +112,21 @@ impl Running {
                 tracing::warn!("told again: stopped at once; what is in hand is on disk, and is taken up again");
             }
         }
-        Ok(())
+        Ok(Told::Stop)
+    }
+
+    /// Returns once the store must be opened again, and can be.
+    async fn broken(&self) {
+        while !self.engine.store().wants_reopening() {
+            tokio::time::sleep(BETWEEN_OPENINGS).await;
+        }
+    }
+
+    async fn end_to_reopen(self) -> Told {
+        tracing::warn!("the store's index is broken, and there is room again: starting anew, from the log");
+        let site = self.engine.site().await;
+        self.stop(REOPENING_GRACE).await;
+        Told::Reopen(site)
     }
 
     async fn reload(&self) {

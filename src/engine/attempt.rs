@@ -150,8 +150,10 @@ fn failed(loaded: &Loaded, error: &DeliveryError, config: &DestinationConfig, at
     let attempt = loaded.delivery.attempts.saturating_add(1);
     let (record, end) = match retry::next(error, attempt, &config.retry, rand::random()) {
         Next::Again { wait, down, rest } => {
-            let due = at + wait;
-            (Record::Attempted { delivery, at, reason: reason.clone(), due, answer, rest }, End::Again { due, down })
+            let end = End::Again { due: at + wait, down };
+            // What waits for the destination to be back waits for no time: a restart tries at once.
+            let due = if down && !says_when(error) { at } else { at + wait };
+            (Record::Attempted { delivery, at, reason: reason.clone(), due, answer, rest }, end)
         }
         Next::Dead(rest) => (Record::Dead { delivery, at, reason: reason.clone(), answer, rest }, End::Dead),
         Next::Hold => (Record::Held { delivery, at, reason: reason.clone() }, End::Held),
@@ -162,6 +164,11 @@ fn failed(loaded: &Loaded, error: &DeliveryError, config: &DestinationConfig, at
         ),
     };
     ended(delivery, Some(loaded.message.received.id), Some(record), end, reason)
+}
+
+/// True if the destination itself said when to try again.
+fn says_when(error: &DeliveryError) -> bool {
+    matches!(error, DeliveryError::Unavailable { retry_after: Some(_), .. })
 }
 
 fn answer_of(error: &DeliveryError) -> Option<Bytes> {

@@ -278,10 +278,7 @@ impl Dispatcher {
         self.log(&attempt);
         match attempt.end {
             End::Delivered => {
-                if self.health.succeeded() {
-                    tracing::info!(destination = self.config.name, "is back");
-                    self.schedule.hasten(now);
-                }
+                self.note_reached(now);
                 self.schedule.remove(attempt.delivery);
             }
             End::Again { due, down } => {
@@ -289,7 +286,7 @@ impl Dispatcher {
                 if down {
                     self.note_down(now);
                 } else {
-                    self.health.reached();
+                    self.note_reached(now);
                 }
             }
             End::Stopped { ref reason } => {
@@ -297,7 +294,7 @@ impl Dispatcher {
                 self.stop_sending(reason.clone()).await;
             }
             End::Dead => {
-                self.health.reached();
+                self.note_reached(now);
                 match self.config.block_lane {
                     true => self.schedule.block(attempt.delivery),
                     false => self.schedule.remove(attempt.delivery),
@@ -308,6 +305,14 @@ impl Dispatcher {
         }
         if let Some(message) = attempt.message {
             settle::tell_if_reached(&self.store, &self.waiters, message).await;
+        }
+    }
+
+    /// It answered: what waited because it was down leaves at once.
+    fn note_reached(&mut self, now: Timestamp) {
+        if self.health.reached() {
+            tracing::info!(destination = self.config.name, "is back");
+            self.schedule.hasten(now);
         }
     }
 
@@ -378,6 +383,8 @@ impl Dispatcher {
                 self.pace = Pace::new(config.rate, config.min_interval.0);
                 self.config = config;
                 self.outbound = outbound;
+                self.schedule.unblock();
+                self.load_blocks().await;
             }
             Command::Change(change, id, reason, reply) => {
                 // An operator who hung up does not undo what was done.

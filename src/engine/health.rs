@@ -53,16 +53,11 @@ impl Health {
         self.next_probe.is_some() && !was_paused
     }
 
-    /// A delivery was taken. True if the destination was paused.
-    pub(super) fn succeeded(&mut self) -> bool {
+    /// The destination answered, whether or not it took the message: it is not down. True if it was
+    /// paused.
+    pub(super) fn reached(&mut self) -> bool {
         self.failures = 0;
         self.next_probe.take().is_some()
-    }
-
-    /// The destination answered, though it did not take the message: it is not down.
-    pub(super) fn reached(&mut self) {
-        self.failures = 0;
-        self.next_probe = None;
     }
 
     /// An operator, or refused credentials, stop it.

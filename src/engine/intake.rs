@@ -87,7 +87,9 @@ impl Door {
     /// Takes a place for an offer: in the pipeline's queue, or among those it reads from the store.
     fn enter(&mut self, pending: Pending) -> Option<Untold> {
         let bytes = pending.original.bytes.len();
-        let fits = self.waiting_bytes.load(Ordering::Relaxed).saturating_add(bytes) <= WAITING_BYTES;
+        let waiting = self.waiting_bytes.load(Ordering::Relaxed);
+        // With nothing in the queue there is nothing to end the pipeline's wait: even the longest goes in.
+        let fits = waiting == 0 || waiting.saturating_add(bytes) <= WAITING_BYTES;
         if !self.spilled && fits && self.pipeline.try_send(pending).is_ok() {
             self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
             return None;
@@ -197,7 +199,7 @@ impl ChannelIntake {
         match accepted {
             Ok(Accepted::New) => self.ticket(Answer::Stored(id), id, until),
             Ok(Accepted::Duplicate { id: earlier }) => self.ticket(Answer::Duplicate(earlier), earlier, until),
-            Ok(Accepted::Conflict { earlier }) => Ticket { answer: Answer::Conflict { id, earlier }, outcome: None },
+            Ok(Accepted::Conflict { id, earlier }) => Ticket { answer: Answer::Conflict { id, earlier }, outcome: None },
             Err(error) => Ticket { answer: unavailable(&error), outcome: None },
         }
     }

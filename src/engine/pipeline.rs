@@ -21,7 +21,7 @@ use super::metrics::Metrics;
 use super::process::{Processed, Read, Recipe, process};
 use super::settle::{self, Wakers};
 use super::waiters::Waiters;
-use crate::store::{Outcome, Record, Store, StoreError};
+use crate::store::{Outcome, Record, State, Store, StoreError};
 
 /// Messages of one run on the blocking pool.
 const CHUNK: usize = 16;
@@ -149,7 +149,14 @@ impl Pipeline {
     async fn close_ranks(&self) -> bool {
         let mut door = self.door.lock().await;
         door.settled().await;
-        let caught_up = matches!(self.unprocessed(None).await, Ok(rest) if rest.is_empty());
+        // An offer that was given up may be on its way to the disk.
+        let passed = pass_through(&self.store).await;
+        let rest = self.unprocessed(None).await;
+        let caught_up = passed.is_ok() && matches!(&rest, Ok(rest) if rest.is_empty());
+        if let Err(error) = passed.and(rest) {
+            tracing::error!(channel = &*self.channel, %error, "cannot see what waits: trying again");
+            tokio::time::sleep(STORE_RETRY).await;
+        }
         if caught_up {
             door.caught_up();
         }
@@ -210,12 +217,21 @@ impl Pipeline {
     }
 }
 
-/// Whether an offer came to be on disk. A door that hung up leaves it to the store to say.
+/// Whether an offer came to be on disk, and is to be transformed. A door that hung up leaves it to the
+/// store to say, once that is through with what was offered until then.
 async fn is_stored(store: &Store, id: MessageId, told: tokio::sync::oneshot::Receiver<bool>) -> bool {
-    match told.await {
-        Ok(stored) => stored,
-        Err(_) => matches!(store.message(id).await, Ok(Some(_))),
+    if let Ok(stored) = told.await {
+        return stored;
     }
+    if let Err(error) = pass_through(store).await {
+        tracing::warn!(message_id = %id, %error, "cannot wait for the store: what it has not taken by now, it reads at the next start");
+    }
+    matches!(store.message(id).await, Ok(Some(message)) if message.state == State::Received)
+}
+
+/// Waits until the store is through with all requests that were made before. It keeps their order.
+async fn pass_through(store: &Store) -> Result<(), StoreError> {
+    store.commit(Vec::new()).await.map(|_| ())
 }
 
 /// Runs the recipe over messages on the blocking pool. A panic parks the message that caused it.

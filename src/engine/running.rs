@@ -160,7 +160,8 @@ impl RunningChannel {
         let old_recipe = self.recipe.swap(Arc::new(recipe));
         if same_feed {
             self.config = config.clone();
-            return Ok(());
+            // It may be closed though: if it could not be put back when it was last exchanged.
+            return self.open(shared).await;
         }
         let old_config = std::mem::replace(&mut self.config, config.clone());
         self.close(EXCHANGE_GRACE).await;

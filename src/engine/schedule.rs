@@ -127,6 +127,12 @@ impl Schedule {
         }
     }
 
+    /// Forgets all dead letters: no lane waits for one.
+    pub(super) fn unblock(&mut self) {
+        let blocked: Vec<_> = self.entries.iter().filter(|(_, e)| e.blocked).map(|(id, _)| *id).collect();
+        blocked.into_iter().for_each(|id| self.remove(id));
+    }
+
     /// The destination is back: whatever waited for that is due at `now`.
     pub(super) fn hasten(&mut self, now: Timestamp) {
         let waiting: Vec<_> = self.entries.iter().filter(|(_, e)| e.down && !e.in_flight).map(|(id, _)| *id).collect();

@@ -349,6 +349,13 @@ impl Store {
         !self.0.low.load(Ordering::Acquire)
     }
 
+    /// True once the index cannot be used any more, and there is room to open the store again: then it
+    /// is built anew from the log, which has everything.
+    #[must_use]
+    pub fn wants_reopening(&self) -> bool {
+        self.takes_messages() && self.0.finder.progress.check().is_err()
+    }
+
     /// How many messages and deliveries are in which state. Costs no disk access.
     #[must_use]
     pub fn counts(&self) -> Counts {

@@ -23,6 +23,8 @@ pub enum Accepted {
     },
     /// The control id was used before for other bytes. It is on the disk, parked as failed.
     Conflict {
+        /// The message that is parked: this one, or the same bytes when they came before.
+        id: MessageId,
         /// The message that used it first.
         earlier: MessageId,
     },

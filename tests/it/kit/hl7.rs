@@ -29,9 +29,11 @@ pub(crate) fn merge(patient: &str, prior: &str, control_id: &str) -> Vec<u8> {
 /// A field of the first segment of that name; MSH-1 is the separator, as the standard counts.
 pub(crate) fn field(message: &[u8], segment: &str, number: usize) -> String {
     let text = String::from_utf8_lossy(message);
+    let text = text.trim_start_matches('\u{feff}');
+    let separator = text.chars().nth(3).unwrap_or('|');
     let found = text.split(['\r', '\n']).find(|line| line.starts_with(segment));
     let index = if segment == "MSH" { number - 1 } else { number };
-    found.and_then(|line| line.split('|').nth(index)).unwrap_or_default().to_owned()
+    found.and_then(|line| line.split(separator).nth(index)).unwrap_or_default().to_owned()
 }
 
 /// MSA-1 of an acknowledgment.

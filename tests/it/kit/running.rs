@@ -40,7 +40,7 @@ impl<'a> Running<'a> {
     /// How everything stands, if it answers.
     fn status_if_up(&self) -> Option<Status> {
         let socket = self.site.socket();
-        RUNTIME.block_on(async { Client::connect(&socket).await?.call(&Operation::Status).await.ok() })
+        RUNTIME.block_on(async { Client::connect(&socket).await.ok()??.call(&Operation::Status).await.ok() })
     }
 
     /// How everything stands.
@@ -56,12 +56,15 @@ impl<'a> Running<'a> {
     /// Where a channel listens, once it does.
     #[track_caller]
     pub(crate) fn address(&self, channel: &str) -> SocketAddr {
-        wait_for("the channel listens", || {
-            let status = self.status();
-            let channel = status.channels.iter().find(|known| known.name == channel)?;
-            // `http://…` or an address alone.
-            channel.address.as_ref()?.trim_start_matches("http://").trim_end_matches('/').parse().ok()
-        })
+        wait_for("the channel listens", || self.address_if_open(channel))
+    }
+
+    /// Where a channel listens, if it does.
+    pub(crate) fn address_if_open(&self, channel: &str) -> Option<SocketAddr> {
+        let status = self.status_if_up()?;
+        let channel = status.channels.iter().find(|known| known.name == channel)?;
+        // `http://…` or an address alone.
+        channel.address.as_ref()?.trim_start_matches("http://").trim_end_matches('/').parse().ok()
     }
 
     /// A channel's state and reason.
@@ -108,7 +111,10 @@ impl<'a> Running<'a> {
     pub(crate) fn wait_idle(&self) {
         let began = Instant::now();
         loop {
-            let status = self.status();
+            let Some(status) = self.status_if_up() else {
+                assert!(began.elapsed() < DEADLINE, "no answer: {}", tail(&self.site.logs()));
+                continue;
+            };
             let open = |state: &str| status.messages.get(state).copied().unwrap_or(0);
             if open("received") + open("queued") == 0 {
                 return;
