@@ -7,8 +7,8 @@
 //! in batches, each with how far the log is in it; what a crash takes is applied again from the log.
 
 use std::fs::File;
-use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -128,7 +128,7 @@ impl Index {
     }
 
     /// Brings sled up to everything that was written.
-    fn fold(&self) -> Result<(), StoreError> {
+    pub(super) fn fold(&self) -> Result<(), StoreError> {
         let _one = self.folding.lock().unwrap_or_else(PoisonError::into_inner);
         let writes = self.recent_mut().fold();
         if writes.is_empty() {

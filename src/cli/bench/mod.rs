@@ -160,7 +160,7 @@ pub(super) async fn bench(globals: &Globals, args: Args) -> Outcome {
     if globals.json {
         print_json(&report.measures())?;
     } else {
-        report.print();
+        report.print()?;
     }
     if report.is_sound() { Ok(()) } else { Err(Failure::No) }
 }
