@@ -13,8 +13,8 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -132,6 +132,81 @@ impl Index {
     /// All entries that begin with `prefix`.
     pub(super) fn prefix(&self, prefix: &[u8]) -> Entries<'_> {
         self.range(prefix, prefix)
+    }
+
+    fn entries(&self, prefix: &[u8], edge: Bound<Vec<u8>>, backwards: bool) -> Entries {
+        let (db, recent, prefix) = (self.db.clone(), Arc::clone(&self.recent), prefix.to_vec());
+        Entries { db, recent, prefix, edge, backwards, sled: None }
+    }
+
+    /// Writes all of it or nothing. It is in memory when this returns, and in sled some time later.
+    pub(super) fn write(&self, writes: Writes) -> Result<(), StoreError> {
+        let waiting = {
+            let mut recent = self.recent_mut();
+            recent.write(writes);
+            recent.len()
+        };
+        match self.folder.get() {
+            _ if waiting >= MOST => self.fold(),
+            // It has been told already, or has ended: then the limit above holds.
+            Some(folder) if waiting >= FOLD && folder.try_send(()).is_err() => Ok(()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Brings sled up to everything that was written.
+    pub(super) fn fold(&self) -> Result<(), StoreError> {
+        let _one = self.folding.lock().unwrap_or_else(PoisonError::into_inner);
+        let writes = self.recent_mut().fold();
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let mut batch = sled::Batch::default();
+        for (key, value) in &*writes {
+            match value {
+                Some(value) => batch.insert(key.as_slice(), value.as_slice()),
+                None => batch.remove(key.as_slice()),
+            }
+        }
+        drop(writes);
+        guard(|| self.db.apply_batch(batch).map_err(broken))?;
+        self.recent_mut().folded();
+        Ok(())
+    }
+
+    /// What tells [`Index::run_folder`] that it is to work or to end; may be asked for once.
+    pub(super) fn folder(&self) -> Receiver<()> {
+        let (tell, told) = sync_channel(1);
+        // A second receiver would be told nothing, which does no harm.
+        if self.folder.set(tell).is_err() {}
+        told
+    }
+
+    /// Folds whenever there is enough, until `stop`. Ends at the first failure, which it returns.
+    pub(super) fn run_folder(&self, told: &Receiver<()>, stop: &AtomicBool) -> Result<(), StoreError> {
+        while !stop.load(Ordering::Acquire) {
+            match told.recv_timeout(LOOK_EVERY) {
+                Ok(()) if self.recent().len() >= FOLD => self.fold()?,
+                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes everything that was written durable.
+    pub(super) fn checkpoint(&self) -> Result<(), StoreError> {
+        self.fold()?;
+        guard(|| self.db.flush().map_err(broken))?;
+        self.file.sync_data().map_err(StoreError::io("cannot sync the index"))
+    }
+
+    fn recent(&self) -> RwLockReadGuard<'_, Recent> {
+        self.recent.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recent_mut(&self) -> RwLockWriteGuard<'_, Recent> {
+        self.recent.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How far the log is in it.

@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use super::super::print::OutputError;
-use super::super::table;
+use super::super::{Outcome, table};
 use super::ledger::Account;
 
 /// One number.
@@ -47,7 +46,7 @@ impl Report {
     }
 
     /// A table for people.
-    pub(super) fn print(&self) -> Result<(), OutputError> {
+    pub(super) fn print(&self) -> Outcome {
         let rows = self.0.iter().map(|measure| {
             let target = measure.target.map(|target| match target {
                 Target::AtLeast(least) => format!("≥ {}", number(least)),
@@ -61,7 +60,7 @@ impl Report {
             let value = format!("{} {}", number(measure.value), measure.unit);
             [measure.scenario.to_owned(), measure.what.clone(), value, target.unwrap_or_default(), verdict.to_owned()]
         });
-        table::print(["scenario", "what", "measured", "target", ""], rows, "Nothing was measured.")
+        Ok(table::print(["scenario", "what", "measured", "target", ""], rows, "Nothing was measured.")?)
     }
 
     /// True if nothing was lost or out of order anywhere.
