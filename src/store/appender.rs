@@ -283,16 +283,6 @@ impl Appender {
         }
     }
 
-    /// True if all records that were written are durable.
-    pub(super) fn is_synced(&self) -> bool {
-        self.dirty_since.is_none()
-    }
-
-    /// True once nothing can be written any more.
-    pub(super) fn has_failed(&self) -> bool {
-        self.failed.is_some()
-    }
-
     /// Since when something is written and not durable.
     pub(super) fn dirty_since(&self) -> Option<Instant> {
         self.dirty_since

@@ -70,23 +70,29 @@ pub(super) struct Rest {
 impl Tallies {
     /// Reads them from the index.
     pub(super) fn load(index: &Index) -> Result<Self, StoreError> {
+        let tallies = Self::default();
         let mut counts = HashMap::new();
         for entry in index.prefix(b"N") {
             let (key, value) = entry?;
-            counts.insert(key, keys::number(&value));
+            counts.insert(key.to_vec(), keys::number(&value));
         }
-        Ok(Self { counts: Mutex::new(counts), ..Self::default() })
+        tallies.set(counts.into_iter().collect());
+        Ok(tallies)
     }
 
-    /// Adds `deltas` to the counts.
-    pub(super) fn change<'a>(&self, deltas: impl Iterator<Item = (&'a Key, &'a i64)>) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        for (key, by) in deltas {
-            match counts.get_mut(key) {
-                Some(count) => *count = count.saturating_add_signed(*by),
-                None => _ = counts.insert(key.clone(), u64::try_from(*by).unwrap_or(0)),
-            }
-        }
+    /// The counts that `deltas` change, as they will be.
+    pub(super) fn changed(&self, deltas: &HashMap<Key, i64>) -> Vec<(Key, u64)> {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = deltas.iter().filter(|(_, by)| **by != 0).map(|(key, by)| {
+            let before = counts.get(key).copied().unwrap_or(0);
+            (key.clone(), before.saturating_add_signed(*by))
+        });
+        new.collect()
+    }
+
+    /// Takes over what was written.
+    pub(super) fn set(&self, new: Vec<(Key, u64)>) {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).extend(new);
     }
 
     pub(super) fn set_rest(&self, change: impl FnOnce(&mut Rest)) {

@@ -12,8 +12,6 @@ use super::segment::Position;
 pub(super) const LONGEST: usize = 1024;
 /// Reasons are cut to this in the index; the log has them whole.
 const REASON: usize = 240;
-/// So many records of a message have their places in its entry.
-pub(super) const PLACES: usize = 12;
 /// A message type longer than this is none.
 const KIND: usize = 48;
 
@@ -37,12 +35,6 @@ pub(super) struct MessageEntry {
     /// Each `Processed`: its sequence, and how many deliveries have the numbers behind it.
     pub(super) processed: Vec<(u64, u32)>,
     pub(super) tally: Tally,
-    /// The last record that is in this: what comes with a lower sequence is in it already.
-    pub(super) last: u64,
-    /// The first records after `Received`, and where they are; later ones have entries of their own.
-    pub(super) places: Vec<(u64, Position)>,
-    /// The only destination whose deliveries the next `Processed` replaces; `None` for all.
-    pub(super) replay_to: Option<DestinationId>,
 }
 
 /// What the last `Processed` said.
@@ -110,15 +102,9 @@ impl MessageEntry {
     pub(super) fn deliveries(&self) -> impl DoubleEndedIterator<Item = DeliveryId> + '_ {
         self.processed.iter().flat_map(|(sequence, count)| numbers(*sequence, *count))
     }
-
-    /// Where the record with `sequence` is, if it is among the first.
-    pub(super) fn place(&self, sequence: u64) -> Option<Position> {
-        self.places.iter().find(|(there, _)| *there == sequence).map(|(_, at)| *at)
-    }
 }
 
-/// The numbers of a run's deliveries.
-pub(super) fn numbers(processed: u64, count: u32) -> std::ops::RangeInclusive<DeliveryId> {
+fn numbers(processed: u64, count: u32) -> std::ops::RangeInclusive<DeliveryId> {
     processed + 1..=processed + u64::from(count)
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use message::MessageId;
 
-use super::apply::is_open;
 use super::codec::slots;
 use super::counts::Tallies;
 use super::duplicate::id_of;
@@ -108,19 +107,13 @@ impl Finder {
     }
 
     pub(super) fn history(&self, id: &MessageId) -> Result<Vec<Entry>, StoreError> {
-        self.places(id)?.into_iter().map(|(sequence, position)| self.event(sequence, position)).collect()
-    }
-
-    /// Where all records of a message are, by their sequences, in order.
-    pub(super) fn places(&self, id: &MessageId) -> Result<Vec<(u64, Position)>, StoreError> {
         let entry = self.known(id)?;
         let mut places = vec![(entry.sequence, entry.at)];
-        places.extend(entry.places);
         for event in self.index.prefix(&keys::events(id)) {
             let (key, value) = event?;
             places.push((keys::number(&key), decode(&value)?));
         }
-        Ok(places)
+        places.into_iter().map(|(sequence, position)| self.event(sequence, position)).collect()
     }
 
     fn event(&self, sequence: u64, position: Position) -> Result<Entry, StoreError> {
@@ -181,11 +174,10 @@ impl Finder {
     }
 
     pub(super) fn delivery_record(&self, id: DeliveryId, entry: DeliveryEntry) -> Result<DeliveryRecord, StoreError> {
-        let routing =
-            match self.records.routing(id, &entry, |message, sequence| self.place(message, sequence).map(Some)) {
-                Err(StoreError::Damaged(_)) => Routing::default(),
-                other => other?,
-            };
+        let routing = match self.records.routing(id, &entry, |key| self.index.get(key)) {
+            Err(StoreError::Damaged(_)) => Routing::default(),
+            other => other?,
+        };
         Ok(entry.into_record(id, routing))
     }
 
@@ -216,13 +208,13 @@ impl Finder {
         }
     }
 
-    /// The open deliveries of a message.
+    /// The open deliveries of a message's last run.
     pub(super) fn open_deliveries(&self, id: &MessageId) -> Result<Vec<DeliveryId>, StoreError> {
         let Some(entry) = self.index.get::<MessageEntry>(&keys::message(id))? else { return Ok(Vec::new()) };
         let mut open = Vec::new();
         for id in entry.deliveries() {
             let delivery = self.index.get::<DeliveryEntry>(&keys::delivery(id))?;
-            if delivery.is_some_and(|it| is_open(it.state)) {
+            if delivery.is_some_and(|it| matches!(it.state, State::Queued | State::Held | State::Dead)) {
                 open.push(id);
             }
         }
@@ -238,10 +230,7 @@ impl Finder {
     }
 
     fn place(&self, id: &MessageId, sequence: u64) -> Result<Position, StoreError> {
-        match self.known(id)?.place(sequence) {
-            Some(at) => Ok(at),
-            None => self.index.get(&keys::event(id, sequence))?.ok_or_else(|| StoreError::no_message(*id)),
-        }
+        self.index.get(&keys::event(id, sequence))?.ok_or_else(|| StoreError::no_message(*id))
     }
 }
 

@@ -1,40 +1,37 @@
-//! The index: sled, with small values only, always behind the log and rebuilt from it at need; over
-//! it, in memory, what changed since the last checkpoint.
+//! The index: sled, with small values only, always behind the log and rebuilt from it at need.
 //!
 //! sled 0.34's `flush` is not durable (it never calls `fsync`), so a checkpoint adds our own
 //! `fdatasync` of its file. Values over a few kilobytes would go to files that it never syncs and
 //! often never deletes: none is longer than [`entry::LONGEST`]. It panics on damaged pages: it is
-//! entered under `catch_unwind`. An insert costs it some ten microseconds, and a batch keeps its
-//! readers out: so it is told of each entry once, in batches of a few messages.
-//!
-//! A message's entries and what they change in the counts are one batch, and its entry tells up to
-//! which record that is. So a checkpoint may be cut off anywhere: the log is then applied again from
-//! the last whole one, and passes over what is there already.
+//! entered under `catch_unwind`. What was written last is in memory first ([`Recent`]) and goes to sled
+//! in batches, each with how far the log is in it; what a crash takes is applied again from the log.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::entries::Entries;
 use super::entry::{self, Applied};
 use super::error::StoreError;
-use super::keys::{self, Key};
-use super::table::Table;
+use super::keys;
+use super::recent::{Recent, Writes};
 
-/// So many entries go to sled as one batch, give or take a message.
-const BATCH: usize = 128;
+/// So many keys are folded into sled as one; reads of what is in sled wait meanwhile.
+const FOLD: usize = 16 << 10;
+/// With so many waiting, who writes folds: the folding thread is behind, or there is none.
+const MOST: usize = 4 * FOLD;
+/// How often the folding thread looks whether it is to end.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// The tree, its file for `fdatasync`, and what is not in it yet.
+/// The tree, and its file for `fdatasync`.
 pub(super) struct Index {
-    memory: RwLock<Memory>,
-    /// The counts as sled has them; held while a checkpoint is written.
-    counts: Mutex<HashMap<Key, u64>>,
     db: sled::Db,
     recent: Arc<RwLock<Recent>>,
     /// Held while a fold is under way.
@@ -45,18 +42,6 @@ pub(super) struct Index {
     dir: PathBuf,
     /// The data directory's lock: given back after sled has let go of its files.
     lock: Option<File>,
-    /// Batches that are still written before the process is killed, so to say.
-    #[cfg(test)]
-    pub(super) killed_after: std::sync::atomic::AtomicUsize,
-}
-
-#[derive(Default)]
-struct Memory {
-    active: Table,
-    /// What is being written to sled.
-    frozen: Option<Arc<Table>>,
-    /// Rises whenever entries have gone to sled.
-    epoch: u64,
 }
 
 impl Index {
@@ -70,22 +55,8 @@ impl Index {
                 .open()
                 .map_err(broken)?;
             let file = File::open(dir.join("db")).map_err(StoreError::io("cannot open the index"))?;
-            let mut counts = HashMap::new();
-            for entry in db.scan_prefix(b"N") {
-                let (key, value) = entry.map_err(broken)?;
-                counts.insert(key.to_vec(), keys::number(&value));
-            }
-            let (memory, counts, dir) = (RwLock::default(), Mutex::new(counts), dir.to_owned());
-            let index = Self {
-                memory,
-                counts,
-                db,
-                file,
-                dir,
-                lock: None,
-                #[cfg(test)]
-                killed_after: usize::MAX.into(),
-            };
+            let (recent, folding, folder) = Default::default();
+            let index = Self { db, recent, folding, folder, file, dir: dir.to_owned(), lock: None };
             index.no_blobs()?;
             Ok(index)
         })
@@ -104,33 +75,35 @@ impl Index {
 
     /// The value of `key`.
     pub(super) fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
-        self.raw(key)?.map(|bytes| decode(&bytes)).transpose()
+        if let Some(known) = self.recent().get(key) {
+            return known.map(decode).transpose();
+        }
+        let Some(bytes) = guard(|| self.db.get(key).map_err(broken))? else { return Ok(None) };
+        decode(&bytes).map(Some)
     }
 
     /// The value of `key`, as it stands.
     pub(super) fn raw(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        {
-            let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
-            let frozen = memory.frozen.as_ref().and_then(|frozen| frozen.entries.get(key));
-            if let Some(slot) = memory.active.entries.get(key).or(frozen) {
-                return Ok(slot.value.clone());
-            }
+        if let Some(known) = self.recent().get(key) {
+            return Ok(known.map(<[u8]>::to_vec));
         }
         guard(|| Ok(self.db.get(key).map_err(broken)?.map(|value| value.to_vec())))
     }
 
     /// The entries from `from` on that begin with `prefix`.
-    pub(super) fn range(&self, prefix: &[u8], from: &[u8]) -> Entries<'_> {
-        Entries::new(self, prefix, from, None, false)
+    pub(super) fn range(&self, prefix: &[u8], from: &[u8]) -> Entries {
+        let from = if from < prefix { prefix } else { from };
+        self.entries(prefix, Bound::Included(from.to_vec()), false)
     }
 
     /// The entries before `to` that begin with `prefix`, the last first.
-    pub(super) fn range_back(&self, prefix: &[u8], to: Option<&[u8]>) -> Entries<'_> {
-        Entries::new(self, prefix, prefix, to, true)
+    pub(super) fn range_back(&self, prefix: &[u8], to: Option<&[u8]>) -> Entries {
+        let to = to.map(<[u8]>::to_vec).or_else(|| successor(prefix));
+        self.entries(prefix, to.map_or(Bound::Unbounded, Bound::Excluded), true)
     }
 
     /// All entries that begin with `prefix`.
-    pub(super) fn prefix(&self, prefix: &[u8]) -> Entries<'_> {
+    pub(super) fn prefix(&self, prefix: &[u8]) -> Entries {
         self.range(prefix, prefix)
     }
 
@@ -211,154 +184,111 @@ impl Index {
 
     /// How far the log is in it.
     pub(super) fn applied(&self) -> Result<Option<Applied>, StoreError> {
-        let in_memory = {
-            let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
-            memory.active.applied.or_else(|| memory.frozen.as_ref()?.applied)
-        };
-        if in_memory.is_some() { Ok(in_memory) } else { self.get(keys::APPLIED) }
-    }
-
-    /// Makes `changes` visible, all at once. Returns how many entries are in memory now.
-    pub(super) fn absorb(&self, changes: Table) -> usize {
-        let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
-        memory.active.absorb(changes);
-        memory.active.entries.len()
-    }
-
-    /// How many entries wait in memory for the next checkpoint.
-    pub(super) fn waiting(&self) -> usize {
-        self.memory.read().unwrap_or_else(PoisonError::into_inner).active.entries.len()
-    }
-
-    /// Writes what is in memory to sled, once `durable` says that the log is as far on the disk. False
-    /// if there was nothing. What is absorbed meanwhile waits for the next time.
-    pub(super) fn write_out(
-        &self,
-        durable: impl FnOnce(&Applied) -> Result<(), StoreError>,
-    ) -> Result<bool, StoreError> {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(table) = self.freeze() else { return Ok(false) };
-        let applied = table.applied.unwrap_or_default();
-        durable(&applied)?;
-        let mut batch = Batch::new(self, &mut counts);
-        let mut last = sled::Batch::default();
-        let entries = table.by_owner();
-        for of_one in entries.chunk_by(|(a, ..), (b, ..)| a == b) {
-            let owner = of_one.first().and_then(|(owner, ..)| *owner);
-            for (_, key, slot) in of_one {
-                let into = if owner.is_some() { &mut batch.writes } else { &mut last };
-                match &slot.value {
-                    Some(value) => into.insert(key.as_slice(), value.as_slice()),
-                    None => into.remove(key.as_slice()),
-                }
-                batch.len += 1;
-            }
-            if let Some(changes) = owner.and_then(|owner| table.counts.get(&owner)) {
-                batch.count(changes);
-            }
-            if batch.len >= BATCH {
-                batch.write()?;
-            }
-        }
-        batch.write()?;
-        last.insert(keys::APPLIED, encode(&applied)?);
-        guard(|| self.db.apply_batch(last).map_err(broken))?;
-        let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
-        memory.frozen = None;
-        memory.epoch += 1;
-        Ok(true)
-    }
-
-    /// Sets what is in memory aside to be written; what failed to be written before comes first.
-    fn freeze(&self) -> Option<Arc<Table>> {
-        let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
-        if memory.frozen.is_none() && memory.active.applied.is_some() {
-            memory.frozen = Some(Arc::new(std::mem::take(&mut memory.active)));
-        }
-        memory.frozen.clone()
-    }
-
-    /// Makes everything that was written out durable.
-    pub(super) fn sync(&self) -> Result<(), StoreError> {
-        guard(|| self.db.flush().map_err(broken))?;
-        self.file.sync_data().map_err(StoreError::io("cannot sync the index"))
+        self.get(keys::APPLIED)
     }
 
     /// Bytes that it takes on the disk.
     pub(super) fn size(&self) -> u64 {
         self.file.metadata().map_or(0, |metadata| metadata.len())
     }
-
-    /// An error once the process is to be dead.
-    #[cfg(test)]
-    fn live_on(&self) -> Result<(), StoreError> {
-        use std::sync::atomic::Ordering::SeqCst;
-        let left = self.killed_after.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
-        left.map(drop).map_err(|_| StoreError::Failed("killed".into()))
-    }
-
-    /// For [`Entries`]: the next in memory within `range`, and the epoch.
-    pub(super) fn next_in_memory(
-        &self,
-        range: (Bound<&[u8]>, Bound<&[u8]>),
-        backwards: bool,
-    ) -> (Option<(Key, Option<Vec<u8>>)>, u64) {
-        let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
-        let next = |table: &Table| {
-            let mut entries = table.entries.range::<[u8], _>(range);
-            let found = if backwards { entries.next_back() } else { entries.next() };
-            found.map(|(key, slot)| (key.clone(), slot.value.clone()))
-        };
-        let (active, frozen) = (next(&memory.active), memory.frozen.as_deref().and_then(next));
-        let nearer = match (active, frozen) {
-            (Some(active), Some(frozen)) if (frozen.0 < active.0) != backwards && frozen.0 != active.0 => Some(frozen),
-            (active, frozen) => active.or(frozen),
-        };
-        (nearer, memory.epoch)
-    }
-
-    /// For [`Entries`].
-    pub(super) fn epoch(&self) -> u64 {
-        self.memory.read().unwrap_or_else(PoisonError::into_inner).epoch
-    }
-
-    /// For [`Entries`]: what sled itself has.
-    pub(super) fn sled(&self, range: (Bound<Vec<u8>>, Bound<Vec<u8>>)) -> sled::Iter {
-        self.db.range(range)
-    }
 }
 
-/// Whole messages on their way to sled, with what they change in the counts.
-struct Batch<'a> {
-    index: &'a Index,
-    counts: &'a mut HashMap<Key, u64>,
-    writes: sled::Batch,
-    changes: HashMap<Key, i64>,
-    len: usize,
+/// Entries of the index, in the order of their keys or against it.
+pub(super) struct Entries {
+    db: sled::Db,
+    recent: Arc<RwLock<Recent>>,
+    prefix: Vec<u8>,
+    /// Where the rest begins; where it ends, if backwards.
+    edge: Bound<Vec<u8>>,
+    backwards: bool,
+    sled: Option<Sled>,
 }
 
-impl<'a> Batch<'a> {
-    fn new(index: &'a Index, counts: &'a mut HashMap<Key, u64>) -> Self {
-        Self { index, counts, writes: sled::Batch::default(), changes: HashMap::new(), len: 0 }
-    }
+/// Sled's own entries, as far as they are read.
+struct Sled {
+    iter: sled::Iter,
+    head: Option<(sled::IVec, sled::IVec)>,
+    /// How many folds had ended when reading began.
+    folds: u64,
+}
 
-    fn count(&mut self, changes: &HashMap<Key, i64>) {
-        for (key, by) in changes.iter().filter(|(_, by)| **by != 0) {
-            *self.changes.entry(key.clone()).or_default() += by;
+type Pair = (Vec<u8>, Vec<u8>);
+
+impl Entries {
+    /// Sled's next entry, read since the last fold ended.
+    fn sled(&mut self) -> Result<Sled, StoreError> {
+        let folds = self.recent.read().unwrap_or_else(PoisonError::into_inner).folds();
+        match self.sled.take() {
+            Some(sled) if sled.folds == folds => Ok(sled),
+            _ => {
+                let edge = self.edge.as_ref().map(Vec::as_slice);
+                let iter = match self.backwards {
+                    true => self.db.range::<&[u8], _>((Bound::Unbounded, edge)),
+                    false => self.db.range::<&[u8], _>((edge, Bound::Unbounded)),
+                };
+                let mut sled = Sled { iter, head: None, folds };
+                sled.advance(self.backwards)?;
+                Ok(sled)
+            }
         }
     }
 
-    fn write(&mut self) -> Result<(), StoreError> {
-        for (key, by) in self.changes.drain().filter(|(_, by)| *by != 0) {
-            let count = self.counts.entry(key.clone()).or_default();
-            *count = count.saturating_add_signed(by);
-            self.writes.insert(key, &count.to_be_bytes());
+    /// The next key and its value, `None` if it is gone; no key at the end.
+    fn step(&mut self) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>, StoreError> {
+        loop {
+            let mut sled = self.sled()?;
+            let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner);
+            if recent.folds() != sled.folds {
+                continue;
+            }
+            let edge = self.edge.as_ref().map(Vec::as_slice);
+            let head = sled.head.as_ref().map(|(key, _)| &**key);
+            let ours = match self.backwards {
+                true => recent.back(edge, &self.prefix, head),
+                false => recent.next(edge, &self.prefix, head),
+            };
+            let is_behind = |theirs: &[u8], ours: &[u8]| if self.backwards { theirs < ours } else { theirs > ours };
+            let (next, consumed) = match (ours, &sled.head) {
+                (Some((key, value)), _) if head.is_none_or(|theirs| is_behind(theirs, key) || theirs == key) => {
+                    ((key.to_vec(), value.map(<[u8]>::to_vec)), head == Some(key))
+                }
+                (_, Some((key, value))) => ((key.to_vec(), Some(value.to_vec())), true),
+                (_, None) => return Ok(None),
+            };
+            drop(recent);
+            if consumed {
+                sled.advance(self.backwards)?;
+            }
+            self.sled = Some(sled);
+            self.edge = Bound::Excluded(next.0.clone());
+            return Ok(Some(next));
         }
-        self.len = 0;
-        #[cfg(test)]
-        self.index.live_on()?;
-        let writes = std::mem::take(&mut self.writes);
-        guard(|| self.index.db.apply_batch(writes).map_err(broken))
+    }
+}
+
+impl Sled {
+    fn advance(&mut self, backwards: bool) -> Result<(), StoreError> {
+        self.head = guard(|| {
+            let next = if backwards { self.iter.next_back() } else { self.iter.next() };
+            next.transpose().map_err(broken)
+        })?;
+        Ok(())
+    }
+}
+
+impl Iterator for Entries {
+    type Item = Result<Pair, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.step() {
+                Ok(Some((key, _))) if !key.starts_with(&self.prefix) => return None,
+                Ok(Some((_, None))) => {}
+                Ok(Some((key, Some(value)))) => return Some(Ok((key, value))),
+                Ok(None) => return None,
+                Err(error) => return Some(Err(error)),
+            }
+        }
     }
 }
 
@@ -384,9 +314,21 @@ pub(super) fn guard<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T
     })
 }
 
-pub(super) fn broken(error: sled::Error) -> StoreError {
+fn broken(error: sled::Error) -> StoreError {
     match error {
         sled::Error::Io(source) => StoreError::io("cannot read or write the index")(source),
         other => StoreError::Index(other.to_string()),
     }
+}
+
+/// The first key behind all that begin with `prefix`.
+fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut key = prefix.to_vec();
+    while let Some(last) = key.pop() {
+        if let Some(next) = last.checked_add(1) {
+            key.push(next);
+            return Some(key);
+        }
+    }
+    None
 }

@@ -7,7 +7,6 @@ use tokio::sync::oneshot;
 
 use super::Committed;
 use super::change::Change;
-use super::checkpoint::Checkpoints;
 use super::counts::Tallies;
 use super::entry::Applied;
 use super::error::StoreError;
@@ -18,7 +17,7 @@ use super::read::Records;
 use super::writer::{again, answer};
 
 /// So many entries are written as one at most, several groups together.
-const ENTRIES: usize = 4096;
+const ENTRIES: usize = 8192;
 
 /// What the index's thread is asked.
 pub(super) enum IndexRequest {
@@ -51,7 +50,6 @@ pub(super) struct Indexer {
     pub(super) records: Arc<Records>,
     pub(super) tallies: Arc<Tallies>,
     pub(super) progress: Arc<Progress>,
-    pub(super) checkpoints: Arc<Checkpoints>,
 }
 
 impl Indexer {
@@ -66,7 +64,7 @@ impl Indexer {
             }
         }
         if self.progress.check().is_ok()
-            && let Err(error) = self.checkpoints.make()
+            && let Err(error) = self.index.checkpoint()
         {
             tracing::error!(%error, "the index could not be synced when it was closed");
         }
@@ -93,14 +91,11 @@ impl Indexer {
         }
         let applied = applied.and_then(|()| change.finish(end, &self.tallies));
         match &applied {
-            Ok(_) => self.progress.set_applied(end.next),
+            Ok(()) => self.progress.set_applied(end.next),
             Err(error) => self.progress.set_broken(error),
         }
         for Waiting { reply, committed } in waiting {
-            answer(reply, applied.as_ref().map(|_| committed).map_err(again));
-        }
-        if let Ok(entries) = applied {
-            self.checkpoints.grown_to(entries);
+            answer(reply, applied.as_ref().map(|()| committed).map_err(again));
         }
         other
     }
@@ -109,7 +104,7 @@ impl Indexer {
         let done = self.index.applied().and_then(|applied| {
             let mut change = Change::new(&self.index, &self.records);
             items.iter().try_for_each(|item| change.relocate(item))?;
-            change.finish(applied.unwrap_or_default(), &self.tallies).map(drop)
+            change.finish(applied.unwrap_or_default(), &self.tallies)
         });
         if let Err(error) = done {
             self.progress.set_broken(&error);

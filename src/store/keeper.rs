@@ -1,4 +1,4 @@
-//! The housekeeping thread: free space, retention, backups, checks.
+//! The housekeeping thread: checkpoints, free space, retention.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use super::checkpoint::Checkpoints;
 use super::directory::{give_ballast, keep_ballast};
 use super::entry::DeliveryEntry;
 use super::error::StoreError;
 use super::find::Finder;
 use super::indexer::{IndexRequest, Indexer};
 use super::keys;
+use super::metrics::{Metrics, add, add_time};
 use super::options::StoreOptions;
 use super::record::State;
 use super::spare::Recycled;
@@ -33,6 +33,7 @@ pub(super) type KeeperJob = Box<dyn FnOnce(&mut Keeper) + Send>;
 pub(super) struct Keeper {
     pub(super) finder: Arc<Finder>,
     pub(super) options: Arc<StoreOptions>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) recycled: Arc<Recycled>,
     pub(super) log: SyncSender<Request>,
     pub(super) index: SyncSender<IndexRequest>,
@@ -40,15 +41,16 @@ pub(super) struct Keeper {
     pub(super) low: Arc<AtomicBool>,
     /// The time at opening.
     pub(super) opened: (Timestamp, Instant),
-    pub(super) checkpoints: Arc<Checkpoints>,
+    pub(super) checkpointed: (u64, u64, Instant),
     pub(super) retained: Instant,
 }
 
 impl Keeper {
     /// Runs until the store is closed.
     pub(super) fn run(mut self, jobs: &Receiver<KeeperJob>, stop: &AtomicBool) {
+        let tick = TICK.min(self.options.checkpoint_every);
         while !stop.load(Ordering::Acquire) {
-            match jobs.recv_timeout(TICK) {
+            match jobs.recv_timeout(tick) {
                 Ok(job) => job(&mut self),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -59,7 +61,16 @@ impl Keeper {
 
     fn tick(&mut self) {
         self.look();
-        if self.retained.elapsed() >= RETAIN_EVERY && self.finder.progress.check().is_ok() {
+        if self.finder.progress.check().is_err() {
+            return;
+        }
+        let bytes = self.metrics.bytes.load(Ordering::Relaxed) - self.checkpointed.1;
+        let due =
+            self.checkpointed.2.elapsed() >= self.options.checkpoint_every || bytes >= self.options.checkpoint_bytes;
+        if due && let Err(error) = self.checkpoint() {
+            tracing::error!(%error, "the index could not be made durable");
+        }
+        if self.retained.elapsed() >= RETAIN_EVERY {
             self.retained = Instant::now();
             let before = self.now().checked_sub(self.options.keep).unwrap_or(Timestamp::MIN);
             if let Err(error) = self.retain(before) {
@@ -71,6 +82,28 @@ impl Keeper {
     /// The time, by the clock at opening and what has passed since.
     fn now(&self) -> Timestamp {
         self.opened.0.checked_add(self.opened.1.elapsed()).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Makes the index durable, and the log before it, so that the index is never ahead.
+    pub(super) fn checkpoint(&mut self) -> Result<(), StoreError> {
+        let applied = self.finder.progress.applied();
+        if applied == self.checkpointed.0 {
+            self.checkpointed.2 = Instant::now();
+            return Ok(());
+        }
+        self.make_durable(applied)
+    }
+
+    /// Makes the index durable as it is, whether or not something was applied since it last was.
+    pub(super) fn make_durable(&mut self, applied: u64) -> Result<(), StoreError> {
+        self.commit(Vec::new())?;
+        let (started, bytes) = (Instant::now(), self.metrics.bytes.load(Ordering::Relaxed));
+        self.finder.index.checkpoint()?;
+        self.finder.index.no_blobs().inspect_err(|error| self.finder.progress.set_broken(error))?;
+        add(&self.metrics.checkpoints, 1);
+        add_time(&self.metrics.checkpoint_nanos, started.elapsed());
+        self.checkpointed = (applied, bytes, Instant::now());
+        Ok(())
     }
 
     /// Writes records, and waits until they are durable and in the index.

@@ -5,10 +5,10 @@
 //! T channel 0 state sequence             -> message      messages by channel and state
 //! D bucket hash8 hash8 sequence          -> message      by control id; and channel, sender, control id
 //! S bucket hash16 sequence               -> message      by patient identifier, accession number, ...
-//! E message sequence                     -> Position     records of a message that its entry has no room for
+//! E message sequence                     -> Position     every record of a message
 //! F message file                         -> ()           its payloads in files
 //! V delivery                             -> DeliveryEntry
-//! Q destination 0 state delivery         -> ()           open deliveries by destination and state
+//! Q destination 0 state delivery         -> ()           deliveries by destination and state
 //! L destination 0 lane delivery          -> ()           queued deliveries of a lane
 //! K name                                 -> SettingEntry
 //! N kind name 0 state                    -> u64          counts
@@ -80,11 +80,6 @@ pub(super) fn file(id: &MessageId, number: u64) -> Key {
 
 pub(super) fn files(id: &MessageId) -> Key {
     join(b'F', &[id.as_bytes()])
-}
-
-/// All deliveries.
-pub(super) fn deliveries() -> Key {
-    vec![b'V']
 }
 
 pub(super) fn delivery(id: DeliveryId) -> Key {

@@ -28,13 +28,11 @@ mod appender;
 mod apply;
 mod big;
 mod change;
-mod checkpoint;
 mod codec;
 mod counts;
 mod directory;
 mod disk;
 mod duplicate;
-mod entries;
 mod entry;
 mod error;
 mod fact;
@@ -61,7 +59,6 @@ mod segment;
 mod spare;
 mod state;
 mod submit;
-mod table;
 mod threads;
 mod types;
 mod verify;
@@ -78,7 +75,7 @@ use message::MessageId;
 use tokio::sync::{Semaphore, oneshot};
 
 use self::find::Finder;
-use self::keeper::KeeperJob;
+use self::keeper::{Keeper, KeeperJob};
 use self::metrics::Metrics;
 use self::threads::{ReadJob, Threads};
 use self::writer::{Accept, Request};
@@ -136,7 +133,7 @@ impl Store {
     /// As [`Store::open`].
     pub fn rebuild(options: &StoreOptions) -> Result<RebuildReport, StoreError> {
         let opened = open::open(options, Timestamp::UNIX_EPOCH, Some("it was asked for"))?;
-        opened.index.sync()?;
+        opened.index.checkpoint()?;
         Ok(RebuildReport { found: opened.report, counts: opened.tallies.snapshot() })
     }
 
@@ -403,7 +400,7 @@ impl Store {
     ///
     /// [`StoreError`].
     pub async fn checkpoint(&self) -> Result<(), StoreError> {
-        self.keep(|keeper| keeper.checkpoints.make()).await
+        self.keep(Keeper::checkpoint).await
     }
 
     /// Drops the segments whose messages were all received before `before`, carrying forward what is

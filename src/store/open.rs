@@ -28,7 +28,7 @@ use super::spare::{Recycled, prepare};
 /// The very first segment is no longer than this, so that a new store opens at once.
 const FIRST: u64 = 1 << 20;
 /// So many entries are written to the index as one while the log is replayed.
-const REPLAY: usize = 10_000;
+const REPLAY: usize = 20_000;
 /// Sequences left out after each opening: numbers that were given and lost with the power are not
 /// given again.
 const SKIPPED: u64 = 1 << 16;
@@ -215,7 +215,7 @@ fn rebuilt(
     let tallies = Tallies::default();
     let scan = Scan::all(&records.segments)?;
     let end = replay(scan, &index, &tallies, records, Applied::default(), report, &options.dir)?;
-    index.sync()?;
+    index.checkpoint()?;
     if report.replayed > 0 || !report.damages.is_empty() {
         tracing::warn!(%why, records = report.replayed, "the index was rebuilt from the log");
         report.rebuilt = Some(why.into());
@@ -251,7 +251,6 @@ fn replay(
                 if change.len() > REPLAY {
                     report.unknown += change.unknown;
                     std::mem::replace(&mut change, Change::new(index, records)).finish(applied, tallies)?;
-                    index.write_out(|_| Ok(()))?;
                 }
             }
             Found::Damage(damage) => {
@@ -268,7 +267,6 @@ fn replay(
                         applied
                     };
                     change.finish(at, tallies)?;
-                    index.write_out(|_| Ok(()))?;
                 }
                 return Ok(LogEnd {
                     end,

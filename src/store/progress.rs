@@ -13,10 +13,6 @@ pub(super) struct Progress {
     written: AtomicU64,
     /// The sequence after the last that is in the index.
     applied: AtomicU64,
-    /// The sequence below which all that was handed to the index is durable in the log.
-    synced: AtomicU64,
-    /// True once nothing more becomes durable.
-    log_failed: AtomicBool,
     /// Why the index cannot be used any more.
     broken: Mutex<Option<String>>,
     is_broken: AtomicBool,
@@ -27,7 +23,7 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new(next: u64, marker: PathBuf) -> Self {
-        Self { written: next.into(), applied: next.into(), synced: next.into(), marker, ..Self::default() }
+        Self { written: next.into(), applied: next.into(), marker, ..Self::default() }
     }
 
     pub(super) fn set_written(&self, next: u64) {
@@ -46,32 +42,6 @@ impl Progress {
         let _guard = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
         self.applied.fetch_max(next, Ordering::Release);
         self.moved.notify_all();
-    }
-
-    /// Says that all below `next` is durable.
-    pub(super) fn set_synced(&self, next: u64) {
-        let _guard = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
-        self.synced.fetch_max(next, Ordering::Release);
-        self.moved.notify_all();
-    }
-
-    /// Says that nothing more will be durable.
-    pub(super) fn set_log_failed(&self) {
-        let _guard = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
-        self.log_failed.store(true, Ordering::Release);
-        self.moved.notify_all();
-    }
-
-    /// Waits until all below `next` is durable. Blocks.
-    pub(super) fn wait_synced(&self, next: u64) -> Result<(), StoreError> {
-        let mut guard = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
-        while self.synced.load(Ordering::Acquire) < next {
-            if self.log_failed.load(Ordering::Acquire) {
-                return Err(StoreError::Failed("it took no more".into()));
-            }
-            guard = self.moved.wait(guard).unwrap_or_else(PoisonError::into_inner);
-        }
-        Ok(())
     }
 
     pub(super) fn set_broken(&self, why: &StoreError) {

@@ -6,13 +6,11 @@ use jiff::Timestamp;
 use message::MessageId;
 use serde::{Deserialize, Serialize};
 
-use super::apply::is_open;
 use super::duplicate::id_of;
-use super::entries::Entries;
 use super::entry::{DeliveryEntry, MessageEntry, Span};
 use super::error::StoreError;
 use super::find::Finder;
-use super::index::decode;
+use super::index::{Entries, decode};
 use super::keys::{self, Key, STATES};
 use super::record::{DeliveryId, DeliveryRecord, State};
 use super::{MessageRecord, Page};
@@ -74,8 +72,8 @@ pub struct DeliveryQuery {
 }
 
 /// Candidates in order: each has a number, which is also the cursor.
-struct Merge<'a> {
-    entries: Vec<Entries<'a>>,
+struct Merge {
+    entries: Vec<Entries>,
     heads: BinaryHeap<Head>,
     backwards: bool,
 }
@@ -89,8 +87,8 @@ struct Head {
     value: Vec<u8>,
 }
 
-impl<'a> Merge<'a> {
-    fn new(finder: &'a Finder, prefixes: Vec<Key>, after: Option<u64>, backwards: bool) -> Result<Self, StoreError> {
+impl Merge {
+    fn new(finder: &Finder, prefixes: Vec<Key>, after: Option<u64>, backwards: bool) -> Result<Self, StoreError> {
         let entries = prefixes.into_iter().map(|prefix| match (after, backwards) {
             (None, false) => finder.index.prefix(&prefix),
             (None, true) => finder.index.range_back(&prefix, None),
@@ -107,7 +105,7 @@ impl<'a> Merge<'a> {
             let (key, value) = entry?;
             let number = keys::number(&key);
             let order = if self.backwards { number } else { u64::MAX - number };
-            self.heads.push(Head { order, range, number, value });
+            self.heads.push(Head { order, range, number, value: value.to_vec() });
         }
         Ok(())
     }
@@ -124,10 +122,9 @@ impl Finder {
     pub(super) fn messages(&self, query: &MessageQuery) -> Result<Page<MessageRecord>, StoreError> {
         let bounds = self.sequences(query.from, query.to)?;
         let by_delivery = query.destination.is_some() && query.search.is_none() && query.control_id.is_none();
-        let prefixes = if by_delivery { vec![keys::deliveries()] } else { self.by_message(query)? };
+        let prefixes = if by_delivery { self.by_delivery(query) } else { self.by_message(query)? };
         let start = match (query.after, query.newest_first) {
-            // A delivery's number is above its message's sequence, by any distance.
-            (None, true) if by_delivery => None,
+            (None, _) if by_delivery => None,
             (None, true) => Some(bounds.1.saturating_add(1)),
             (None, false) => bounds.0.checked_sub(1),
             (after, _) => after,
@@ -136,8 +133,8 @@ impl Finder {
         let mut page = Page { items: Vec::new(), next: None };
         for _ in 0..LOOKED_AT {
             let Some((number, value)) = merge.next()? else { return Ok(Page { next: None, ..page }) };
-            let outside = if query.newest_first { number < bounds.0 } else { number > bounds.1 && !by_delivery };
-            if outside {
+            let outside = if query.newest_first { number < bounds.0 } else { number > bounds.1 };
+            if !by_delivery && outside {
                 return Ok(Page { next: None, ..page });
             }
             let id = if by_delivery { self.last_to(number, query)? } else { Some(id_of(&value)) };
@@ -157,8 +154,13 @@ impl Finder {
         if let Some(id) = query.message {
             return self.deliveries_of(&id, query);
         }
-        let prefixes = self.by_destination(query);
-        let mut merge = Merge::new(self, prefixes, query.after, query.newest_first)?;
+        let destinations = match &query.destination {
+            Some(destination) => vec![destination.clone()],
+            None => self.tallies.names(b'd'),
+        };
+        let states = states(&query.states);
+        let prefixes = destinations.iter().flat_map(|name| states.iter().map(|state| keys::queue_prefix(name, *state)));
+        let mut merge = Merge::new(self, prefixes.collect(), query.after, query.newest_first)?;
         let mut page = Page { items: Vec::new(), next: None };
         for _ in 0..LOOKED_AT {
             let Some((id, _)) = merge.next()? else { return Ok(Page { next: None, ..page }) };
@@ -172,16 +174,6 @@ impl Finder {
             }
         }
         Ok(page)
-    }
-
-    /// The ranges that hold all candidates: the queues if only open states are asked for, else all.
-    fn by_destination(&self, query: &DeliveryQuery) -> Vec<Key> {
-        if query.states.is_empty() || !query.states.iter().all(|state| is_open(*state)) {
-            return vec![keys::deliveries()];
-        }
-        let names = query.destination.clone().map_or_else(|| self.tallies.names(b'd'), |name| vec![name]);
-        let of = |name: &String| query.states.iter().map(|state| keys::queue_prefix(name, *state)).collect::<Vec<_>>();
-        names.iter().flat_map(of).collect()
     }
 
     fn deliveries_of(&self, id: &MessageId, query: &DeliveryQuery) -> Result<Page<DeliveryRecord>, StoreError> {
@@ -209,6 +201,11 @@ impl Finder {
         Ok(page)
     }
 
+    fn by_delivery(&self, query: &MessageQuery) -> Vec<Key> {
+        let name = query.destination.as_deref().unwrap_or_default();
+        STATES.iter().map(|state| keys::queue_prefix(name, *state)).collect()
+    }
+
     /// The ranges that hold all candidates: by search key or control id if there is one, else by
     /// channel and state.
     fn by_message(&self, query: &MessageQuery) -> Result<Vec<Key>, StoreError> {
@@ -230,12 +227,9 @@ impl Finder {
         Ok(prefixes.collect())
     }
 
-    /// The message of `delivery`, if that goes to the query's destination and is its last to there: so
-    /// each message comes once.
+    /// The message of `delivery`, if that is its last to the query's destination: so each comes once.
     fn last_to(&self, delivery: DeliveryId, query: &MessageQuery) -> Result<Option<MessageId>, StoreError> {
-        let entry = self.index.get::<DeliveryEntry>(&keys::delivery(delivery))?;
-        let there = entry.filter(|entry| Some(&entry.destination) == query.destination.as_ref());
-        let Some(entry) = there else { return Ok(None) };
+        let Some(entry) = self.index.get::<DeliveryEntry>(&keys::delivery(delivery))? else { return Ok(None) };
         let Some(message) = self.index.get::<MessageEntry>(&keys::message(&entry.message))? else { return Ok(None) };
         for later in message.deliveries().filter(|id| *id > delivery) {
             let other = self.index.get::<DeliveryEntry>(&keys::delivery(later))?;

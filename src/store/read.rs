@@ -9,7 +9,7 @@ use super::big::BigFiles;
 use super::codec::{self, Codec, Decoded, FileRef, Stored};
 use super::entry::{DeliveryEntry, Routing};
 use super::error::{Damage, StoreError};
-use super::keys::Hasher;
+use super::keys::{self, Hasher};
 use super::record::{DeliveryId, Outcome, Received, Record};
 use super::segment::{Position, Segments, damage_at};
 
@@ -72,12 +72,12 @@ impl Records {
         &self,
         id: DeliveryId,
         entry: &DeliveryEntry,
-        find: impl FnOnce(&MessageId, u64) -> Result<Option<Position>, StoreError>,
+        find: impl FnOnce(&[u8]) -> Result<Option<Position>, StoreError>,
     ) -> Result<Routing, StoreError> {
         if let Some(routing) = &entry.routing {
             return Ok(routing.clone());
         }
-        let at = find(&entry.message, entry.processed)?.ok_or_else(|| StoreError::no_delivery(id))?;
+        let at = find(&keys::event(&entry.message, entry.processed))?.ok_or_else(|| StoreError::no_delivery(id))?;
         let index = usize::try_from(id - entry.processed - 1).unwrap_or(usize::MAX);
         match self.read(at)?.record {
             Record::Processed { outcome: Outcome::Queued { outputs, deliveries }, .. } => {

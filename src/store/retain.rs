@@ -13,6 +13,7 @@ use super::codec::Codec;
 use super::entry::{MessageEntry, SettingEntry, Span};
 use super::error::{Damage, StoreError};
 use super::fact::{Fact, Item};
+use super::index::decode;
 use super::keeper::Keeper;
 use super::keys::{self, SearchKeys};
 use super::open::{items, set_aside};
@@ -76,7 +77,7 @@ impl Keeper {
         }
         self.carry_settings(&home.settings)?;
         let files = self.forget(number, &home.done)?;
-        self.checkpoints.make()?;
+        self.make_durable(self.finder.progress.applied())?;
         let path = set_aside(&self.finder.records.segments, number)?;
         let disk = &self.options.disk;
         let usual = disk.open(&path).and_then(|file| file.size()).unwrap_or(0) == self.options.segment_bytes;
@@ -163,7 +164,15 @@ impl Keeper {
 
     /// Where all records of a message are.
     fn places(&self, id: &MessageId) -> Result<BTreeMap<u64, Position>, StoreError> {
-        Ok(self.finder.places(id)?.into_iter().collect())
+        let mut places = BTreeMap::new();
+        if let Some(entry) = self.finder.index.get::<MessageEntry>(&keys::message(id))? {
+            places.insert(entry.sequence, entry.at);
+        }
+        for event in self.finder.index.prefix(&keys::events(id)) {
+            let (key, value) = event?;
+            places.insert(keys::number(&key), decode(&value)?);
+        }
+        Ok(places)
     }
 
     fn carry_settings(&self, names: &[String]) -> Result<(), StoreError> {

@@ -90,7 +90,7 @@ impl Store {
     }
 
     pub(super) fn check_name(&self, name: &str) -> Result<(), StoreError> {
-        let good = !name.is_empty() && name.len() <= 100 && !name.contains('\0');
+        let good = !name.is_empty() && name.len() <= 200 && !name.contains('\0');
         if good { Ok(()) } else { Err(StoreError::Invalid("a channel or destination has an unusable name".into())) }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::appender::Appender;
-use super::checkpoint::Checkpoints;
 use super::duplicate::{Duplicates, Filters};
 use super::error::StoreError;
 use super::find::Finder;
@@ -38,7 +37,6 @@ pub(super) struct Threads {
     closed: AtomicBool,
     readers: mpsc::Sender<ReadJob>,
     keeper: SyncSender<KeeperJob>,
-    checkpoints: Arc<Checkpoints>,
 }
 
 /// What asks them.
@@ -71,24 +69,16 @@ pub(super) fn start(
     let low = Arc::new(AtomicBool::new(false));
     let mut running = Vec::new();
 
-    let checkpoints = Arc::new(Checkpoints {
-        index: finder.index.clone(),
-        progress: finder.progress.clone(),
-        metrics: metrics.clone(),
-        every: options.checkpoint_every,
-        bytes: options.checkpoint_bytes,
-        state: Mutex::default(),
-        changed: Condvar::new(),
-    });
     let keep = Keeper {
         finder: finder.clone(),
         options: options.clone(),
-        checkpoints: checkpoints.clone(),
+        metrics: metrics.clone(),
         recycled: recycled.clone(),
         log: log.clone(),
         index: to_index.clone(),
         low: low.clone(),
         opened: (now, Instant::now()),
+        checkpointed: (end.next, 0, Instant::now()),
         retained: Instant::now(),
     };
     keep.look();
@@ -123,9 +113,6 @@ pub(super) fn start(
     };
     running.push(spawn("store-log", move || writer.run())?);
 
-    let make = checkpoints.clone();
-    running.push(spawn("store-flush", move || make.run())?);
-
     let queries = Arc::new(Mutex::new(queries));
     for _ in 0..options.readers.max(1) {
         let (queries, finder, ended) = (queries.clone(), finder.clone(), stop.clone());
@@ -137,7 +124,6 @@ pub(super) fn start(
         records: finder.records.clone(),
         tallies: finder.tallies.clone(),
         progress: finder.progress.clone(),
-        checkpoints: checkpoints.clone(),
     };
     running.push(spawn("store-index", move || indexer.run(&groups))?);
     let threads = Threads {
@@ -146,7 +132,6 @@ pub(super) fn start(
         closed: AtomicBool::new(false),
         readers: readers.clone(),
         keeper: keeper.clone(),
-        checkpoints,
     };
     Ok(Started { log, readers, keeper, finder, low, threads })
 }
@@ -187,7 +172,6 @@ impl Threads {
             woken |= self.readers.try_send(Box::new(|_| {})).is_ok();
         }
         tracing::debug!(woken, "closing the store");
-        self.checkpoints.stop();
         for (name, thread) in running.drain(..) {
             if name == "store-log" && log.send(Request::Close).is_err() {
                 tracing::debug!("the log's thread had ended already");

@@ -1,7 +1,7 @@
 //! The log's thread: collects what waits, writes it as one group, syncs once, wakes all.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use message::MessageId;
@@ -100,11 +100,9 @@ impl Writer {
                 break;
             }
         }
-        match self.appender.close() {
-            Ok(()) => self.note_synced(),
-            Err(error) => tracing::error!(%error, "the log could not be synced when it was closed"),
+        if let Err(error) = self.appender.close() {
+            tracing::error!(%error, "the log could not be synced when it was closed");
         }
-        self.progress.set_log_failed();
     }
 
     /// The next request; meanwhile syncs what may wait only so long.
@@ -151,7 +149,6 @@ impl Writer {
                 self.duplicates.undo(first);
                 self.appender.abandon();
                 self.appender.release();
-                self.note_synced();
                 batch.fail(&error);
             }
         }
@@ -244,42 +241,17 @@ impl Writer {
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
-        let synced = self.appender.sync();
+        self.appender.sync()?;
         self.relocate();
-        self.note_synced();
-        synced
-    }
-
-    /// Tells those who write the index how far the log is durable.
-    fn note_synced(&self) {
-        if self.appender.has_failed() {
-            self.progress.set_log_failed();
-        } else if self.appender.is_synced() {
-            self.progress.set_synced(self.appender.end().next);
-        }
-    }
-
-    /// Gives something to the index. Before it waits for room there, all that was written is made
-    /// durable: the index may be waiting for that.
-    fn to_index(&mut self, request: IndexRequest) {
-        let request = match self.index.try_send(request) {
-            Ok(()) => return,
-            Err(TrySendError::Full(request) | TrySendError::Disconnected(request)) => request,
-        };
-        if !self.appender.is_synced()
-            && let Err(error) = self.sync()
-        {
-            tracing::error!(%error, "the log cannot be written");
-        }
-        if self.index.send(request).is_err() {
-            tracing::error!("the index's thread is gone");
-        }
+        Ok(())
     }
 
     /// After a failed `fdatasync` the groups since the last good one stand in a new segment.
     fn relocate(&mut self) {
         for group in self.appender.moved() {
-            self.to_index(IndexRequest::Relocated(group.items(&self.records)));
+            if self.index.send(IndexRequest::Relocated(group.items(&self.records))).is_err() {
+                tracing::error!("the index's thread is gone");
+            }
         }
     }
 
@@ -297,8 +269,9 @@ impl Writer {
             return;
         }
         let group = Group { items: batch.items, waiting: batch.committed, end };
-        self.to_index(IndexRequest::Group(group));
-        self.note_synced();
+        if self.index.send(IndexRequest::Group(group)).is_err() {
+            tracing::error!("the index's thread is gone");
+        }
     }
 }
 

@@ -170,23 +170,18 @@ async fn a_replay_takes_the_place_of_what_is_still_open() {
 }
 
 #[tokio::test]
-async fn a_replay_to_one_destination_leaves_the_others() {
+async fn a_replay_to_one_destination_leaves_the_others_as_they_are() {
     let site = Site::new();
     let store = site.store();
     let (id, old) = queue(&store, &["a", "b"]).await;
-    let mut again = replayed(id);
-    if let Record::Replayed { destination, .. } = &mut again {
-        *destination = Some("a".into());
-    }
-    let new = store.commit(vec![again, processed(id, &["a"])]).await.unwrap().deliveries;
+    let Record::Replayed { message, at, job, reason, .. } = replayed(id) else { unreachable!() };
+    let only_a = Record::Replayed { message, at, job, reason, destination: Some("a".into()) };
+    let new = store.commit(vec![only_a, processed(id, &["a"])]).await.unwrap().deliveries;
     let mut states = Vec::new();
-    for number in old.iter().chain(&new) {
-        states.push(store.delivery(*number).await.unwrap().unwrap().state);
+    for delivery in old.iter().chain(&new) {
+        states.push(store.delivery(*delivery).await.unwrap().unwrap().state);
     }
-    assert_eq!(states, vec![State::Skipped, State::Queued, State::Queued]);
-    let all = store.commit(vec![replayed(id), processed(id, &["a"])]).await.unwrap().deliveries;
-    assert_eq!(store.delivery(old[1]).await.unwrap().unwrap().state, State::Skipped);
-    assert_eq!(store.counts().at("a", State::Queued), all.len() as u64);
+    assert_eq!(states, [State::Skipped, State::Queued, State::Queued]);
     assert_clean(&store).await;
 }
 

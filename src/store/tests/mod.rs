@@ -1,6 +1,5 @@
 //! The store, as the engine uses it and as disks treat it.
 
-mod checkpoints;
 mod damage;
 mod deliveries;
 mod disk;
