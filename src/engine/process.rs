@@ -36,6 +36,8 @@ pub(crate) struct Recipe {
 
 /// What came of a message, and how it came about.
 pub(crate) struct Processed {
+    /// The time that its transforms were told: with it, the same recipe makes the same again.
+    pub(crate) at: Timestamp,
     /// What came of it.
     pub(crate) outcome: Outcome,
     /// What each transform did.
@@ -46,10 +48,10 @@ pub(crate) struct Processed {
 
 impl Processed {
     /// A transform panicked: a defect of ours, and no reason to lose or to block anything.
-    pub(crate) fn broken() -> Self {
+    pub(crate) fn broken(at: Timestamp) -> Self {
         let reason = "a transform broke off (a defect in Tributary: please report it with the message id)".to_owned();
         let outcome = Outcome::Failed { step: "transform".into(), location: "message".into(), reason };
-        Self { outcome, steps: Vec::new(), findings: Vec::new() }
+        Self { at, outcome, steps: Vec::new(), findings: Vec::new() }
     }
 }
 
@@ -71,9 +73,10 @@ pub(crate) struct Read {
 /// give the same result.
 pub(crate) fn process(recipe: &Recipe, original: &Arc<Original>, read: Option<Read>, now: Timestamp) -> Processed {
     match attempt(recipe, original, read, now) {
-        Ok((outcome, message)) => Processed { outcome, steps: message.steps, findings: message.findings },
+        Ok((outcome, message)) => Processed { at: now, outcome, steps: message.steps, findings: message.findings },
         Err(Failure { step, error: TransformError { location, reason } }) => {
-            Processed { outcome: Outcome::Failed { step, location, reason }, steps: Vec::new(), findings: Vec::new() }
+            let outcome = Outcome::Failed { step, location, reason };
+            Processed { at: now, outcome, steps: Vec::new(), findings: Vec::new() }
         }
     }
 }

@@ -16,7 +16,6 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::process::{Hash, Processed, Recipe, process};
-use super::status::{ChannelStatus, DestinationStatus, Status};
 use super::{Engine, EngineError, settle, wire};
 use crate::config::Site;
 use crate::store::{DeliveryId, MessageQuery, NewOutput, Outcome, Record, State, Store, StoreError};
@@ -165,7 +164,9 @@ impl Replayer {
     }
 
     async fn difference(&self, id: MessageId, only: Option<&str>) -> Result<Difference, ReplayError> {
-        let outcome = self.process_now(id, only).await?.outcome;
+        // With the time of then, so that only what is mapped or routed otherwise makes a difference.
+        let then = self.processed_at(id).await?.unwrap_or_else(|| (self.clock)());
+        let outcome = self.process_at(id, only, then).await?.outcome;
         let before = self.store.outputs(id).await?;
         let to_before: Vec<String> =
             settle::deliveries_of(&self.store, id).await?.into_iter().map(|d| d.destination).collect();
@@ -189,7 +190,7 @@ impl Replayer {
     async fn replay(&self, id: MessageId, progress: &mut ReplayProgress) -> Result<Replayed, ReplayError> {
         let only = progress.request.destination.as_deref();
         let (job, at) = (progress.job, (self.clock)());
-        let Processed { outcome, steps, findings } = self.process_now(id, only).await?;
+        let Processed { outcome, steps, findings, .. } = self.process_at(id, only, at).await?;
         let mut replaced: BTreeMap<String, Vec<DeliveryId>> = BTreeMap::new();
         // The store skips the open deliveries that this takes the place of, in the same group.
         for open in settle::deliveries_of(&self.store, id).await? {
@@ -211,14 +212,22 @@ impl Replayer {
         Ok(Replayed { outcome, replaced })
     }
 
-    /// What the message becomes by today's recipe.
-    async fn process_now(&self, id: MessageId, only: Option<&str>) -> Result<Processed, ReplayError> {
+    /// When the message was last processed.
+    async fn processed_at(&self, id: MessageId) -> Result<Option<Timestamp>, StoreError> {
+        let history = self.store.history(id).await?;
+        Ok(history.iter().rev().find_map(|entry| match entry.record {
+            Record::Processed { at, .. } => Some(at),
+            _ => None,
+        }))
+    }
+
+    /// What the message becomes by today's recipe, at `now`.
+    async fn process_at(&self, id: MessageId, only: Option<&str>, now: Timestamp) -> Result<Processed, ReplayError> {
         let original = Arc::new(settle::original(&self.store, id).await?);
         let channel = original.channel.to_string();
         let recipe = self.recipes.get(&channel).cloned().ok_or(ReplayError::NoChannel(channel))?;
-        let now = (self.clock)();
         let done = tokio::task::spawn_blocking(move || process(&recipe, &original, None, now)).await;
-        let mut processed = done.unwrap_or_else(|_| Processed::broken());
+        let mut processed = done.unwrap_or_else(|_| Processed::broken(now));
         if let (Outcome::Queued { deliveries, .. }, Some(only)) = (&mut processed.outcome, only) {
             deliveries.retain(|delivery| delivery.destination == only);
             if deliveries.is_empty() {
@@ -243,40 +252,6 @@ impl Replayer {
         let query = MessageQuery { after: cursor, limit: PAGE, newest_first: false, to, ..select };
         let page = self.store.messages(&query).await?;
         Ok((page.items.into_iter().map(|message| message.received.id).collect(), page.next))
-    }
-
-    /// How a store stands, without an engine.
-    pub(crate) fn status_of_store(store: &Store, at: Timestamp) -> Status {
-        let counts = store.counts();
-        let mut destinations: BTreeMap<String, DestinationStatus> = BTreeMap::new();
-        for (name, states) in &counts.deliveries {
-            let entry = destinations.entry(name.clone()).or_insert_with(|| DestinationStatus::empty(name));
-            entry.deliveries = states.iter().map(|(state, n)| (state.as_str().to_owned(), *n)).collect();
-            entry.oldest_queued = counts.oldest.get(name).copied();
-        }
-        let channels = counts.messages.keys().map(|name| ChannelStatus {
-            name: name.clone(),
-            state: "stopped".to_owned(),
-            reason: None,
-            address: None,
-            accepted: counts.accepted(name),
-        });
-        let in_state = |state: State| (state.as_str().to_owned(), counts.in_state(state));
-        Status {
-            at,
-            messages: State::ALL.into_iter().map(in_state).filter(|(_, n)| *n > 0).collect(),
-            channels: channels.collect(),
-            destinations: destinations.into_values().collect(),
-            log_bytes: counts.log_bytes,
-            free_bytes: counts.free_bytes,
-            running: false,
-        }
-    }
-
-    /// How a store stands, without an engine.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        Self::status_of_store(&self.store, (self.clock)())
     }
 
     /// Writes down a new job.
