@@ -171,7 +171,7 @@ impl Pipeline {
     async fn park_unreadable(&self, id: MessageId, error: &StoreError) {
         tracing::error!(channel = &*self.channel, message_id = %id, %error, "its stored bytes cannot be read: parked");
         let outcome = Outcome::Failed { step: "read".into(), location: "store".into(), reason: error.to_string() };
-        let parked = Processed { outcome, steps: Vec::new(), findings: Vec::new() };
+        let parked = Processed::parked((self.clock)(), outcome);
         self.commit(vec![(id, parked)], &mut FuturesOrdered::new()).await;
     }
 
@@ -183,8 +183,7 @@ impl Pipeline {
         if done.is_empty() {
             return;
         }
-        let at = (self.clock)();
-        let records: Vec<Record> = done.iter().map(|(id, processed)| record(*id, processed, at)).collect();
+        let records: Vec<Record> = done.iter().map(|(id, processed)| record(*id, processed)).collect();
         while let Err(error) = self.store.commit(records.clone()).await {
             tracing::error!(channel = &*self.channel, %error, "cannot write what came of messages: trying again");
             tokio::time::sleep(STORE_RETRY).await;
@@ -246,18 +245,18 @@ async fn transform(
     let turn = limits.transform().await;
     let done = tokio::task::spawn_blocking(run).await;
     drop(turn);
-    done.unwrap_or_else(|_| ids.into_iter().map(|id| (id, Processed::broken())).collect())
+    done.unwrap_or_else(|_| ids.into_iter().map(|id| (id, Processed::broken(now))).collect())
 }
 
 fn one(recipe: &Recipe, original: &Arc<Original>, read: Option<Read>, now: jiff::Timestamp) -> (MessageId, Processed) {
     let work = std::panic::AssertUnwindSafe(|| process(recipe, original, read, now));
-    (original.id, std::panic::catch_unwind(work).unwrap_or_else(|_| Processed::broken()))
+    (original.id, std::panic::catch_unwind(work).unwrap_or_else(|_| Processed::broken(now)))
 }
 
-fn record(message: MessageId, processed: &Processed, at: jiff::Timestamp) -> Record {
+fn record(message: MessageId, processed: &Processed) -> Record {
     Record::Processed {
         message,
-        at,
+        at: processed.at,
         outcome: processed.outcome.clone(),
         steps: processed.steps.clone(),
         findings: processed.findings.clone(),
