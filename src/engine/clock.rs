@@ -5,7 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use message::MessageId;
 
-/// The time now, to the microsecond: as exactly as the store keeps it.
+/// The time now, in microseconds: as exact as the store keeps it, so that what is made of a message is
+/// the same when it is made again.
 #[must_use]
 #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
 pub fn now() -> Timestamp {

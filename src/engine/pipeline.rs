@@ -171,7 +171,7 @@ impl Pipeline {
     async fn park_unreadable(&self, id: MessageId, error: &StoreError) {
         tracing::error!(channel = &*self.channel, message_id = %id, %error, "its stored bytes cannot be read: parked");
         let outcome = Outcome::Failed { step: "read".into(), location: "store".into(), reason: error.to_string() };
-        let parked = Processed { at: (self.clock)(), outcome, steps: Vec::new(), findings: Vec::new() };
+        let parked = Processed::parked((self.clock)(), outcome);
         self.commit(vec![(id, parked)], &mut FuturesOrdered::new()).await;
     }
 

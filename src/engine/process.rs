@@ -36,7 +36,7 @@ pub(crate) struct Recipe {
 
 /// What came of a message, and how it came about.
 pub(crate) struct Processed {
-    /// The time that its transforms were told: with it, the same recipe makes the same again.
+    /// When: the time that everything in it carries.
     pub(crate) at: Timestamp,
     /// What came of it.
     pub(crate) outcome: Outcome,
@@ -47,11 +47,27 @@ pub(crate) struct Processed {
 }
 
 impl Processed {
+    /// What could not be processed.
+    pub(crate) fn parked(at: Timestamp, outcome: Outcome) -> Self {
+        Self { at, outcome, steps: Vec::new(), findings: Vec::new() }
+    }
+
+    /// What of it goes to one destination; everything where `None`.
+    pub(crate) fn only_to(mut self, only: Option<&str>) -> Self {
+        if let (Outcome::Queued { deliveries, .. }, Some(only)) = (&mut self.outcome, only) {
+            deliveries.retain(|delivery| delivery.destination == only);
+            if deliveries.is_empty() {
+                self.outcome = Outcome::Filtered { reason: format!("no route takes it to {only}") };
+            }
+        }
+        self
+    }
+
     /// A transform panicked: a defect of ours, and no reason to lose or to block anything.
     pub(crate) fn broken(at: Timestamp) -> Self {
         let reason = "a transform broke off (a defect in Tributary: please report it with the message id)".to_owned();
         let outcome = Outcome::Failed { step: "transform".into(), location: "message".into(), reason };
-        Self { at, outcome, steps: Vec::new(), findings: Vec::new() }
+        Self::parked(at, outcome)
     }
 }
 
@@ -75,8 +91,7 @@ pub(crate) fn process(recipe: &Recipe, original: &Arc<Original>, read: Option<Re
     match attempt(recipe, original, read, now) {
         Ok((outcome, message)) => Processed { at: now, outcome, steps: message.steps, findings: message.findings },
         Err(Failure { step, error: TransformError { location, reason } }) => {
-            let outcome = Outcome::Failed { step, location, reason };
-            Processed { at: now, outcome, steps: Vec::new(), findings: Vec::new() }
+            Processed::parked(now, Outcome::Failed { step, location, reason })
         }
     }
 }

@@ -4,7 +4,7 @@
 //! deliveries that it makes leave when one does. A job's progress is written down with every message,
 //! so that it goes on after a restart, and can be cancelled at any time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -164,9 +164,11 @@ impl Replayer {
     }
 
     async fn difference(&self, id: MessageId, only: Option<&str>) -> Result<Difference, ReplayError> {
-        // With the time of then, so that only what is mapped or routed otherwise makes a difference.
-        let then = self.processed_at(id).await?.unwrap_or_else(|| (self.clock)());
-        let outcome = self.process_at(id, only, then).await?.outcome;
+        // As of then, so that the difference is that of the recipes.
+        let outcome = match self.as_it_went_out(id).await? {
+            Some((processed, _)) => processed.only_to(only).outcome,
+            None => self.process_at(id, only, (self.clock)()).await?.outcome,
+        };
         let before = self.store.outputs(id).await?;
         let to_before: Vec<String> =
             settle::deliveries_of(&self.store, id).await?.into_iter().map(|d| d.destination).collect();
@@ -190,7 +192,7 @@ impl Replayer {
     async fn replay(&self, id: MessageId, progress: &mut ReplayProgress) -> Result<Replayed, ReplayError> {
         let only = progress.request.destination.as_deref();
         let (job, at) = (progress.job, (self.clock)());
-        let Processed { outcome, steps, findings, .. } = self.process_at(id, only, at).await?;
+        let Processed { outcome, steps, findings, .. } = self.process_now(id, only).await?;
         let mut replaced: BTreeMap<String, Vec<DeliveryId>> = BTreeMap::new();
         // The store skips the open deliveries that this takes the place of, in the same group.
         for open in settle::deliveries_of(&self.store, id).await? {
@@ -212,29 +214,48 @@ impl Replayer {
         Ok(Replayed { outcome, replaced })
     }
 
-    /// When the message was last processed.
-    async fn processed_at(&self, id: MessageId) -> Result<Option<Timestamp>, StoreError> {
-        let history = self.store.history(id).await?;
-        Ok(history.iter().rev().find_map(|entry| match entry.record {
-            Record::Processed { at, .. } => Some(at),
-            _ => None,
-        }))
+    /// What the message becomes by today's recipe. Where nothing but the time would differ from what went
+    /// out before, it goes out as it did: sending it again then changes nothing.
+    async fn process_now(&self, id: MessageId, only: Option<&str>) -> Result<Processed, ReplayError> {
+        match self.as_it_went_out(id).await? {
+            Some((same, true)) => Ok(same.only_to(only)),
+            _ => self.process_at(id, only, (self.clock)()).await,
+        }
     }
 
-    /// What the message becomes by today's recipe, at `now`.
+    /// What the message becomes by today's recipe, as of the time when it went out before, and whether
+    /// that is the same as then. `None` if it never did.
+    async fn as_it_went_out(&self, id: MessageId) -> Result<Option<(Processed, bool)>, ReplayError> {
+        let before = self.store.outputs(id).await?;
+        let mut other = None;
+        for at in self.went_out_at(id).await? {
+            let again = self.process_at(id, None, at).await?;
+            if matches!(&again.outcome, Outcome::Queued { outputs, .. } if *outputs == before) {
+                return Ok(Some((again, true)));
+            }
+            other.get_or_insert((again, false));
+        }
+        Ok(other)
+    }
+
+    /// What the message becomes by today's recipe, as of `now`.
     async fn process_at(&self, id: MessageId, only: Option<&str>, now: Timestamp) -> Result<Processed, ReplayError> {
         let original = Arc::new(settle::original(&self.store, id).await?);
         let channel = original.channel.to_string();
         let recipe = self.recipes.get(&channel).cloned().ok_or(ReplayError::NoChannel(channel))?;
         let done = tokio::task::spawn_blocking(move || process(&recipe, &original, None, now)).await;
-        let mut processed = done.unwrap_or_else(|_| Processed::broken(now));
-        if let (Outcome::Queued { deliveries, .. }, Some(only)) = (&mut processed.outcome, only) {
-            deliveries.retain(|delivery| delivery.destination == only);
-            if deliveries.is_empty() {
-                processed.outcome = Outcome::Filtered { reason: format!("no route takes it to {only}") };
-            }
-        }
-        Ok(processed)
+        Ok(done.unwrap_or_else(|_| Processed::broken(now)).only_to(only))
+    }
+
+    /// When the message last became something that was to go out, and when it first did: a replay that
+    /// changed nothing carries the time of the first.
+    async fn went_out_at(&self, id: MessageId) -> Result<BTreeSet<Timestamp>, StoreError> {
+        let times = self.store.history(id).await?.into_iter().filter_map(|entry| match entry.record {
+            Record::Processed { outcome: Outcome::Queued { .. }, at, .. } => Some(at),
+            _ => None,
+        });
+        let times: Vec<Timestamp> = times.collect();
+        Ok(times.first().into_iter().chain(times.last()).copied().collect())
     }
 
     /// One page of the selection, and where the next begins.

@@ -143,7 +143,7 @@ fn a_removed_destination_keeps_its_queue_until_it_is_back() {
     let file = std::fs::read_to_string(site.path("destinations/out.toml")).unwrap();
     std::fs::remove_file(site.path("destinations/out.toml")).unwrap();
     site.set_destination("other", &sink.outbound(""));
-    site.set_channel("in", &format!("{MLLP_IN}{}", TO_OUT.replace("out", "other")));
+    site.set_channel("in", &format!("{MLLP_IN}{}", TO_OUT.replace("\"out\"", "\"other\"")));
     site.cli(&["reload"]);
     assert_eq!(running.destination("out").state, "removed");
     assert_eq!(running.destination("out").deliveries["queued"], 1);
