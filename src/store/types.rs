@@ -36,7 +36,7 @@ pub struct Committed {
 }
 
 /// What is to be sent.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Content {
     /// What the bytes are.
     pub format: Format,
