@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::super::{Outcome, table};
+use super::super::print::OutputError;
+use super::super::table;
 use super::ledger::Account;
 
 /// One number.
@@ -46,7 +47,7 @@ impl Report {
     }
 
     /// A table for people.
-    pub(super) fn print(&self) -> Outcome {
+    pub(super) fn print(&self) -> Result<(), OutputError> {
         let rows = self.0.iter().map(|measure| {
             let target = measure.target.map(|target| match target {
                 Target::AtLeast(least) => format!("≥ {}", number(least)),
@@ -60,7 +61,7 @@ impl Report {
             let value = format!("{} {}", number(measure.value), measure.unit);
             [measure.scenario.to_owned(), measure.what.clone(), value, target.unwrap_or_default(), verdict.to_owned()]
         });
-        Ok(table::print(["scenario", "what", "measured", "target", ""], rows, "Nothing was measured.")?)
+        table::print(["scenario", "what", "measured", "target", ""], rows, "Nothing was measured.")
     }
 
     /// True if nothing was lost or out of order anywhere.
