@@ -199,7 +199,9 @@ impl ChannelIntake {
         match accepted {
             Ok(Accepted::New) => self.ticket(Answer::Stored(id), id, until),
             Ok(Accepted::Duplicate { id: earlier }) => self.ticket(Answer::Duplicate(earlier), earlier, until),
-            Ok(Accepted::Conflict { id, earlier }) => Ticket { answer: Answer::Conflict { id, earlier }, outcome: None },
+            Ok(Accepted::Conflict { id, earlier }) => {
+                Ticket { answer: Answer::Conflict { id, earlier }, outcome: None }
+            }
             Err(error) => Ticket { answer: unavailable(&error), outcome: None },
         }
     }

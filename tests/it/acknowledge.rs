@@ -2,9 +2,7 @@
 
 use crate::kit::hl7::{adt, code, field, update};
 use crate::kit::mllp::{Sender, framed};
-use crate::kit::{
-    Fhir, HTTP_IN, MLLP_IN, QUICK, Reply, Site, Sink, TO_OUT, http, wait_until,
-};
+use crate::kit::{Fhir, HTTP_IN, MLLP_IN, QUICK, Reply, Sink, Site, TO_OUT, http, wait_until};
 
 /// One channel whose senders hear when a message has come as far as `policy` says.
 fn waiting(policy: &str, extra: &str, out: &str) -> Site {

@@ -2,7 +2,7 @@
 
 use crate::kit::hl7::{code, update};
 use crate::kit::mllp::Sender;
-use crate::kit::{Fhir, MLLP_IN, QUICK, Site, Sink, TO_OUT};
+use crate::kit::{Fhir, MLLP_IN, QUICK, Sink, Site, TO_OUT};
 
 /// A message of about this many bytes.
 fn long(control_id: &str, bytes: usize) -> Vec<u8> {
@@ -34,7 +34,10 @@ fn a_message_of_twenty_megabytes_passes_unaltered_beside_small_ones() {
     assert!(taken.contains(&big));
     running.kill();
     let running = site.start();
-    assert!(site.run(&["messages", "show", site.message("BIG")["message"]["id"].as_str().unwrap(), "--original"]).stdout == big);
+    assert!(
+        site.run(&["messages", "show", site.message("BIG")["message"]["id"].as_str().unwrap(), "--original"]).stdout
+            == big
+    );
     running.terminate();
     site.verify();
 }

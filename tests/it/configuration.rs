@@ -2,7 +2,7 @@
 
 use crate::kit::hl7::update;
 use crate::kit::mllp::Sender;
-use crate::kit::{MLLP_IN, QUICK, Reply, Running, Site, Sink, TO_OUT, wait_until};
+use crate::kit::{MLLP_IN, QUICK, Reply, Running, Sink, Site, TO_OUT, wait_until};
 
 fn send(running: &Running<'_>, channel: &str, control_id: &str) {
     Sender::connect(running.address(channel)).accepted(&update("P1", control_id, "Ada"));

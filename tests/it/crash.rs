@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::kit::hl7::{code, control_id, patient, update};
 use crate::kit::mllp::Sender;
-use crate::kit::{Fhir, MLLP_IN, Reply, Running, Site, Sink, TO_FHIR};
+use crate::kit::{Fhir, MLLP_IN, Reply, Running, Sink, Site, TO_FHIR};
 
 /// Patients, each of whom an EMR of their own sends.
 const PATIENTS: usize = 6;
@@ -170,7 +170,10 @@ fn a_killed_engine_loses_and_alters_nothing() {
     eprintln!("{rounds} kills, {} messages accepted, verified {verified} times on the way", sent.iter().sum::<u64>());
     check(&site, &running, &sink, &fhir, &sent);
     let repeated = repeated(&sink.taken(), &answered_aa.lock().unwrap());
-    assert!(repeated <= rounds as usize * PATIENTS, "{repeated} came again: more than were in flight at {rounds} kills");
+    assert!(
+        repeated <= rounds as usize * PATIENTS,
+        "{repeated} came again: more than were in flight at {rounds} kills"
+    );
     running.terminate();
     site.verify();
 }

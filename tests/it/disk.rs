@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::kit::hl7::{code, update};
 use crate::kit::mllp::Sender;
-use crate::kit::{QUICK, Running, Site, Sink, http, wait_until};
+use crate::kit::{QUICK, Running, Sink, Site, http, wait_until};
 
 #[test]
 fn a_disk_that_is_nearly_full_gives_naks_and_lets_deliveries_go_on() {

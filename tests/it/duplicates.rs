@@ -2,7 +2,7 @@
 
 use crate::kit::hl7::{code, update};
 use crate::kit::mllp::Sender;
-use crate::kit::{HTTP_IN, Site, Sink, TO_OUT, http};
+use crate::kit::{HTTP_IN, Sink, Site, TO_OUT, http};
 
 #[test]
 fn the_same_bytes_get_the_earlier_answer_again_over_restarts() {

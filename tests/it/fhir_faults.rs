@@ -120,7 +120,8 @@ fn of_a_batch_only_what_was_not_taken_is_tried_again() {
     let server = Server::start(|request, before| {
         (200, String::new(), batch_response(request, if before == 0 { "503" } else { "201" }))
     });
-    let site = Site::convert(&format!("[outbound.fhir]\nurl = \"http://{}\"\nmode = \"batch\"\n{QUICK}", server.address));
+    let site =
+        Site::convert(&format!("[outbound.fhir]\nurl = \"http://{}\"\nmode = \"batch\"\n{QUICK}", server.address));
     let running = site.start();
     send(&running, "C1");
     running.wait_deliveries("out", &[("delivered", 1)]);
@@ -136,7 +137,8 @@ fn of_a_batch_what_was_refused_is_the_dead_letter_over_a_restart() {
     let server = Server::start(|request, before| {
         (200, String::new(), batch_response(request, if before == 0 { "422" } else { "201" }))
     });
-    let site = Site::convert(&format!("[outbound.fhir]\nurl = \"http://{}\"\nmode = \"batch\"\n{QUICK}", server.address));
+    let site =
+        Site::convert(&format!("[outbound.fhir]\nurl = \"http://{}\"\nmode = \"batch\"\n{QUICK}", server.address));
     let running = site.start();
     send(&running, "C1");
     running.wait_deliveries("out", &[("dead", 1)]);

@@ -1,7 +1,7 @@
 //! Files in and out.
 
 use crate::kit::hl7::{control_id, update};
-use crate::kit::{QUICK, Running, Site, Sink, TO_OUT, files_in, wait_until};
+use crate::kit::{QUICK, Running, Sink, Site, TO_OUT, files_in, wait_until};
 
 const DROP: &str = "[inbound.file]\nfolder = \"in\"\nready = \"renamed\"\nevery = \"50ms\"\n";
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::kit::hl7::{control_id, merge, update};
 use crate::kit::mllp::Sender;
-use crate::kit::{QUICK, Reply, Running, Site, Sink, wait_until};
+use crate::kit::{QUICK, Reply, Running, Sink, Site, wait_until};
 
 /// A receiver that answers AE to `C1` until it is told to be well.
 fn stubborn() -> (Sink, Arc<AtomicBool>) {

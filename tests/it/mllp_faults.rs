@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::kit::hl7::{control_id, update};
 use crate::kit::mllp::{Sender, framed};
-use crate::kit::{NEVER, QUICK, Reply, Running, Site, Sink, wait_until};
+use crate::kit::{NEVER, QUICK, Reply, Running, Sink, Site, wait_until};
 
 /// Sends messages of as many patients: `C1`, `C2`, …
 fn send(running: &Running<'_>, count: usize) {

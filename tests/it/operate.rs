@@ -2,7 +2,7 @@
 
 use crate::kit::hl7::{adt, update};
 use crate::kit::mllp::Sender;
-use crate::kit::{MLLP_IN, QUICK, Reply, Running, Site, Sink, wait_until};
+use crate::kit::{MLLP_IN, QUICK, Reply, Running, Sink, Site, wait_until};
 
 fn send(running: &Running<'_>, patient: &str, control_id: &str) {
     Sender::connect(running.address("in")).accepted(&update(patient, control_id, "Ada"));
@@ -168,9 +168,8 @@ fn lineage_walks_from_the_bytes_to_every_answer() {
 
 #[test]
 fn messages_are_found_by_patient_type_and_error() {
-    let sink = Sink::start(|message, _| {
-        Reply::Code(if crate::kit::hl7::patient(message) == "P2" { "AR" } else { "AA" })
-    });
+    let sink =
+        Sink::start(|message, _| Reply::Code(if crate::kit::hl7::patient(message) == "P2" { "AR" } else { "AA" }));
     let site = Site::relay(&format!("{}{QUICK}", sink.outbound("")));
     let running = site.start();
     send(&running, "P1", "C1");

@@ -4,12 +4,24 @@ use std::collections::BTreeSet;
 
 use crate::kit::hl7::{adt, merge};
 use crate::kit::mllp::Sender;
-use crate::kit::{Fhir, HTTP_IN, MLLP_IN, QUICK, Reply, Site, Sink, TO_FHIR, http, wait_until};
+use crate::kit::{Fhir, HTTP_IN, MLLP_IN, QUICK, Reply, Sink, Site, TO_FHIR, http, wait_until};
 
 /// What a message of ours says of its patient, and nothing else does.
 const VALUES: [&str; 14] = [
-    "MRN-7781423", "Thornfield", "Wilhelmina", "Ashcombe", "Larkspur", "Willowmere", "5550117", "19710423",
-    "900-00-0017", "juniper.t@example.org", "Penicillin-Anaphylaxis", "haemolysed-sample", "73.4512", "VISIT-40017",
+    "MRN-7781423",
+    "Thornfield",
+    "Wilhelmina",
+    "Ashcombe",
+    "Larkspur",
+    "Willowmere",
+    "5550117",
+    "19710423",
+    "900-00-0017",
+    "juniper.t@example.org",
+    "Penicillin-Anaphylaxis",
+    "haemolysed-sample",
+    "73.4512",
+    "VISIT-40017",
 ];
 
 /// A result with every one of them.
@@ -35,7 +47,9 @@ fn no_value_of_a_message_leaves_the_payload() {
         0 => Reply::Code("AE"),
         1 => Reply::Close,
         // An answer that repeats what it was sent.
-        2 => Reply::Raw(b"\x0bMSH|^~\\&|C|R|||2026||ACK|K|P|2.5.1\rMSA|AR|X|no Thornfield, Wilhelmina\r\x1c\r".to_vec()),
+        2 => {
+            Reply::Raw(b"\x0bMSH|^~\\&|C|R|||2026||ACK|K|P|2.5.1\rMSA|AR|X|no Thornfield, Wilhelmina\r\x1c\r".to_vec())
+        }
         _ => Reply::Code("AR"),
     });
     let admin = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::kit::hl7::{control_id, patient, update};
 use crate::kit::mllp::Sender;
-use crate::kit::{Fhir, MLLP_IN, QUICK, Reply, Running, Site, Sink, TO_OUT, wait_for, wait_until};
+use crate::kit::{Fhir, MLLP_IN, QUICK, Reply, Running, Sink, Site, TO_OUT, wait_for, wait_until};
 
 fn send(running: &Running<'_>, range: std::ops::RangeInclusive<usize>) {
     let mut sender = Sender::connect(running.address("in"));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::kit::hl7::update;
 use crate::kit::mllp::Sender;
-use crate::kit::{QUICK, Reply, Site, Sink, wait_until};
+use crate::kit::{QUICK, Reply, Sink, Site, wait_until};
 
 #[test]
 fn a_stop_finishes_what_is_in_flight_and_ends_with_0() {

@@ -44,7 +44,8 @@ fn exchange(address: SocketAddr, request: &[u8]) -> std::io::Result<Answer> {
     stream.read_to_end(&mut text)?;
     let text = String::from_utf8_lossy(&text).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or(std::io::ErrorKind::InvalidData)?;
+    let status =
+        head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or(std::io::ErrorKind::InvalidData)?;
     Ok(Answer { status, head: head.to_owned(), body: body.to_owned() })
 }
 

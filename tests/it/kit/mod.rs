@@ -6,8 +6,8 @@ pub(crate) mod hl7;
 pub(crate) mod http;
 pub(crate) mod mllp;
 mod running;
-mod site;
 pub(crate) mod sink;
+mod site;
 mod wait;
 
 pub(crate) use fhir::Fhir;

@@ -58,10 +58,7 @@ impl Sink {
     }
 
     /// The same, on an address that it had before.
-    pub(crate) fn start_at(
-        address: SocketAddr,
-        script: impl FnMut(&[u8], usize) -> Reply + Send + 'static,
-    ) -> Self {
+    pub(crate) fn start_at(address: SocketAddr, script: impl FnMut(&[u8], usize) -> Reply + Send + 'static) -> Self {
         let listener = super::wait_for("the port is free", || TcpListener::bind(address).ok());
         Self::listen(listener, script)
     }
@@ -177,7 +174,8 @@ fn answer(stream: &mut TcpStream, message: &[u8], reply: Reply) -> bool {
 /// An acknowledgment of `control_id`.
 pub(crate) fn ack(code: &str, control_id: &str) -> Vec<u8> {
     let text = if code.ends_with('A') { "" } else { "|the receiver says no" };
-    format!("MSH|^~\\&|CLINIC|REGION|||20261102||ACK|K{control_id}|P|2.5.1\rMSA|{code}|{control_id}{text}\r").into_bytes()
+    format!("MSH|^~\\&|CLINIC|REGION|||20261102||ACK|K{control_id}|P|2.5.1\rMSA|{code}|{control_id}{text}\r")
+        .into_bytes()
 }
 
 impl Drop for Sink {
