@@ -34,8 +34,8 @@ impl Client {
             }
             Err(error) => return Err(refused(&error)),
         }
-        // Nothing here is encrypted, but the client is not built without a provider. Where the program has one, that is it.
-        if rustls::crypto::ring::default_provider().install_default().is_err() {}
+        // Nothing here is encrypted, but the client is not built without a provider; where the program has one, it stays.
+        drop(rustls::crypto::ring::default_provider().install_default());
         let http = reqwest::Client::builder().unix_socket(socket).build().map_err(|error| refused(&error))?;
         Ok(Some(Self { http, socket: socket.to_owned() }))
     }

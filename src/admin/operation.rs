@@ -90,6 +90,40 @@ pub enum Operation {
     Reload,
 }
 
+impl Operation {
+    /// What an order changes, for the log; `None` for a question. Reasons stay out of it: people write
+    /// what they like into them.
+    #[must_use]
+    pub fn order(&self) -> Option<String> {
+        match self {
+            Self::ChangeDelivery { change: Change::Hold, delivery, .. } => Some(format!("hold delivery {delivery}")),
+            Self::ChangeDelivery { change: Change::Release, delivery, .. } => {
+                Some(format!("release delivery {delivery}"))
+            }
+            Self::ChangeDelivery { change: Change::Skip, delivery, .. } => Some(format!("skip delivery {delivery}")),
+            Self::PauseChannel { name, .. } => Some(format!("pause channel {name}")),
+            Self::ResumeChannel { name } => Some(format!("resume channel {name}")),
+            Self::PauseDestination { name, .. } => Some(format!("pause destination {name}")),
+            Self::ResumeDestination { name } => Some(format!("resume destination {name}")),
+            Self::Replay(_) => Some("replay".to_owned()),
+            Self::CancelReplay(job) => Some(format!("cancel replay {job}")),
+            Self::Prune { before } => Some(format!("prune the store before {before}")),
+            Self::Backup { to } => Some(format!("back the store up to {}", to.display())),
+            Self::Reload => Some("reload".to_owned()),
+            Self::Status
+            | Self::Messages(_)
+            | Self::Message(_)
+            | Self::Bytes(_)
+            | Self::Deliveries(_)
+            | Self::Lineage(_)
+            | Self::ReplayDryRun { .. }
+            | Self::Replays
+            | Self::Verify
+            | Self::Plan => None,
+        }
+    }
+}
+
 /// Whose lineage.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -199,5 +233,33 @@ impl OperationError {
     /// Anything else.
     pub fn failed(error: impl std::fmt::Display) -> Self {
         Self { not_found: false, text: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_told_without_its_reason() {
+        let name = "st-mary-adt".to_owned();
+        let pause = Operation::PauseChannel { name, reason: "asked by Eve Everyperson".to_owned() };
+        assert_eq!(pause.order().as_deref(), Some("pause channel st-mary-adt"));
+        let skip = Operation::ChangeDelivery { change: Change::Skip, delivery: 7, reason: "hers".to_owned() };
+        assert_eq!(skip.order().as_deref(), Some("skip delivery 7"));
+        assert_eq!(Operation::Status.order(), None);
+    }
+
+    #[test]
+    fn operations_cross_the_socket_unchanged() {
+        for text in [
+            r#""status""#,
+            r#"{"change-delivery":{"change":"release","delivery":7,"reason":"mended"}}"#,
+            r#"{"lineage":{"delivery":7}}"#,
+            r#"{"prune":{"before":"2026-01-31T00:00:00Z"}}"#,
+        ] {
+            let operation: Operation = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_string(&operation).unwrap(), text);
+        }
     }
 }

@@ -12,7 +12,7 @@ use super::lineage;
 use super::operation::{LineageOf, MessageDetail, MessageSummary, Operation, OperationError, Part, PartBytes};
 use crate::config::{self, Overrides, Site};
 use crate::engine::{self, Change, Engine, Replayer, clock};
-use crate::store::{DeliveryId, Page, Record, State, Store};
+use crate::store::{DeliveryId, Page, Store};
 
 /// Where operations are carried out.
 pub enum Desk {
@@ -62,6 +62,17 @@ impl Desk {
 ///
 /// [`OperationError`] for a person.
 pub async fn perform(desk: &Desk, operation: Operation) -> Result<Value, OperationError> {
+    let order = operation.order();
+    let result = carry_out(desk, operation).await;
+    match (order, &result) {
+        (Some(order), Ok(_)) => tracing::info!(order, "an operator's order was carried out"),
+        (Some(order), Err(error)) => tracing::info!(order, %error, "an operator's order was not carried out"),
+        (None, _) => {}
+    }
+    result
+}
+
+async fn carry_out(desk: &Desk, operation: Operation) -> Result<Value, OperationError> {
     let store = desk.store();
     match operation {
         Operation::Status => status(desk).await,
@@ -89,10 +100,10 @@ pub async fn perform(desk: &Desk, operation: Operation) -> Result<Value, Operati
             answer(lineage::of_message(store, id).await?)
         }
         Operation::ChangeDelivery { change, delivery, reason } => change_delivery(desk, change, delivery, reason).await,
-        Operation::PauseChannel { name, reason } => done(desk.engine()?.pause_channel(&name, reason).await),
-        Operation::ResumeChannel { name } => done(desk.engine()?.resume_channel(&name).await),
-        Operation::PauseDestination { name, reason } => done(desk.engine()?.pause_destination(&name, reason).await),
-        Operation::ResumeDestination { name } => done(desk.engine()?.resume_destination(&name).await),
+        Operation::PauseChannel { name, reason } => pause_channel(desk, &name, Some(reason)).await,
+        Operation::ResumeChannel { name } => pause_channel(desk, &name, None).await,
+        Operation::PauseDestination { name, reason } => pause_destination(desk, &name, Some(reason)).await,
+        Operation::ResumeDestination { name } => pause_destination(desk, &name, None).await,
         Operation::ReplayDryRun { request, limit } => {
             let differences = desk.replayer().await?.differences(&request, limit).await;
             answer(differences.map_err(OperationError::failed)?)
@@ -114,7 +125,9 @@ pub async fn perform(desk: &Desk, operation: Operation) -> Result<Value, Operati
 async fn status(desk: &Desk) -> Result<Value, OperationError> {
     match desk {
         Desk::Engine(engine, _) => answer(engine.status().await),
-        Desk::Store(..) => answer(desk.replayer().await?.status()),
+        Desk::Store(store, site) => {
+            answer(engine::offline_status(store, site, clock::now()).await.map_err(OperationError::failed)?)
+        }
     }
 }
 
@@ -139,17 +152,33 @@ async fn change_delivery(desk: &Desk, change: Change, id: DeliveryId, reason: St
     let Desk::Store(store, _) = desk else {
         return done(desk.engine()?.change_delivery(change, id, reason).await);
     };
-    let state = delivery(store, id).await?.state;
-    let at = clock::now();
-    let record = match (change, state) {
-        (Change::Hold, State::Queued) => Record::Held { delivery: id, at, reason },
-        (Change::Release, State::Held | State::Dead) => Record::Released { delivery: id, at, reason },
-        (Change::Skip, State::Queued | State::Held | State::Dead) => Record::Skipped { delivery: id, at, reason },
-        (_, state) => {
-            return Err(OperationError::failed(format!("delivery {id} is {state}; that cannot be done to it")));
-        }
-    };
+    let delivery = delivery(store, id).await?;
+    let record = change.record(&delivery, clock::now(), reason).map_err(OperationError::failed)?;
     done(store.commit_synced(vec![record]).await.map(|_| ()))
+}
+
+/// Pauses a channel with a reason, or resumes it; without an engine, for when one starts.
+async fn pause_channel(desk: &Desk, name: &str, reason: Option<String>) -> Result<Value, OperationError> {
+    match (desk, reason) {
+        (Desk::Engine(engine, _), Some(reason)) => done(engine.pause_channel(name, reason).await),
+        (Desk::Engine(engine, _), None) => done(engine.resume_channel(name).await),
+        (Desk::Store(store, site), reason) if site.channels.contains_key(name) => {
+            done(engine::remember_channel(store, name, reason).await)
+        }
+        (Desk::Store(_, site), _) => done(Err(engine::unknown("channel", name, site.channels.keys()))),
+    }
+}
+
+/// As [`pause_channel`], for a destination.
+async fn pause_destination(desk: &Desk, name: &str, reason: Option<String>) -> Result<Value, OperationError> {
+    match (desk, reason) {
+        (Desk::Engine(engine, _), Some(reason)) => done(engine.pause_destination(name, reason).await),
+        (Desk::Engine(engine, _), None) => done(engine.resume_destination(name).await),
+        (Desk::Store(store, site), reason) if site.destinations.contains_key(name) => {
+            done(engine::remember_destination(store, name, reason).await)
+        }
+        (Desk::Store(_, site), _) => done(Err(engine::unknown("destination", name, site.destinations.keys()))),
+    }
 }
 
 async fn replay(desk: &Desk, request: engine::ReplayRequest) -> Result<Value, OperationError> {

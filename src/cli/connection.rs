@@ -7,9 +7,9 @@ use anyhow::Context as _;
 use serde::de::DeserializeOwned;
 
 use super::print::note;
-use super::{Failure, Globals};
+use super::{Failure, Globals, logging};
 use crate::admin::{Desk, Operation, OperationError, client::Client, perform};
-use crate::config::{self, Overrides, Site};
+use crate::config::{self, LogConfig, Overrides, Site};
 use crate::engine::clock;
 use crate::store::{Store, StoreError, StoreOptions};
 
@@ -101,6 +101,8 @@ pub(super) async fn connect(globals: &Globals) -> Result<Connection, Failure> {
             anyhow::anyhow!("no engine is running, and there is no store at {dir}: `tributary run` makes one").into()
         );
     }
+    // What is found damaged at opening must be seen.
+    logging::start(&LogConfig { level: "warn".to_owned(), ..LogConfig::default() });
     let store = open_store(&site).context("no engine answers, and its store cannot be opened")?;
     Ok(Connection::Offline(Box::new(Desk::Store(store, Box::new(site)))))
 }

@@ -30,7 +30,7 @@ pub(super) fn bytes(bytes: &[u8]) -> Result<(), OutputError> {
 /// Writes a line to standard error, if there is one.
 pub(super) fn aside(text: Arguments<'_>) {
     // There is nowhere left to say that nobody listens.
-    if io::stderr().lock().write_all(format!("{text}\n").as_bytes()).is_err() {}
+    drop(io::stderr().lock().write_all(format!("{text}\n").as_bytes()));
 }
 
 /// Text for a terminal: what could steer it (escape sequences of a peer's answer, say) is blotted out.

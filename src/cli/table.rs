@@ -35,7 +35,9 @@ fn render<const N: usize>(
     if table.is_empty() {
         return none.to_owned();
     }
-    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    // Cells stand off their (invisible) border by one blank.
+    let lines = table.to_string();
+    lines.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect::<Vec<_>>().join("\n")
 }
 
 /// Text cut to `most` characters, which shows that it is cut.

@@ -23,6 +23,8 @@ pub(super) struct Attempt {
     pub(super) delivery: DeliveryId,
     /// The message, where the delivery could be read at all.
     pub(super) message: Option<MessageId>,
+    /// The channel that the message came by, where it could be read.
+    pub(super) channel: Option<String>,
     /// What is to be written of it.
     pub(super) record: Option<Record>,
     /// What follows.
@@ -48,7 +50,10 @@ pub(super) enum End {
         down: bool,
     },
     /// It is a dead letter.
-    Dead,
+    Dead {
+        /// The destination was down, and the delivery's budget for that is used up.
+        down: bool,
+    },
     /// It waits for consent or an operator.
     Held,
     /// The destination is stopped; it stays in the queue.
@@ -91,7 +96,8 @@ pub(super) async fn attempt(
         loaded.delivery.purposes.iter().filter_map(|code| Purpose::try_from(code.clone()).ok()).collect();
     if let Decision::Hold { reason } = decide(config, &purposes, &loaded.content.flags) {
         let record = Record::Held { delivery: id, at: clock(), reason: reason.clone() };
-        return ended(id, message, Some(record), End::Held, reason);
+        let channel = Some(loaded.message.received.channel);
+        return Attempt { channel, ..ended(id, message, Some(record), End::Held, reason) };
     }
     let began = Instant::now();
     let outgoing = outgoing(&loaded);
@@ -102,7 +108,7 @@ pub(super) async fn attempt(
         Ok(receipt) => delivered(&loaded, receipt, at),
         Err(error) => failed(&loaded, &error, config, at),
     };
-    Attempt { took, ..attempt }
+    Attempt { took, channel: Some(loaded.message.received.channel), ..attempt }
 }
 
 /// The delivery and its content, if it is still to be sent. Small ones are read in one go.
@@ -155,7 +161,10 @@ fn failed(loaded: &Loaded, error: &DeliveryError, config: &DestinationConfig, at
             let due = if down && !says_when(error) { at } else { at + wait };
             (Record::Attempted { delivery, at, reason: reason.clone(), due, answer, rest }, end)
         }
-        Next::Dead(rest) => (Record::Dead { delivery, at, reason: reason.clone(), answer, rest }, End::Dead),
+        Next::Dead(rest) => {
+            let down = matches!(error, DeliveryError::Unavailable { down: true, .. });
+            (Record::Dead { delivery, at, reason: reason.clone(), answer, rest }, End::Dead { down })
+        }
         Next::Hold => (Record::Held { delivery, at, reason: reason.clone() }, End::Held),
         // The message is not to blame: it keeps its place and its budget.
         Next::Stop => (
@@ -186,7 +195,7 @@ async fn damaged(id: DeliveryId, store: &Store, error: &StoreError, at: Timestam
     let message = store.delivery(id).await.ok().flatten().map(|delivery| delivery.message);
     let reason = format!("its stored content cannot be read: {error}");
     let record = Record::Dead { delivery: id, at, reason: reason.clone(), answer: None, rest: None };
-    ended(id, message, Some(record), End::Dead, reason)
+    ended(id, message, Some(record), End::Dead { down: false }, reason)
 }
 
 fn some_bytes(bytes: Bytes) -> Option<Bytes> {
@@ -200,5 +209,5 @@ fn ended(
     end: End,
     summary: String,
 ) -> Attempt {
-    Attempt { delivery, message, record, end, summary, took: Duration::ZERO, age: None }
+    Attempt { delivery, message, channel: None, record, end, summary, took: Duration::ZERO, age: None }
 }

@@ -18,6 +18,7 @@ use super::health::{Health, Verdict};
 use super::limits::Limits;
 use super::metrics::Metrics;
 use super::pace::Pace;
+use super::quiet::Quiet;
 use super::schedule::Schedule;
 use super::settle;
 use super::status::Snapshot;
@@ -58,6 +59,32 @@ pub enum Change {
     Skip,
 }
 
+impl Change {
+    /// What is written of it, where the delivery's state allows it.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::State`] where it does not.
+    pub fn record(self, delivery: &DeliveryRecord, at: Timestamp, reason: String) -> Result<Record, Refusal> {
+        let id = delivery.id;
+        match (self, delivery.state) {
+            (Self::Hold, State::Queued) => Ok(Record::Held { delivery: id, at, reason }),
+            (Self::Release, State::Held | State::Dead) => Ok(Record::Released { delivery: id, at, reason }),
+            (Self::Skip, State::Queued | State::Held | State::Dead) => Ok(Record::Skipped { delivery: id, at, reason }),
+            (change, state) => Err(Refusal::State(id, state, change)),
+        }
+    }
+
+    /// Which deliveries it can be done to, and how that is said.
+    fn possible(self) -> &'static str {
+        match self {
+            Self::Hold => "only a queued one can be held",
+            Self::Release => "only a held or dead one can be released",
+            Self::Skip => "only a queued, held or dead one can be skipped",
+        }
+    }
+}
+
 /// Why an operator's change of a delivery was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
@@ -68,8 +95,8 @@ pub enum Refusal {
     #[error("delivery {0} is being sent right now; try again in a moment")]
     InFlight(DeliveryId),
     /// Its state does not allow that.
-    #[error("delivery {0} is {1}; that cannot be done to it")]
-    State(DeliveryId, State),
+    #[error("delivery {0} is {1}; {possible}", possible = .2.possible())]
+    State(DeliveryId, State, Change),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -87,6 +114,7 @@ pub(super) struct Dispatcher {
     waker: Arc<Notify>,
     schedule: Schedule,
     health: Health,
+    quiet: Quiet,
     pace: Pace,
     attempts: JoinSet<Attempt>,
     report: watch::Sender<Snapshot>,
@@ -117,6 +145,7 @@ impl Dispatcher {
         let Parts { config, outbound, store, limits, waiters, metrics, clock, waker, paused, report } = parts;
         Self {
             health: Health::new(config.pause, paused),
+            quiet: Quiet::default(),
             pace: Pace::new(config.rate, config.min_interval.0),
             config,
             outbound,
@@ -283,18 +312,14 @@ impl Dispatcher {
             }
             End::Again { due, down } => {
                 self.schedule.put_back(attempt.delivery, due, down);
-                if down {
-                    self.note_down(now);
-                } else {
-                    self.note_reached(now);
-                }
+                self.note_answer(down, &attempt.summary, now);
             }
             End::Stopped { ref reason } => {
                 self.schedule.put_back(attempt.delivery, now, true);
                 self.stop_sending(reason.clone()).await;
             }
-            End::Dead => {
-                self.note_reached(now);
+            End::Dead { down } => {
+                self.note_answer(down, &attempt.summary, now);
                 match self.config.block_lane {
                     true => self.schedule.block(attempt.delivery),
                     false => self.schedule.remove(attempt.delivery),
@@ -308,17 +333,20 @@ impl Dispatcher {
         }
     }
 
-    /// It answered: what waited because it was down leaves at once.
-    fn note_reached(&mut self, now: Timestamp) {
-        if self.health.reached() {
-            tracing::info!(destination = self.config.name, "is back");
-            self.schedule.hasten(now);
+    fn note_answer(&mut self, down: bool, summary: &str, now: Timestamp) {
+        if !down {
+            self.note_reached(now);
+        } else if self.health.failed(now, summary) {
+            tracing::error!(destination = self.config.name, summary, "is down: paused, one probe at a time");
         }
     }
 
-    fn note_down(&mut self, now: Timestamp) {
-        if self.health.failed(now) {
-            tracing::error!(destination = self.config.name, "is down: paused, one probe at a time");
+    /// It answered: what waited because it was down may leave at once.
+    fn note_reached(&mut self, now: Timestamp) {
+        if self.health.reached() {
+            tracing::info!(destination = self.config.name, "is back");
+            self.quiet.reset();
+            self.schedule.hasten(now);
         }
     }
 
@@ -339,18 +367,38 @@ impl Dispatcher {
         self.more = true;
     }
 
-    fn log(&self, attempt: &Attempt) {
-        let (destination, delivery, summary) = (&*self.config.name, attempt.delivery, &*attempt.summary);
-        let Some(message_id) = attempt.message else { return };
+    fn log(&mut self, attempt: &Attempt) {
+        let Attempt { delivery, summary, .. } = attempt;
+        let (destination, channel) = (&*self.config.name, attempt.channel.as_deref());
+        let message_id = attempt.message.map(tracing::field::display);
         match attempt.end {
-            End::Delivered => tracing::debug!(destination, delivery, %message_id, summary, "delivered"),
+            End::Delivered => tracing::debug!(destination, channel, delivery, message_id, summary, "delivered"),
             End::Again { .. } | End::Unread => {
-                tracing::warn!(destination, delivery, %message_id, summary, "will be tried again")
+                // While it is down that has been said, and every probe would say it again.
+                let now = (self.clock)();
+                match self.quiet.say(summary, now).filter(|_| !self.health.is_down()) {
+                    Some(unsaid) => tracing::warn!(
+                        destination,
+                        channel,
+                        delivery,
+                        message_id,
+                        summary,
+                        unsaid,
+                        "will be tried again; the same is said once a minute"
+                    ),
+                    None => {
+                        tracing::debug!(destination, channel, delivery, message_id, summary, "will be tried again");
+                    }
+                }
             }
-            End::Dead => tracing::error!(destination, delivery, %message_id, summary, "dead letter"),
-            End::Held => tracing::warn!(destination, delivery, %message_id, summary, "held"),
-            End::Stopped { .. } => tracing::error!(destination, delivery, %message_id, summary, "credentials refused"),
-            End::Gone => tracing::debug!(destination, delivery, %message_id, "no longer to be sent"),
+            End::Dead { .. } => {
+                tracing::error!(destination, channel, delivery, message_id, summary, "dead letter");
+            }
+            End::Held => tracing::warn!(destination, channel, delivery, message_id, summary, "held"),
+            End::Stopped { .. } => {
+                tracing::error!(destination, channel, delivery, message_id, summary, "credentials refused");
+            }
+            End::Gone => tracing::debug!(destination, channel, delivery, message_id, "no longer to be sent"),
         }
     }
 
@@ -399,12 +447,7 @@ impl Dispatcher {
             return Err(Refusal::InFlight(id));
         }
         let at = (self.clock)();
-        let record = match (change, delivery.state) {
-            (Change::Hold, State::Queued) => Record::Held { delivery: id, at, reason },
-            (Change::Release, State::Held | State::Dead) => Record::Released { delivery: id, at, reason },
-            (Change::Skip, State::Queued | State::Held | State::Dead) => Record::Skipped { delivery: id, at, reason },
-            (_, state) => return Err(Refusal::State(id, state)),
-        };
+        let record = change.record(&delivery, at, reason)?;
         self.store.commit_synced(vec![record]).await?;
         self.schedule.remove(id);
         if change == Change::Release && self.cursor.is_some_and(|cursor| id <= cursor) {

@@ -23,12 +23,14 @@ pub(super) struct Health {
     pause: PauseConfig,
     failures: u32,
     next_probe: Option<Timestamp>,
+    /// What the last attempt that found it down said.
+    why: Option<String>,
     stopped: Option<String>,
 }
 
 impl Health {
     pub(super) fn new(pause: PauseConfig, stopped: Option<String>) -> Self {
-        Self { pause, failures: 0, next_probe: None, stopped }
+        Self { pause, failures: 0, next_probe: None, why: None, stopped }
     }
 
     /// What may be done at `now` with `in_flight` attempts under way.
@@ -43,8 +45,9 @@ impl Health {
         }
     }
 
-    /// An attempt found the destination down. True if it is paused by this.
-    pub(super) fn failed(&mut self, now: Timestamp) -> bool {
+    /// An attempt found the destination down, and why. True if it is paused by this.
+    pub(super) fn failed(&mut self, now: Timestamp, why: &str) -> bool {
+        self.why = Some(why.to_owned());
         self.failures = self.failures.saturating_add(1);
         let was_paused = self.next_probe.is_some();
         if self.failures >= self.pause.after.get() {
@@ -53,10 +56,10 @@ impl Health {
         self.next_probe.is_some() && !was_paused
     }
 
-    /// The destination answered, whether or not it took the message: it is not down. True if it was
-    /// paused.
+    /// The destination answered, whatever it said: it is not down. True if it was paused.
     pub(super) fn reached(&mut self) -> bool {
         self.failures = 0;
+        self.why = None;
         self.next_probe.take().is_some()
     }
 
@@ -74,16 +77,83 @@ impl Health {
         self.pause = pause;
     }
 
+    pub(super) fn is_down(&self) -> bool {
+        self.next_probe.is_some()
+    }
+
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped.is_some()
     }
 
-    /// For `status`: `up`, `down`, or `stopped` with the reason.
+    /// For `status`: `up`, or `down` or `stopped` with the reason.
     pub(super) fn describe(&self) -> (&'static str, Option<&str>) {
         match (&self.stopped, self.next_probe) {
             (Some(reason), _) => ("stopped", Some(reason)),
-            (None, Some(_)) => ("down", None),
+            (None, Some(_)) => ("down", self.why.as_deref()),
             (None, None) => ("up", None),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
+    use channels::setting::Span;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn later(seconds: u64) -> Timestamp {
+        NOW + Duration::from_secs(seconds)
+    }
+
+    /// Down after two failures in a row, probed every ten seconds.
+    fn health() -> Health {
+        let pause = PauseConfig { after: NonZeroU32::new(2).unwrap(), probe_interval: Span(Duration::from_secs(10)) };
+        Health::new(pause, None)
+    }
+
+    #[test]
+    fn pauses_after_failures_in_a_row_and_says_why() {
+        let mut health = health();
+        assert!(!health.failed(NOW, "no answer"));
+        assert_eq!(health.verdict(NOW, 0), Verdict::Go);
+        assert!(health.failed(NOW, "connection refused"));
+        assert!(!health.failed(NOW, "connection refused"), "it is paused already");
+        assert_eq!(health.describe(), ("down", Some("connection refused")));
+    }
+
+    #[test]
+    fn probes_one_at_a_time_once_the_interval_is_over() {
+        let mut health = health();
+        health.failed(NOW, "");
+        health.failed(NOW, "");
+        assert_eq!(health.verdict(later(9), 0), Verdict::NotBefore(later(10)));
+        assert_eq!(health.verdict(later(10), 0), Verdict::Probe);
+        assert!(matches!(health.verdict(later(10), 1), Verdict::NotBefore(_)));
+    }
+
+    #[test]
+    fn any_answer_ends_the_pause() {
+        let mut health = health();
+        health.failed(NOW, "");
+        assert!(!health.reached(), "it was not paused yet");
+        health.failed(NOW, "");
+        health.failed(NOW, "");
+        assert!(health.reached());
+        assert_eq!((health.describe(), health.verdict(NOW, 3)), (("up", None), Verdict::Go));
+    }
+
+    #[test]
+    fn stays_stopped_until_it_is_resumed() {
+        let mut health = health();
+        health.stop("401".to_owned());
+        health.reached();
+        assert_eq!((health.describe(), health.verdict(NOW, 0)), (("stopped", Some("401")), Verdict::Stopped));
+        health.resume();
+        assert_eq!(health.verdict(NOW, 0), Verdict::Go);
     }
 }

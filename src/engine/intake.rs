@@ -1,7 +1,7 @@
 //! The door of one channel: reads as much as an answer needs, stores, and answers.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,6 +17,7 @@ use super::clock;
 use super::metrics::Metrics;
 use super::patient;
 use super::process::Read;
+use super::quiet::Quiet;
 use super::settle;
 use super::waiters::{Until, Waiters};
 use crate::store::{Accepted, Received, Store, StoreError};
@@ -116,6 +117,7 @@ pub(super) struct ChannelIntake {
     pub(super) waiters: Arc<Waiters>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
+    pub(super) quiet: std::sync::Mutex<Quiet>,
 }
 
 /// A message as far as the door reads it.
@@ -234,11 +236,30 @@ impl ChannelIntake {
             Answer::Conflict { id, earlier } => {
                 tracing::warn!(channel, peer, message_id = %id, earlier = %earlier, "a control id came again with other bytes: parked");
             }
-            Answer::Unsupported(fault) => tracing::warn!(channel, peer, bytes, %fault, "refused: not supported"),
-            Answer::Invalid(fault) => tracing::warn!(channel, peer, bytes, %fault, "refused: invalid"),
-            Answer::Unavailable { reason, .. } => tracing::error!(channel, peer, bytes, reason, "not taken"),
+            Answer::Unsupported(fault) => {
+                let control_id = control_id(offered);
+                tracing::warn!(channel, peer, bytes, control_id, %fault, "refused: not supported");
+            }
+            Answer::Invalid(fault) => {
+                let control_id = control_id(offered);
+                tracing::warn!(channel, peer, bytes, control_id, %fault, "refused: invalid");
+            }
+            Answer::Unavailable { reason, .. } => {
+                // A full disk is said once a minute, not to every sender that tries again.
+                let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(unsaid) = quiet.say(reason, (self.clock)()) {
+                    tracing::error!(channel, peer, bytes, reason, unsaid, "not taken; the same is said once a minute");
+                }
+            }
         }
     }
+}
+
+/// What the sender calls a message that got no id of ours.
+fn control_id(offered: &Offered) -> Option<String> {
+    let hl7v2 = || Header::read(&offered.bytes).control_id().into_owned();
+    let control_id = (offered.format == Format::Hl7v2).then(hl7v2).filter(|id| !id.is_empty());
+    control_id.or_else(|| offered.transport_id.clone())
 }
 
 fn original_of(received: &Received) -> Original {

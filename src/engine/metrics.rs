@@ -1,6 +1,6 @@
 //! What is counted: Prometheus families, by channel and destination; never by patient.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use message::Answer;
@@ -13,7 +13,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::attempt::{Attempt, End};
 use super::health::Health;
-use crate::store::{Outcome, Store};
+use crate::store::{Outcome, State, Store};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Channel {
@@ -69,12 +69,17 @@ pub struct Metrics {
     depth: Family<DestinationState, Gauge>,
     oldest: Family<Destination, Gauge<f64, AtomicU64>>,
     messages: Family<ChannelState, Gauge>,
-    store_commits: Gauge,
-    store_syncs: Gauge,
-    store_records: Gauge,
+    store_groups: Counter,
+    store_syncs: Counter,
+    store_records: Counter,
     store_log_bytes: Gauge,
     store_free_bytes: Gauge,
 }
+
+/// The states of a destination.
+const HEALTH: [&str; 3] = ["up", "down", "stopped"];
+/// The states of a delivery.
+const DELIVERY_STATES: [State; 5] = [State::Queued, State::Held, State::Delivered, State::Dead, State::Skipped];
 
 fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.000_1, 2.0, 20))
@@ -109,13 +114,13 @@ impl Default for Metrics {
             attempt_seconds: histogram!("attempt", "One attempt at the destination"),
             delivery_seconds: histogram!("delivery", "From queued to delivered"),
             in_flight: family!("deliveries_in_flight", "Attempts under way", Family::default()),
-            health: family!("destination_up", "1 for the state that a destination is in", Family::default()),
+            health: family!("destination_state", "1 for the state that a destination is in", Family::default()),
             depth: family!("queue_depth", "Deliveries by destination and state", Family::default()),
             oldest: family!("queue_oldest_age_seconds", "Age of the oldest queued delivery", Family::default()),
             messages: family!("messages", "Messages by state", Family::default()),
-            store_commits: family!("store_groups", "Groups written to the log", Gauge::default()),
-            store_syncs: family!("store_syncs", "fdatasync calls on the log", Gauge::default()),
-            store_records: family!("store_records", "Records written to the log", Gauge::default()),
+            store_groups: family!("store_groups", "Groups written to the log", Counter::default()),
+            store_syncs: family!("store_syncs", "fdatasync calls on the log", Counter::default()),
+            store_records: family!("store_records", "Records written to the log", Counter::default()),
             store_log_bytes: family!("store_log_bytes", "Size of the log on disk", Gauge::default()),
             store_free_bytes: family!("store_free_bytes", "Free space on the store's disk", Gauge::default()),
             registry,
@@ -159,7 +164,7 @@ impl Metrics {
         let counter = match attempt.end {
             End::Delivered => &self.delivered,
             End::Again { .. } | End::Stopped { .. } | End::Unread => &self.retried,
-            End::Dead => &self.dead,
+            End::Dead { .. } => &self.dead,
             End::Held => &self.held,
             End::Gone => return,
         };
@@ -176,9 +181,42 @@ impl Metrics {
         let destination = destination.to_owned();
         let in_flight = i64::try_from(in_flight).unwrap_or(i64::MAX);
         self.in_flight.get_or_create(&Destination { destination: destination.clone() }).set(in_flight);
-        for state in ["up", "down", "stopped"] {
+        for state in HEALTH {
             let label = DestinationState { destination: destination.clone(), state };
             self.health.get_or_create(&label).set(i64::from(health.describe().0 == state));
+        }
+    }
+
+    /// Begins a channel's counters at zero, so that the first message counts as a rise.
+    pub(super) fn introduce_channel(&self, channel: &str) {
+        let channel = channel.to_owned();
+        self.received.get_or_create(&Channel { channel: channel.clone() }).inc_by(0);
+        for answer in ["stored", "duplicate", "conflict", "unsupported", "invalid", "unavailable"] {
+            self.answers.get_or_create(&ChannelAnswer { channel: channel.clone(), answer }).inc_by(0);
+        }
+        for outcome in ["queued", "filtered", "failed"] {
+            self.outcomes.get_or_create(&ChannelOutcome { channel: channel.clone(), outcome }).inc_by(0);
+        }
+    }
+
+    /// Begins a destination's counters at zero.
+    pub(super) fn introduce_destination(&self, destination: &str) {
+        let label = Destination { destination: destination.to_owned() };
+        for counters in [&self.delivered, &self.retried, &self.dead, &self.held] {
+            counters.get_or_create(&label).inc_by(0);
+        }
+        self.oldest.get_or_create(&label).set(0.0);
+        for state in DELIVERY_STATES {
+            let label = DestinationState { destination: destination.to_owned(), state: state.as_str() };
+            self.depth.get_or_create(&label).set(0);
+        }
+    }
+
+    /// A destination is gone, and its health with it.
+    pub(super) fn forget_destination(&self, destination: &str) {
+        self.in_flight.remove(&Destination { destination: destination.to_owned() });
+        for state in HEALTH {
+            self.health.remove(&DestinationState { destination: destination.to_owned(), state });
         }
     }
 
@@ -191,25 +229,23 @@ impl Metrics {
         let clamp = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let counts = store.counts();
         for (destination, states) in &counts.deliveries {
-            for (state, n) in states {
+            for state in DELIVERY_STATES {
                 let label = DestinationState { destination: destination.clone(), state: state.as_str() };
-                self.depth.get_or_create(&label).set(clamp(*n));
+                self.depth.get_or_create(&label).set(clamp(states.get(&state).copied().unwrap_or(0)));
             }
-        }
-        for (destination, since) in &counts.oldest {
-            let age = now.duration_since(*since).as_secs_f64().max(0.0);
-            self.oldest.get_or_create(&Destination { destination: destination.clone() }).set(age);
+            let age = counts.oldest.get(destination).map_or(0.0, |since| now.duration_since(*since).as_secs_f64());
+            self.oldest.get_or_create(&Destination { destination: destination.clone() }).set(age.max(0.0));
         }
         for (channel, states) in &counts.messages {
-            for (state, n) in states {
+            for state in State::ALL {
                 let label = ChannelState { channel: channel.clone(), state: state.as_str() };
-                self.messages.get_or_create(&label).set(clamp(*n));
+                self.messages.get_or_create(&label).set(clamp(states.get(&state).copied().unwrap_or(0)));
             }
         }
         let metrics = store.metrics();
-        self.store_commits.set(clamp(metrics.groups));
-        self.store_syncs.set(clamp(metrics.syncs));
-        self.store_records.set(clamp(metrics.records));
+        self.store_groups.inner().store(metrics.groups, Ordering::Relaxed);
+        self.store_syncs.inner().store(metrics.syncs, Ordering::Relaxed);
+        self.store_records.inner().store(metrics.records, Ordering::Relaxed);
         self.store_log_bytes.set(clamp(counts.log_bytes));
         self.store_free_bytes.set(clamp(counts.free_bytes));
         let mut text = String::new();

@@ -16,6 +16,7 @@ mod pace;
 mod patient;
 mod pipeline;
 mod process;
+mod quiet;
 mod replay;
 mod retry;
 mod running;
@@ -37,7 +38,7 @@ pub use dispatch::{Change, Refusal};
 pub use metrics::Metrics;
 pub use replay::{Difference, ReplayError, ReplayProgress, ReplayRequest, ReplayState, Replayer, cancel, jobs};
 pub use settle::{deliveries_of, last_answer};
-pub use status::{ChannelStatus, DestinationStatus, Status};
+pub use status::{ChannelStatus, DestinationStatus, Status, offline as offline_status};
 pub use wire::{ENGINE, WireError, outbound};
 
 use self::dispatch::Command;
@@ -177,12 +178,15 @@ impl Engine {
     pub async fn stop(&self, grace: Duration) {
         let mut running = self.running.lock().await;
         let Running { channels, destinations, .. } = &mut *running;
-        // In the direction of the flow: what comes in last still goes as far as it can.
-        futures_util::future::join_all(channels.values_mut().map(|channel| channel.close(grace))).await;
+        // In the direction of the flow: what comes in last still goes as far as it can. All within one grace.
+        let deadline = tokio::time::Instant::now() + grace;
+        let left = || deadline.saturating_duration_since(tokio::time::Instant::now());
+        futures_util::future::join_all(channels.values_mut().map(|channel| channel.close(left()))).await;
         self.replays.stop().await;
-        futures_util::future::join_all(std::mem::take(channels).into_values().map(|channel| channel.stop(grace))).await;
+        futures_util::future::join_all(std::mem::take(channels).into_values().map(|channel| channel.stop(left())))
+            .await;
         let dispatchers = std::mem::take(destinations).into_values();
-        futures_util::future::join_all(dispatchers.map(|destination| destination.stop(grace))).await;
+        futures_util::future::join_all(dispatchers.map(|destination| destination.stop(left()))).await;
         if let Err(error) = self.shared.store.checkpoint().await {
             tracing::warn!(%error, "no checkpoint at the end: the next start replays a little more of the log");
         }
@@ -283,9 +287,33 @@ impl Engine {
 }
 
 fn find<'a, T>(all: &'a mut BTreeMap<String, T>, kind: &'static str, name: &str) -> Result<&'a mut T, EngineError> {
-    let nearest = all.keys().max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name))).cloned();
+    let unknown = unknown(kind, name, all.keys());
+    all.get_mut(name).ok_or(unknown)
+}
+
+/// There is no such channel or destination; the nearest name may be meant.
+pub(crate) fn unknown<'a>(kind: &'static str, name: &str, all: impl Iterator<Item = &'a String>) -> EngineError {
+    let nearest = all.max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
     let hint = nearest.map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default();
-    all.get_mut(name).ok_or_else(|| EngineError::NotFound { kind, name: name.to_owned(), hint })
+    EngineError::NotFound { kind, name: name.to_owned(), hint }
+}
+
+/// Pauses (with a reason) or resumes a channel on a store that no engine has open.
+///
+/// # Errors
+///
+/// [`StoreError`] if it cannot be written.
+pub async fn remember_channel(store: &Store, name: &str, paused: Option<String>) -> Result<(), StoreError> {
+    remember(store, paused_channel_key(name), paused).await
+}
+
+/// Pauses (with a reason) or resumes a destination on a store that no engine has open.
+///
+/// # Errors
+///
+/// [`StoreError`] if it cannot be written.
+pub async fn remember_destination(store: &Store, name: &str, paused: Option<String>) -> Result<(), StoreError> {
+    remember(store, paused_key(name), paused).await
 }
 
 async fn remember(store: &Store, key: String, value: Option<String>) -> Result<(), StoreError> {

@@ -16,7 +16,6 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::process::{Hash, Processed, Recipe, process};
-use super::status::{ChannelStatus, DestinationStatus, Status};
 use super::{Engine, EngineError, settle, wire};
 use crate::config::Site;
 use crate::store::{DeliveryId, MessageQuery, NewOutput, Outcome, Record, State, Store, StoreError};
@@ -274,40 +273,6 @@ impl Replayer {
         let query = MessageQuery { after: cursor, limit: PAGE, newest_first: false, to, ..select };
         let page = self.store.messages(&query).await?;
         Ok((page.items.into_iter().map(|message| message.received.id).collect(), page.next))
-    }
-
-    /// How a store stands, without an engine.
-    pub(crate) fn status_of_store(store: &Store, at: Timestamp) -> Status {
-        let counts = store.counts();
-        let mut destinations: BTreeMap<String, DestinationStatus> = BTreeMap::new();
-        for (name, states) in &counts.deliveries {
-            let entry = destinations.entry(name.clone()).or_insert_with(|| DestinationStatus::empty(name));
-            entry.deliveries = states.iter().map(|(state, n)| (state.as_str().to_owned(), *n)).collect();
-            entry.oldest_queued = counts.oldest.get(name).copied();
-        }
-        let channels = counts.messages.keys().map(|name| ChannelStatus {
-            name: name.clone(),
-            state: "stopped".to_owned(),
-            reason: None,
-            address: None,
-            accepted: counts.accepted(name),
-        });
-        let in_state = |state: State| (state.as_str().to_owned(), counts.in_state(state));
-        Status {
-            at,
-            messages: State::ALL.into_iter().map(in_state).filter(|(_, n)| *n > 0).collect(),
-            channels: channels.collect(),
-            destinations: destinations.into_values().collect(),
-            log_bytes: counts.log_bytes,
-            free_bytes: counts.free_bytes,
-            running: false,
-        }
-    }
-
-    /// How a store stands, without an engine.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        Self::status_of_store(&self.store, (self.clock)())
     }
 
     /// Writes down a new job.

@@ -70,13 +70,15 @@ impl RunningChannel {
             clock: Arc::clone(&shared.clock),
         };
         let paused = shared.store.setting(&paused_channel_key(&config.name)).await?;
+        shared.metrics.introduce_channel(&config.name);
         let pipeline = Task::run(|stop| pipeline.run(stop));
         Ok(Self { config: config.clone(), recipe, door, pipeline, feed: None, paused })
     }
 
     /// Opens the feed, unless it is open, paused or disabled.
     pub(super) async fn open(&mut self, shared: &Shared) -> Result<(), EngineError> {
-        if self.feed.is_some() || self.paused.is_some() || !self.config.enabled {
+        let open = self.feed.as_ref().is_some_and(|(task, _)| task.is_running());
+        if open || self.paused.is_some() || !self.config.enabled {
             return Ok(());
         }
         let inbound = wire::inbound(&self.config, &shared.clock).await?;
@@ -101,6 +103,7 @@ impl RunningChannel {
             waiters: Arc::clone(&shared.waiters),
             metrics: Arc::clone(&shared.metrics),
             clock: Arc::clone(&shared.clock),
+            quiet: std::sync::Mutex::default(),
         });
         Task::run(|stop| async move {
             if let Err(error) = inbound.run(intake, stop).await {
@@ -118,8 +121,11 @@ impl RunningChannel {
     pub(super) fn state(&self) -> (&'static str, Option<&str>) {
         match (&self.paused, &self.feed) {
             (Some(reason), _) => ("paused", Some(reason)),
-            (None, Some(_)) => ("open", None),
-            (None, None) if self.config.enabled => ("broken", Some("its feed is not open")),
+            (None, Some((task, _))) if task.is_running() => ("open", None),
+            (None, Some(_)) => ("broken", Some("its feed broke off: see the log; `tributary reload` opens it again")),
+            (None, None) if self.config.enabled => {
+                ("broken", Some("its feed is not open; `tributary reload` opens it"))
+            }
             (None, None) => ("disabled", None),
         }
     }
@@ -160,7 +166,7 @@ impl RunningChannel {
         let old_recipe = self.recipe.swap(Arc::new(recipe));
         if same_feed {
             self.config = config.clone();
-            // It may be closed though: if it could not be put back when it was last exchanged.
+            // One that is open stays so; one that broke off gets another chance.
             return self.open(shared).await;
         }
         let old_config = std::mem::replace(&mut self.config, config.clone());
@@ -201,6 +207,7 @@ impl RunningDestination {
             paused: shared.store.setting(&paused_key(&config.name)).await?,
             report,
         });
+        shared.metrics.introduce_destination(&config.name);
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let dispatcher = Task::run(|stop| dispatcher.run(receiver, stop));
         Ok(Self { config, commands, snapshot, dispatcher })
@@ -301,6 +308,7 @@ async fn reload_destinations(shared: &Shared, running: &mut Running, site: &Site
     for name in names.cloned().collect::<Vec<_>>() {
         if let Some(destination) = running.destinations.remove(&name) {
             destination.stop(EXCHANGE_GRACE).await;
+            shared.metrics.forget_destination(&name);
         }
         report.push(reloaded("destination", &name, "removed", Ok(())));
     }
@@ -331,6 +339,7 @@ fn reloaded(kind: &str, name: &str, change: &str, result: Result<(), EngineError
     let error = result.err().map(|error| error.to_string());
     match &error {
         Some(error) => tracing::error!(kind, name, change, error, "could not be reloaded: the old one goes on"),
+        None if change == "unchanged" => tracing::debug!(kind, name, change, "reloaded"),
         None => tracing::info!(kind, name, change, "reloaded"),
     }
     Reloaded { kind: kind.to_owned(), name: name.to_owned(), change: change.to_owned(), error }

@@ -7,13 +7,20 @@ use serde::{Deserialize, Serialize};
 
 use super::Running;
 use super::running::Shared;
+use crate::config::Site;
+use crate::store::{State, Store, StoreError};
+
+/// The configuration says that it does not start.
+const DISABLED: &str = "disabled";
+/// The configuration no longer has it.
+const REMOVED: &str = "removed";
 
 /// What a dispatcher reports of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Snapshot {
     /// `up`, `down` or `stopped`.
     pub(super) health: &'static str,
-    /// Why it is stopped.
+    /// Why it is down or stopped.
     pub(super) reason: Option<String>,
     /// Attempts under way.
     pub(super) in_flight: usize,
@@ -45,7 +52,8 @@ pub struct Status {
 pub struct ChannelStatus {
     /// Its name.
     pub name: String,
-    /// `open`, `paused`, `disabled`, `broken`, or `stopped` while the engine is not running.
+    /// `open`, `paused`, `disabled`, `broken`; `offline` while no engine runs, or `removed` where the
+    /// configuration no longer has it.
     pub state: String,
     /// Why, where there is something to say.
     pub reason: Option<String>,
@@ -60,7 +68,8 @@ pub struct ChannelStatus {
 pub struct DestinationStatus {
     /// Its name.
     pub name: String,
-    /// `up`, `down`, `stopped`, or `removed` where the configuration no longer has it.
+    /// `up`, `down`, `stopped`, `disabled`; `offline` while no engine runs, or `removed` where the
+    /// configuration no longer has it.
     pub state: String,
     /// Why, where there is something to say.
     pub reason: Option<String>,
@@ -74,51 +83,118 @@ pub struct DestinationStatus {
     pub oldest_queued: Option<Timestamp>,
 }
 
+/// How a running site stands.
 pub(super) fn collect(shared: &Shared, running: &Running) -> Status {
-    let mut status = super::Replayer::status_of_store(&shared.store, (shared.clock)());
+    let mut status = of_store(&shared.store, (shared.clock)());
     status.running = true;
-    let accepted = std::mem::take(&mut status.channels);
-    status.channels = running
-        .channels
-        .iter()
-        .map(|(name, channel)| {
-            let (state, reason) = channel.state();
-            ChannelStatus {
-                name: name.clone(),
-                state: state.to_owned(),
-                reason: reason.map(str::to_owned),
-                address: channel.bound(),
-                accepted: accepted.iter().find(|counted| counted.name == *name).map_or(0, |counted| counted.accepted),
-            }
-        })
-        .collect();
+    for (name, channel) in &running.channels {
+        let (state, reason) = channel.state();
+        let Some(entry) = entry(&mut status.channels, name) else { continue };
+        entry.state = state.to_owned();
+        entry.reason = reason.map(str::to_owned);
+        entry.address = channel.bound();
+    }
     for destination in running.destinations.values() {
         let snapshot = destination.snapshot();
-        let name = &destination.config().name;
-        let known = status.destinations.iter_mut().find(|known| known.name == *name);
-        let entry = match known {
-            Some(entry) => entry,
-            None => {
-                status.destinations.push(DestinationStatus::empty(name));
-                let Some(entry) = status.destinations.last_mut() else { continue };
-                entry
-            }
-        };
-        entry.state = if destination.config().enabled { snapshot.health.to_owned() } else { "disabled".to_owned() };
+        let Some(entry) = entry(&mut status.destinations, &destination.config().name) else { continue };
+        entry.state = if destination.config().enabled { snapshot.health.to_owned() } else { DISABLED.to_owned() };
         entry.reason = snapshot.reason;
         entry.in_flight = snapshot.in_flight;
         entry.lanes = snapshot.lanes;
     }
-    status.destinations.sort_by(|a, b| a.name.cmp(&b.name));
     status
 }
 
-impl DestinationStatus {
+/// How a site stands that no engine runs, by its store.
+///
+/// # Errors
+///
+/// [`StoreError`] if it cannot be read.
+pub async fn offline(store: &Store, site: &Site, at: Timestamp) -> Result<Status, StoreError> {
+    let mut status = of_store(store, at);
+    for config in site.channels.values() {
+        let paused = store.setting(&super::paused_channel_key(&config.name)).await?;
+        let Some(entry) = entry(&mut status.channels, &config.name) else { continue };
+        entry.state = offline_state(config.enabled, paused.as_ref().map(|_| "paused")).to_owned();
+        entry.reason = paused;
+    }
+    for config in site.destinations.values() {
+        let paused = store.setting(&super::paused_key(&config.name)).await?;
+        let Some(entry) = entry(&mut status.destinations, &config.name) else { continue };
+        entry.state = offline_state(config.enabled, paused.as_ref().map(|_| "stopped")).to_owned();
+        entry.reason = paused;
+    }
+    Ok(status)
+}
+
+fn offline_state(enabled: bool, paused: Option<&'static str>) -> &'static str {
+    match paused {
+        Some(paused) => paused,
+        None if enabled => "offline",
+        None => DISABLED,
+    }
+}
+
+/// What a store holds; as if the configuration had nothing of it.
+fn of_store(store: &Store, at: Timestamp) -> Status {
+    let counts = store.counts();
+    let channels = counts
+        .messages
+        .keys()
+        .map(|name| ChannelStatus { accepted: counts.accepted(name), ..ChannelStatus::empty(name) });
+    let destinations = counts.deliveries.iter().map(|(name, states)| DestinationStatus {
+        deliveries: states.iter().map(|(state, n)| (state.as_str().to_owned(), *n)).collect(),
+        oldest_queued: counts.oldest.get(name).copied(),
+        ..DestinationStatus::empty(name)
+    });
+    let in_state = |state: State| (state.as_str().to_owned(), counts.in_state(state));
+    Status {
+        at,
+        messages: State::ALL.into_iter().map(in_state).filter(|(_, n)| *n > 0).collect(),
+        channels: channels.collect(),
+        destinations: destinations.collect(),
+        log_bytes: counts.log_bytes,
+        free_bytes: counts.free_bytes,
+        running: false,
+    }
+}
+
+/// What has a name, and can be there with nothing in it.
+trait Named {
+    fn name(&self) -> &str;
+    fn empty(name: &str) -> Self;
+}
+
+/// The entry of a name, made in its place where there is none.
+fn entry<'a, T: Named>(all: &'a mut Vec<T>, name: &str) -> Option<&'a mut T> {
+    let place = all.partition_point(|entry| entry.name() < name);
+    if all.get(place).is_none_or(|entry| entry.name() != name) {
+        all.insert(place, T::empty(name));
+    }
+    all.get_mut(place)
+}
+
+impl Named for ChannelStatus {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A channel that nothing ever came by.
+    fn empty(name: &str) -> Self {
+        Self { name: name.to_owned(), state: REMOVED.to_owned(), reason: None, address: None, accepted: 0 }
+    }
+}
+
+impl Named for DestinationStatus {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
     /// A destination that nothing was ever queued for.
-    pub(super) fn empty(name: &str) -> Self {
+    fn empty(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            state: "removed".to_owned(),
+            state: REMOVED.to_owned(),
             reason: None,
             in_flight: 0,
             lanes: 0,

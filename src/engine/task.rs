@@ -4,12 +4,13 @@ use std::future::Future;
 use std::time::Duration;
 
 use channels::{Stop, Stopper};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 /// One task. Dropping it aborts it; [`Task::end`] ends it in order.
 pub(super) struct Task {
     stopper: Stopper,
     set: JoinSet<()>,
+    handle: AbortHandle,
 }
 
 impl Task {
@@ -17,8 +18,13 @@ impl Task {
     pub(super) fn run<F: Future<Output = ()> + Send + 'static>(make: impl FnOnce(Stop) -> F) -> Self {
         let (stopper, stop) = Stopper::new();
         let mut set = JoinSet::new();
-        set.spawn(make(stop));
-        Self { stopper, set }
+        let handle = set.spawn(make(stop));
+        Self { stopper, set, handle }
+    }
+
+    /// False once it has ended, for whatever reason.
+    pub(super) fn is_running(&self) -> bool {
+        !self.handle.is_finished()
     }
 
     /// Fires its signal and waits; past `grace` it is aborted. True if it ended in order.

@@ -128,7 +128,7 @@ impl Index {
     }
 
     /// Brings sled up to everything that was written.
-    fn fold(&self) -> Result<(), StoreError> {
+    pub(super) fn fold(&self) -> Result<(), StoreError> {
         let _one = self.folding.lock().unwrap_or_else(PoisonError::into_inner);
         let writes = self.recent_mut().fold();
         if writes.is_empty() {

@@ -56,7 +56,7 @@ impl std::fmt::Debug for Content {
 }
 
 /// A queued delivery with all that an attempt at it needs.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Due {
     /// The delivery.
     pub delivery: DeliveryRecord,

@@ -30,20 +30,11 @@ pub(super) struct Identities {
     pub(super) redirects: Vec<ResourceId>,
 }
 
-/// Types of which the same identifier or key means the same thing twice.
-const MERGED: [&str; 11] = [
-    "Patient",
-    "Practitioner",
-    "PractitionerRole",
-    "Organization",
-    "Location",
-    "Device",
-    "Specimen",
-    "Encounter",
-    "Account",
-    "Medication",
-    "RelatedPerson",
-];
+/// Types of which the same identifier or the same natural key means the same thing twice.
+const MERGED: [&str; 6] = ["Practitioner", "PractitionerRole", "Organization", "Location", "Device", "RelatedPerson"];
+
+/// Types of which the same identifier means the same thing twice.
+const ONE_NUMBER: [&str; 4] = ["Patient", "Encounter", "Account", "Specimen"];
 
 /// Types of which an identifier alone finds one resource.
 const BY_IDENTIFIER: [&str; 17] = [
@@ -103,7 +94,8 @@ pub(super) fn of(run: &mut Run<'_>) -> Identities {
         let found = reader.find(id, 0);
         let kind = reader.run.kind_name(id);
         let (first, times) = seen.entry(found.uuid).and_modify(|(_, times)| *times += 1).or_insert((id, 1));
-        if *times > 1 && MERGED.contains(&kind) {
+        let is_one = MERGED.contains(&kind) || (found.search.is_some() && ONE_NUMBER.contains(&kind));
+        if *times > 1 && is_one {
             reader.merge(*first, id, root, &mut out.redirects);
         } else if let Some(slot) = out.identities.get_mut(number) {
             *slot = Some(identity(kind, found, *times));

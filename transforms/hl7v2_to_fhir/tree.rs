@@ -300,6 +300,7 @@ impl Tree {
         for (id, element) in singles {
             let Some(element) = element else { continue };
             match self.find(into, element, Key::default()) {
+                None if self.is_refused(into, element) => {}
                 None => self.attach(into, id, false),
                 Some(own) if matches!(element.kind, Kind::Complex(_)) => self.merge(own, id, redirects),
                 Some(_) => {}
@@ -436,7 +437,8 @@ pub(super) fn has(out: &Map<String, Value>, name: &str) -> bool {
 pub(super) fn absent(kind: &Type, name: &str, out: &mut Map<String, Value>) {
     let reason = json!({ "extension": [{
         "url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "unknown" }] });
-    let Some(element) = kind.element(name) else { return };
+    let Some(element) = kind.element(name).or_else(|| kind.choice(name)) else { return };
+    let name = element.name.as_str();
     let is_primitive = matches!(element.kind, Kind::Primitive(_));
     let name = if is_primitive { format!("_{name}") } else { name.to_owned() };
     out.insert(name, if element.list { Value::Array(vec![reason]) } else { reason });

@@ -15,7 +15,9 @@ pub(super) fn primitive(primitive: Primitive, text: &str, zone: &TimeZone) -> Op
     }
     let string = |value: String| Some(Value::String(value));
     match primitive {
-        Primitive::String | Primitive::Markdown => string(printable(text)),
+        // Senders pad fields with blanks; texts of results go by `whole-text` and keep theirs.
+        Primitive::String => string(printable(trimmed)),
+        Primitive::Markdown => string(printable(text)),
         Primitive::Code => string(single_spaced(trimmed)),
         Primitive::Uri => (!trimmed.contains(char::is_whitespace)).then(|| Value::String(trimmed.to_owned())),
         Primitive::Id => is_id(trimmed).then(|| Value::String(trimmed.to_owned())),
@@ -56,7 +58,7 @@ fn single_spaced(text: &str) -> String {
 }
 
 /// FHIR strings know no control characters but tab and line ends.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let keep = |c: &char| !c.is_control() || matches!(c, '\t' | '\r' | '\n');
     if text.chars().all(|c| keep(&c)) { text.to_owned() } else { text.chars().filter(keep).collect() }
 }
@@ -103,7 +105,9 @@ pub(super) fn base64_of(text: &str, encoding: &str) -> Option<String> {
 
 /// Base64 without the line ends that senders put in, checked and not decoded.
 fn base64_kept(text: &str) -> Option<String> {
-    let kept: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    let blank = |b: u8| b.is_ascii_whitespace();
+    let kept =
+        if text.bytes().any(blank) { text.replace(|c: char| c.is_ascii_whitespace(), "") } else { text.to_owned() };
     let content = kept.trim_end_matches('=');
     let pad = kept.len() - content.len();
     let is_base64 = content.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'));

@@ -88,6 +88,14 @@ impl Type {
         self.elements.get(name)
     }
 
+    /// One element of the choice called `name`: a coded one where there is one.
+    #[must_use]
+    pub fn choice(&self, name: &str) -> Option<&Element> {
+        let mut all: Vec<_> = self.elements.values().filter(|e| e.choice.as_deref() == Some(name)).collect();
+        all.sort_by_key(|e| (!e.name.ends_with("CodeableConcept"), &e.name));
+        all.first().copied()
+    }
+
     /// The names of all elements, in no order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.elements.keys().map(String::as_str)

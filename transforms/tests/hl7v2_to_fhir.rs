@@ -204,6 +204,15 @@ fn the_same_person_is_one_entry_and_the_same_panel_number_two_reports() {
 }
 
 #[test]
+fn two_specimens_without_a_number_stay_two() {
+    let text =
+        "MSH|^~\\&|A|B|C|D|20240101||ORU^R01|1|P|2.5.1\nPID|1||1\nOBR|1||2|3\nOBX|1|NM|X||1\nSPM|1|||BLD\nSPM|2|||UR";
+    let (bundle, _) = convert(text);
+    accept(&bundle);
+    assert_eq!(resources(&bundle, "Specimen").len(), 2);
+}
+
+#[test]
 fn a_merge_of_a_number_with_itself_links_nothing() {
     let text = "MSH|^~\\&|A|B|C|D|20240101||ADT^A40|1|P|2.5\nPID|1||1^^^STMARY^MR\nMRG|1^^^STMARY^MR";
     let (bundle, _) = convert(text);

@@ -34,7 +34,8 @@ pub(super) fn adt(number: u64, patient: u32) -> Bytes {
          PV1|1|I|4W^412^B^ST-MARY|E^Emergency^HL70007|||1234567893^Fairweather^Orla^^^Dr^^^NPI||CAR|||||A0|||IP|\
          {id}^^^ST-MARY^VN|||||||||||||||||||||||||20261102080900-0600\r\
          AL1|1|DA^Drug allergy^HL70127|7980^Penicillin G^RXNORM|MO^Moderate^HL70128|Hives|19980611\r\
-         DG1|1||I20.0^Unstable angina^I10C||20261102083000-0600|A\r"
+         DG1|1||I20.0^Unstable angina^I10C||20261102083000-0600|A\r\
+         IN1|1|GOLD^Gold Plan^L|WM-77^^^WILLOWMERE|Willowmere Mutual||||||||20260101|20261231\r"
     ))
 }
 
@@ -92,7 +93,7 @@ mod tests {
     #[test]
     fn messages_have_the_sizes_that_the_targets_name() {
         check(&adt(41, 7), 950..=1_150);
-        check(&oru(41, 7), 9_500..=10_700);
+        check(&oru(41, 7), 9_500..=11_000);
         check(&document(41, 7, 1 << 20), 1 << 20..=(1 << 20) + 1_000);
     }
 }

@@ -29,7 +29,9 @@ async fn other_bytes_are_a_conflict_and_both_are_kept() {
     assert_eq!(parked.state, State::Failed);
     assert!(parked.reason.starts_with("duplicate-check"), "{}", parked.reason);
     assert_eq!(store.payload(second.id).await.unwrap(), second.payload);
-    assert_eq!(store.accept(with_control("1", "two")).await.unwrap(), Accepted::Duplicate { id: second.id });
+    // The same again is the same conflict: it was never accepted.
+    let again = store.accept(with_control("1", "two")).await.unwrap();
+    assert_eq!(again, Accepted::Conflict { id: second.id, earlier: first.id });
     assert_clean(&store).await;
 }
 

@@ -6,6 +6,7 @@ mod disk;
 mod duplicates;
 mod faults;
 mod finding;
+mod index;
 mod power;
 mod retention;
 

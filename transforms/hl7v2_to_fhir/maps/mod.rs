@@ -20,13 +20,12 @@ use include_dir::{Dir, DirEntry, include_dir};
 use message::Sha256;
 
 pub use error::MapError;
-pub use plan::Origin;
 
 pub(super) use compile::hl7_table_uri;
 pub(super) use path::EACH;
 
 use layers::Source;
-use plan::Plan;
+use plan::{Origin, Plan};
 
 static TABLES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/maps");
 

@@ -25,7 +25,7 @@ pub(crate) struct Plan {
 
 /// Where a row comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// The guide, by the generator.
     Guide,
     /// Tributary's own decision.

@@ -29,11 +29,11 @@ impl<'a> Run<'a> {
             Convert::Dimensions => return Some(Value::from(self.dimensions(slice))),
             Convert::WholeText => {
                 self.source.take(slice.text);
-                self.source.unescaped(slice.text).into_owned()
+                values::printable(&self.source.unescaped(slice.text))
             }
             Convert::Comparator => self.comparator(slice)?,
         };
-        Some(Value::String(text)).filter(|value| value.as_str() != Some(""))
+        (!text.trim().is_empty()).then_some(Value::String(text))
     }
 
     /// An HD that begins at component `first`.
