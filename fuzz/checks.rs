@@ -76,7 +76,7 @@ pub(crate) fn acknowledgment(bytes: &[u8]) {
     for answer in [Answer::Stored(MessageId(Default::default())), fault.into()] {
         for phase in [Phase::Original, Phase::Accept, Phase::Application] {
             let Some(ack) = hl7v2::acknowledge(bytes, &answer, phase, &stamp) else {
-                assert!(header.is_acknowledgment() || phase != Phase::Original);
+                assert!(header.is_general_acknowledgment() || phase != Phase::Original);
                 continue;
             };
             let read = Acknowledgment::read(&ack).unwrap();

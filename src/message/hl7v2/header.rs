@@ -26,7 +26,6 @@ pub struct Header {
     delimiters: Delimiters,
     wire: Wire,
     preceded: Preceded,
-    acknowledges: bool,
 }
 
 /// How the bytes of a message relate to its header's text.
@@ -112,14 +111,12 @@ impl Header {
         let (from_header, _) = from_header.split_at_checked(LONGEST).unwrap_or((from_header, &[]));
         let line = line_of(from_header);
         let delimiters = Delimiters::read_leniently(line);
-        let rest = from_header.get(line.len()..).unwrap_or_default();
         Self {
             ends: ends(line, delimiters.field),
             line: line.to_vec(),
             delimiters,
             wire: Wire::Bytes,
             preceded: preceded(before),
-            acknowledges: holds_msa(rest, delimiters.field),
         }
     }
 
@@ -316,12 +313,6 @@ impl Header {
         self.valued(number).split(move |b| at != 0 && *b == at).map(|value| text_of(value.trim_ascii()))
     }
 
-    /// True if the message is itself an answer: MSH-9.1 is ACK or MCF, or it has an MSA segment.
-    #[must_use]
-    pub fn is_acknowledgment(&self) -> bool {
-        self.is_general_acknowledgment() || self.acknowledges
-    }
-
     /// True if MSH-9.1 is ACK or MCF: nothing but an acknowledgment, which is never acknowledged.
     #[must_use]
     pub fn is_general_acknowledgment(&self) -> bool {
@@ -378,13 +369,4 @@ fn preceded(before: &[u8]) -> Preceded {
         [b'F' | b'B', b'H', b'S', ..] => Preceded::Batch,
         _ => Preceded::Other,
     }
-}
-
-/// True if MSA is one of the first segments after MSH: it stands before all content, but for ARV, SFT and UAC.
-fn holds_msa(rest: &[u8], field: u8) -> bool {
-    let lines =
-        rest.split(|b| matches!(b, b'\r' | b'\n')).map(<[u8]>::trim_ascii_start).filter(|line| !line.is_empty());
-    let control = |line: &&[u8]| line.starts_with(b"SFT") || line.starts_with(b"UAC") || line.starts_with(b"ARV");
-    let first = lines.into_iter().find(|line| !control(line)).unwrap_or_default();
-    first.starts_with(b"MSA") && first.get(3).is_none_or(|b| *b == field)
 }

@@ -108,12 +108,12 @@ impl Phase {
     /// True if the sender wants an acknowledgment with this code in this phase.
     ///
     /// Where MSH-15 or MSH-16 alone is valued, the empty one counts as `NE`. A general acknowledgment (ACK,
-    /// MCF) is never answered; other responses (with an MSA segment) only where they ask in so many
-    /// words.
+    /// MCF) is never answered; another response (with an MSA segment) is a message like any other, whose
+    /// sender waits to hear that it was taken.
     pub(super) fn is_due(self, header: &Header, code: AcknowledgmentCode) -> bool {
         let asked = match self {
             _ if header.is_general_acknowledgment() => return false,
-            Self::Original => return !header.is_acknowledgment(),
+            Self::Original => return true,
             Self::Accept => header.accept_ack(),
             Self::Application => header.application_ack(),
         };

@@ -220,12 +220,20 @@ fn never_acknowledges_an_acknowledgment() {
     for frame in [
         "MSH|^~\\&|A|B|C|D|||ACK^A01|7|P|2.5\rMSA|AA|1\r",
         "MSH|^~\\&|A|B|C|D|||ACK|7|P|2.5|||AL|AL\rMSA|AA|1\r",
-        "MSH|^~\\&|A|B|C|D|||ORR^O02|7|P|2.5\rSFT|x\rMSA|AA|1\r",
+        "MSH|^~\\&|A|B|C|D|||MCF|7|P|2.3\rMSA|AA|1\r",
     ] {
         for phase in [Phase::Original, Phase::Accept, Phase::Application] {
             assert_eq!(acknowledge(frame.as_bytes(), &Answer::Stored(id()), phase, &stamp()), None, "{frame}");
         }
     }
+}
+
+/// Its sender waits to hear that it was taken, as of any other message.
+#[test]
+fn acknowledges_a_response_that_is_more_than_an_acknowledgment() {
+    let frame = b"MSH|^~\\&|A|B|C|D|||ORR^O02|7|P|2.5\rMSA|AA|1\r";
+    let ack = acknowledge(frame, &Answer::Stored(id()), Phase::Original, &stamp()).unwrap();
+    assert!(ack.ends_with(b"\rMSA|AA|7\r"));
 }
 
 #[test]
