@@ -135,9 +135,9 @@ impl Index {
             return Ok(());
         }
         let mut batch = sled::Batch::default();
-        for (key, value) in &*writes {
-            match value {
-                Some(value) => batch.insert(key.as_slice(), value.as_slice()),
+        for (key, slot) in &*writes {
+            match slot.get() {
+                Some(value) => batch.insert(key.as_slice(), value),
                 None => batch.remove(key.as_slice()),
             }
         }

@@ -8,7 +8,7 @@
 //! ```text
 //! data/wal/00000042.seg   the log: segments filled with zeros ahead, recycled when all in them is done
 //! data/big/…42.bin        payloads too big for the log, one file each
-//! data/index/             sled: states, queues, lanes, search keys (hashed); rebuilt from the log
+//! data/index/             sled: states, queues, search keys (hashed); rebuilt from the log
 //! data/search.key         what search keys are hashed with
 //! data/ballast            given up to get out of a full disk
 //! data/lock               one process at a time
@@ -287,21 +287,6 @@ impl Store {
     ) -> Result<Vec<DeliveryRecord>, StoreError> {
         let destination = destination.to_owned();
         self.read(move |finder| finder.queued(&destination, after, limit)).await
-    }
-
-    /// The first queued delivery of a lane, behind `after`. Held ones and dead letters are not in it.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
-    pub async fn next_in_lane(
-        &self,
-        destination: &str,
-        lane: &Lane,
-        after: Option<DeliveryId>,
-    ) -> Result<Option<DeliveryRecord>, StoreError> {
-        let (destination, lane) = (destination.to_owned(), *lane);
-        self.read(move |finder| finder.next_in_lane(&destination, &lane, after)).await
     }
 
     /// One delivery, as it stands. `None` if it is not in the store.
