@@ -104,7 +104,7 @@ fn each_is_answered_and_delivered_or_parked_with_a_reason() {
 /// MSH-15 or MSH-16 is valued, or it is itself an answer, with MSA, and is stored without one.
 fn has_an_answer_of_its_own(content: &[u8]) -> bool {
     let header = message::hl7v2::Header::read(&bytes::Bytes::copy_from_slice(content));
-    header.is_enhanced() || header.is_acknowledgment()
+    header.is_enhanced() || header.is_general_acknowledgment()
 }
 
 #[test]
