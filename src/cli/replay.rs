@@ -15,8 +15,7 @@ use crate::admin::Operation;
 use crate::engine::{Difference, ReplayProgress, ReplayRequest, ReplayState};
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-Replayed messages take the place of their open deliveries, and of dead letters; what was
+#[command(after_help = "Replayed messages take the place of their open deliveries, and of dead letters; what was
 delivered before is sent again, which changes nothing at a FHIR destination unless the maps did.
 
   tributary replay --state dead --destination regional-repository --reason 'server mended' --dry-run

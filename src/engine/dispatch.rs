@@ -304,7 +304,6 @@ impl Dispatcher {
     async fn place(&mut self, attempt: Attempt) {
         let now = (self.clock)();
         self.metrics.attempted(&self.config.name, &attempt);
-        self.log(&attempt);
         match attempt.end {
             End::Delivered => {
                 self.note_reached(now);
@@ -313,6 +312,7 @@ impl Dispatcher {
             End::Again { due, down } => {
                 self.schedule.put_back(attempt.delivery, due, down);
                 self.note_answer(down, &attempt.summary, now);
+                self.health.erred(&attempt.summary);
             }
             End::Stopped { ref reason } => {
                 self.schedule.put_back(attempt.delivery, now, true);
@@ -328,6 +328,7 @@ impl Dispatcher {
             End::Held | End::Gone => self.schedule.remove(attempt.delivery),
             End::Unread => self.schedule.put_back(attempt.delivery, now + STORE_RETRY, false),
         }
+        self.log(&attempt);
         if let Some(message) = attempt.message {
             settle::tell_if_reached(&self.store, &self.waiters, message).await;
         }
