@@ -52,7 +52,7 @@ fn each_is_answered_and_delivered_or_parked_with_a_reason() {
         }
         // What asks for no answer, or for two, would be taken for the next one's.
         let mut connection = None;
-        let one = if has_an_answer_of_its_own(&content) {
+        let one = if is_answered_otherwise(&content) {
             connection.insert(Sender::connect(running.address("in")))
         } else {
             &mut sender
@@ -101,8 +101,8 @@ fn each_is_answered_and_delivered_or_parked_with_a_reason() {
     site.verify();
 }
 
-/// MSH-15 or MSH-16 is valued, or it is itself an answer, with MSA, and is stored without one.
-fn has_an_answer_of_its_own(content: &[u8]) -> bool {
+/// MSH-15 or MSH-16 is valued, or it is an acknowledgment, which is never acknowledged.
+fn is_answered_otherwise(content: &[u8]) -> bool {
     let header = message::hl7v2::Header::read(&bytes::Bytes::copy_from_slice(content));
     header.is_enhanced() || header.is_general_acknowledgment()
 }
