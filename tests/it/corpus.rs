@@ -37,9 +37,11 @@ fn each_is_answered_and_delivered_or_parked_with_a_reason() {
         return;
     }
     let fhir = Fhir::start();
+    // The files come from many senders, and use each other's control ids.
     let site = Site::new()
+        .engine("[store]", "[store]\nduplicate_window = \"0s\"")
         .channel("in", &format!("lane = \"none\"\n{MLLP_IN}undecodable = \"flag\"\n{TO_FHIR}{TO_OUT}"))
-        .destination("out", &format!("{}{QUICK}", fhir.outbound("")));
+        .destination("out", &format!("clearance = \"V\"\n{}{QUICK}", fhir.outbound("")));
     let running = site.start();
     let mut sender = Sender::connect(running.address("in"));
     let mut answers: BTreeMap<String, usize> = BTreeMap::new();
@@ -50,7 +52,7 @@ fn each_is_answered_and_delivered_or_parked_with_a_reason() {
         }
         // What asks for no answer, or for two, would be taken for the next one's.
         let mut connection = None;
-        let one = if asks_in_enhanced_mode(&content) {
+        let one = if has_an_answer_of_its_own(&content) {
             connection.insert(Sender::connect(running.address("in")))
         } else {
             &mut sender
@@ -81,7 +83,9 @@ fn each_is_answered_and_delivered_or_parked_with_a_reason() {
             "failed" | "filtered" => message["reason"].as_str().unwrap().to_owned(),
             "dead" | "held" => {
                 let shown = site.json(&["messages", "show", message["id"].as_str().unwrap()]);
-                shown["deliveries"][0]["reason"].as_str().unwrap().to_owned()
+                let delivery = site.json(&["deliveries", "show", &shown["deliveries"][0]["id"].to_string()]);
+                let answer = delivery["answer"].as_str().map(|answer| format!(": {answer}")).unwrap_or_default();
+                format!("{}{answer}", shown["deliveries"][0]["reason"].as_str().unwrap())
             }
             other => panic!("{other}: {message:#}"),
         };
@@ -89,15 +93,18 @@ fn each_is_answered_and_delivered_or_parked_with_a_reason() {
         *reasons.entry(format!("{state}: {reason}")).or_default() += 1;
     }
     eprintln!("{states:?}\n{reasons:#?}");
-    assert!(states["delivered"] * 10 > messages.len() * 8, "{states:?}");
+    // Many files of the corpus share a control id: all but the first of those are parked, as they must be.
+    let conflicts: usize =
+        reasons.iter().filter(|(reason, _)| reason.starts_with("failed: duplicate-check")).map(|(_, n)| n).sum();
+    assert!(states["delivered"] * 10 > (messages.len() - conflicts) * 8, "{states:?}");
     running.terminate();
     site.verify();
 }
 
-/// MSH-15 or MSH-16 is valued.
-fn asks_in_enhanced_mode(content: &[u8]) -> bool {
+/// MSH-15 or MSH-16 is valued, or it is itself an answer, with MSA, and is stored without one.
+fn has_an_answer_of_its_own(content: &[u8]) -> bool {
     let header = message::hl7v2::Header::read(&bytes::Bytes::copy_from_slice(content));
-    header.is_enhanced() || header.is_general_acknowledgment()
+    header.is_enhanced() || header.is_acknowledgment()
 }
 
 #[test]
