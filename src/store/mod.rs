@@ -78,7 +78,7 @@ use self::find::Finder;
 use self::keeper::{Keeper, KeeperJob};
 use self::metrics::Metrics;
 use self::threads::{ReadJob, Threads};
-use self::writer::{Accept, Request};
+use self::writer::{Accept, Request, Until};
 
 pub use self::counts::Counts;
 pub use self::disk::{Disk, DiskFile, RealDisk};
@@ -190,7 +190,17 @@ impl Store {
     /// [`StoreError::Full`] if there is no room even for that; [`StoreError::Invalid`] for records that
     /// cannot be (a delivery of an output that is not there, a `Received`); others as they are.
     pub async fn commit(&self, records: Vec<Record>) -> Result<Committed, StoreError> {
-        self.commit_with(records, false).await
+        self.commit_with(records, Until::Visible).await
+    }
+
+    /// [`Store::commit`] that returns when the records are in the log, a moment before queries see them:
+    /// for what nobody asks about in between.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::commit`].
+    pub async fn record(&self, records: Vec<Record>) -> Result<Committed, StoreError> {
+        self.commit_with(records, Until::Written).await
     }
 
     /// [`Store::commit`] that also waits until the records are durable: for an operator's actions.
@@ -199,7 +209,7 @@ impl Store {
     ///
     /// As [`Store::commit`].
     pub async fn commit_synced(&self, records: Vec<Record>) -> Result<Committed, StoreError> {
-        self.commit_with(records, true).await
+        self.commit_with(records, Until::Durable).await
     }
 
     /// One message, as it stands. `None` if it is not in the store.
@@ -286,7 +296,7 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<DeliveryRecord>, StoreError> {
         let destination = destination.to_owned();
-        self.read(move |finder| finder.queued(&destination, after, limit)).await
+        self.read_settled(move |finder| finder.queued(&destination, after, limit)).await
     }
 
     /// One delivery, as it stands. `None` if it is not in the store.
