@@ -53,7 +53,7 @@ pub(super) async fn demo(globals: &Globals, args: Args) -> Outcome {
     let (stopper, stop) = Stopper::new();
     let mut repositories = JoinSet::new();
     let repository = start_repository(listener, stop, &mut repositories);
-    say!("  repository   http://{address}  (FHIR R4, in memory)")?;
+    say!("  {:<14} http://{address}  (FHIR R4, in memory)", "repository")?;
     let grace = site.engine.grace.0;
     let running = run::start(site, &globals).await?;
     let result = tokio::select! {
@@ -121,7 +121,7 @@ fn start_repository(listener: TcpListener, stop: Stop, tasks: &mut JoinSet<()>) 
 async fn show(running: &Running, repository: &Repository, args: &Args) -> anyhow::Result<()> {
     let engine = &running.engine;
     for (name, address) in engine.bound().await {
-        say!("  {name:<12} {address}")?;
+        say!("  {name:<14} {address}")?;
     }
     say!()?;
     let site = engine.site().await;
@@ -268,7 +268,14 @@ fn show_arrivals(status: &Status) -> Result<(), OutputError> {
 fn show_patient(repository: &Repository) -> anyhow::Result<()> {
     let patients = repository.resources("Patient");
     let named = |patient: &&Value| patient.get("name").is_some();
-    let patient = patients.iter().find(named).context("no Patient arrived at the repository")?;
+    // One that was converted, by preference: those have the processing id of their message.
+    let converted =
+        |patient: &&Value| named(patient) && patient.get("meta").is_some_and(|meta| meta.get("tag").is_some());
+    let patient = patients
+        .iter()
+        .find(converted)
+        .or_else(|| patients.iter().find(named))
+        .context("no Patient arrived at the repository")?;
     let id = patient.get("id").and_then(Value::as_str).unwrap_or_default();
     let reference = format!("Patient/{id}");
     say!(
@@ -304,7 +311,9 @@ fn check(status: &Status, sent: u64, repository: &Repository) -> anyhow::Result<
     let held: u64 = status.destinations.iter().filter_map(|d| d.deliveries.get(State::Held.as_str())).sum();
     ensure!(held > 0, "nothing was held, though the laboratory's results may not be used for research");
     ensure!(repository.counts().values().sum::<usize>() > 0, "nothing arrived at the repository");
-    say!("\nAll {sent} messages arrived where they may go; {held} deliveries are held, for no one may use them so.")?;
+    say!(
+        "\nAll {sent} messages arrived where they may go. Held: {held}, for a purpose that its source does not allow."
+    )?;
     Ok(())
 }
 
