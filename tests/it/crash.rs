@@ -207,7 +207,7 @@ fn check(site: &Site, running: &Running<'_>, sink: &Sink, fhir: &Fhir, sent: &[u
         }
         check_order(number_of_patient, &taken);
         // The last one counts in the repository, whichever order the others came in: so must the order have been.
-        let last = known.keys().filter(|id| id.starts_with(&format!("P{number_of_patient}-"))).next_back().unwrap();
+        let last = known.keys().rfind(|id| id.starts_with(&format!("P{number_of_patient}-"))).unwrap();
         let number: u64 = last[last.len() - 6..].parse().unwrap();
         assert_eq!(fhir.given_name(&format!("P{number_of_patient}")), Some(format!("N{number}")));
     }
