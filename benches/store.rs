@@ -7,6 +7,14 @@
 //! `cargo bench --bench store -- scale COUNT` fills one store instead, and prints what a message
 //! costs along the way, then how long opening takes, cleanly and with the index gone.
 
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a measurement prints, and stops at the first thing that is not as it should be"
+)]
+
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -22,6 +30,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tributary::store::{NewDelivery, NewOutput, Outcome, Received, Record, Store, StoreOptions};
 
+/// sled frees on other threads than it allocates on: with the C library's allocator it takes half as
+/// much CPU time again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SENDERS: [usize; 4] = [1, 16, 64, 256];
 const PAYLOAD: usize = 1024;
 
@@ -34,7 +47,7 @@ fn main() {
     let seconds = numbers.first().copied().unwrap_or(1.0);
     let rounds = numbers.get(1).map_or(5, |rounds| *rounds as usize);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    println!("1 KB, {rounds} rounds of {seconds} s, medians; accepts a second (p99 ms), ratio to plain and to ahead");
+    println!("1 KB, {rounds} rounds of {seconds} s, medians: accepts a second (p99 in ms, CPU time of one in us)");
     for senders in SENDERS {
         let mut results = [(); 3].map(|()| Vec::new());
         for _ in 0..rounds {
@@ -45,31 +58,47 @@ fn main() {
             results[2].push(runtime.block_on(store(place, senders, time)));
         }
         let [plain, ahead, store] = results.map(median);
+        let show = |run: Run| format!("{:>7.0} ({:.2}, {:.0})", run.rate, run.p99, run.cpu);
         println!(
-            "{senders:>4} senders: plain {:>7.0} ({:.2})  ahead {:>7.0} ({:.2})  store {:>7.0} ({:.2})  {:.2} x plain, {:.2} x ahead",
-            plain.0,
-            plain.1,
-            ahead.0,
-            ahead.1,
-            store.0,
-            store.1,
-            store.0 / plain.0,
-            store.0 / ahead.0,
+            "{senders:>4} senders: plain {}  ahead {}  store {}  {:.2} x plain, {:.2} x ahead",
+            show(plain),
+            show(ahead),
+            show(store),
+            store.rate / plain.rate,
+            store.rate / ahead.rate,
         );
     }
 }
 
-fn median(mut runs: Vec<(f64, f64)>) -> (f64, f64) {
-    runs.sort_by(|a, b| a.0.total_cmp(&b.0));
+/// Accepts a second, the p99 in milliseconds, and the CPU time of one in microseconds.
+#[derive(Clone, Copy)]
+struct Run {
+    rate: f64,
+    p99: f64,
+    cpu: f64,
+}
+
+impl Run {
+    fn new(mut latencies: Vec<Duration>, elapsed: Duration, cpu: f64) -> Self {
+        latencies.sort_unstable();
+        let p99 = latencies[latencies.len() * 99 / 100].as_secs_f64() * 1000.0;
+        let count = latencies.len() as f64;
+        Self { rate: count / elapsed.as_secs_f64(), p99, cpu: cpu * 1e6 / count }
+    }
+}
+
+fn median(mut runs: Vec<Run>) -> Run {
+    runs.sort_by(|a, b| a.rate.total_cmp(&b.rate));
     runs[runs.len() / 2]
 }
 
-/// Runs `senders` of `send` for `time`; returns how many they did a second, and the p99 in milliseconds.
+/// Runs `senders` of `send` for `time`.
 async fn measure<F: Future<Output = ()> + Send>(
     senders: usize,
     time: Duration,
     send: impl Fn(u64) -> F + Clone + Send + 'static,
-) -> (f64, f64) {
+) -> Run {
+    let used = cpu_seconds();
     let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let mut tasks = JoinSet::new();
     for _ in 0..senders {
@@ -87,15 +116,12 @@ async fn measure<F: Future<Output = ()> + Send>(
     let started = Instant::now();
     tokio::time::sleep(time).await;
     stop.store(true, Ordering::Relaxed);
-    let mut latencies: Vec<_> = tasks.join_all().await.into_iter().flatten().collect();
-    let elapsed = started.elapsed().as_secs_f64();
-    latencies.sort_unstable();
-    let p99 = latencies[latencies.len() * 99 / 100].as_secs_f64() * 1000.0;
-    (latencies.len() as f64 / elapsed, p99)
+    let latencies: Vec<_> = tasks.join_all().await.into_iter().flatten().collect();
+    Run::new(latencies, started.elapsed(), cpu_seconds() - used)
 }
 
 /// The limit: bytes appended to a file, one `fdatasync` for all that wait.
-async fn bare(place: &Path, senders: usize, time: Duration, ahead: bool) -> (f64, f64) {
+async fn bare(place: &Path, senders: usize, time: Duration, ahead: bool) -> Run {
     let path = place.join("bare.log");
     let file = OpenOptions::new().create(true).truncate(true).write(true).open(&path).unwrap();
     if ahead {
@@ -109,9 +135,9 @@ async fn bare(place: &Path, senders: usize, time: Duration, ahead: bool) -> (f64
     result
 }
 
-fn alone(file: File, time: Duration) -> (f64, f64) {
+fn alone(file: File, time: Duration) -> Run {
     let (payload, mut at, mut latencies) = (vec![7; PAYLOAD], 0, Vec::new());
-    let started = Instant::now();
+    let (started, used) = (Instant::now(), cpu_seconds());
     while started.elapsed() < time {
         let one = Instant::now();
         file.write_all_at(&payload, at).unwrap();
@@ -119,12 +145,10 @@ fn alone(file: File, time: Duration) -> (f64, f64) {
         at += PAYLOAD as u64;
         latencies.push(one.elapsed());
     }
-    let rate = latencies.len() as f64 / started.elapsed().as_secs_f64();
-    latencies.sort_unstable();
-    (rate, latencies[latencies.len() * 99 / 100].as_secs_f64() * 1000.0)
+    Run::new(latencies, started.elapsed(), cpu_seconds() - used)
 }
 
-async fn grouped(file: File, senders: usize, time: Duration) -> (f64, f64) {
+async fn grouped(file: File, senders: usize, time: Duration) -> Run {
     let (requests, mut waiting) = mpsc::channel::<(Bytes, oneshot::Sender<()>)>(1024);
     let writer = std::thread::spawn(move || {
         let (mut at, mut buffer, mut wake) = (0, Vec::new(), Vec::new());
@@ -157,7 +181,7 @@ async fn grouped(file: File, senders: usize, time: Duration) -> (f64, f64) {
 }
 
 /// The store: an id, a duplicate check, a search key, the index behind it.
-async fn store(place: &Path, senders: usize, time: Duration) -> (f64, f64) {
+async fn store(place: &Path, senders: usize, time: Duration) -> Run {
     let dir = tempfile::tempdir_in(place).unwrap();
     let options = StoreOptions { ballast_bytes: 0, ..StoreOptions::new(dir.path()) };
     let (store, _) = Store::open(options, start()).unwrap();
@@ -239,14 +263,14 @@ fn scale(place: &Path, count: u64) {
         if lose_index {
             std::fs::remove_dir_all(dir.path().join("index")).unwrap();
         }
-        let opening = Instant::now();
+        let (opening, used) = (Instant::now(), cpu_seconds());
         let (store, report) = Store::open(options.clone(), start()).unwrap();
         let opened = opening.elapsed();
         runtime.block_on(store.accept(message(count + u64::from(lose_index), &payload, sha256))).unwrap();
         let (first, lost) = (opening.elapsed(), report.rebuilt.is_some());
+        let (cpu, memory) = (cpu_seconds() - used, resident_mib());
         println!(
-            "opened in {opened:?}, first accept after {first:?} (rebuilt: {lost}), {} MiB resident",
-            resident_mib()
+            "opened in {opened:?}, first accept after {first:?}, {cpu:.1} s of CPU (rebuilt: {lost}), {memory} MiB"
         );
         runtime.block_on(store.close()).unwrap();
     }

@@ -7,6 +7,7 @@ use message::{Format, MessageId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::config::Problem;
 use crate::engine::{Change, ReplayRequest};
 use crate::store::{DeliveryId, DeliveryQuery, DeliveryRecord, MessageQuery, MessageRecord, State};
 
@@ -220,6 +221,9 @@ pub struct MessageDetail {
 pub struct OperationError {
     /// True if what was asked for does not exist.
     pub not_found: bool,
+    /// True if the configuration on disk cannot be used.
+    #[serde(default)]
+    pub config: bool,
     /// What is wrong and what to do.
     pub text: String,
 }
@@ -227,12 +231,24 @@ pub struct OperationError {
 impl OperationError {
     /// What was asked for does not exist.
     pub fn not_found(text: impl Into<String>) -> Self {
-        Self { not_found: true, text: text.into() }
+        Self { not_found: true, config: false, text: text.into() }
     }
 
     /// Anything else.
     pub fn failed(error: impl std::fmt::Display) -> Self {
-        Self { not_found: false, text: error.to_string() }
+        Self { not_found: false, config: false, text: error.to_string() }
+    }
+
+    /// The configuration on disk cannot be used: every problem, with what to do.
+    pub fn config(problems: &[Problem]) -> Self {
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        Self { not_found: false, config: true, text: lines.join("\n") }
+    }
+
+    /// For a log: on one line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        self.text.replace("\n  help:", "; help:").replace('\n', "; ")
     }
 }
 

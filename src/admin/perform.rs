@@ -66,7 +66,9 @@ pub async fn perform(desk: &Desk, operation: Operation) -> Result<Value, Operati
     let result = carry_out(desk, operation).await;
     match (order, &result) {
         (Some(order), Ok(_)) => tracing::info!(order, "an operator's order was carried out"),
-        (Some(order), Err(error)) => tracing::info!(order, %error, "an operator's order was not carried out"),
+        (Some(order), Err(error)) => {
+            tracing::info!(order, error = error.line(), "an operator's order was not carried out")
+        }
         (None, _) => {}
     }
     result
@@ -196,10 +198,8 @@ async fn replay(desk: &Desk, request: engine::ReplayRequest) -> Result<Value, Op
 /// The configuration as it is on disk now.
 fn load(desk: &Desk) -> Result<Site, OperationError> {
     let Desk::Engine(_, source) = desk else { return Err(not_running()) };
-    config::load_with(&source.dir, &source.overrides, &|name| std::env::var(name).ok()).map_err(|problems| {
-        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        OperationError::failed(lines.join("\n"))
-    })
+    let variable = |name: &str| std::env::var(name).ok();
+    config::load_with(&source.dir, &source.overrides, &variable).map_err(|problems| OperationError::config(&problems))
 }
 
 fn not_running() -> OperationError {

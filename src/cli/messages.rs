@@ -38,11 +38,11 @@ pub(super) enum Messages {
         original: bool,
     },
     /// Messages by channel, patient, time, state, error…
-    #[command(after_help = "\
+    #[command(after_help = "Examples:
   tributary messages search --state failed --since 2h
   tributary messages search --patient 40017
   tributary messages search --destination regional-repository --error 'connection refused'
-  tributary messages search --channel st-mary-adt --type ADT^A40 --since 2026-01-31 --until 2026-02-01")]
+  tributary messages search --type ADT^A40 --since 2026-01-31 --until 2026-02-01")]
     Search {
         #[command(flatten)]
         select: Box<Select>,

@@ -26,6 +26,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use self::print::note;
+use crate::admin::OperationError;
 
 /// Exit code for a configuration that cannot be used (`EX_CONFIG` of sysexits.h).
 const EXIT_CONFIG: u8 = 78;
@@ -119,7 +120,7 @@ enum Command {
     /// Measure this machine and the engine on it, against the bare disk and the bare loopback.
     Bench(bench::Args),
     /// Print shell completions.
-    #[command(after_help = "\
+    #[command(after_help = "Examples:
   tributary completions bash > /etc/bash_completion.d/tributary
   tributary completions zsh > \"${fpath[1]}/_tributary\"
   tributary completions fish > ~/.config/fish/completions/tributary.fish")]
@@ -169,6 +170,10 @@ pub fn main() -> ExitCode {
         // Whoever read our output has read enough.
         Err(Failure::Error(error)) if error.downcast_ref().is_some_and(print::OutputError::is_closed) => {
             ExitCode::SUCCESS
+        }
+        Err(Failure::Error(error)) if error.downcast_ref().is_some_and(|error: &OperationError| error.config) => {
+            note!("{error}");
+            ExitCode::from(EXIT_CONFIG)
         }
         Err(Failure::Error(error)) => {
             note!("error: {}", told(&error));

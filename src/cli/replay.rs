@@ -1,5 +1,6 @@
 //! `tributary replay`: stored messages through today's transforms, consent and routes again.
 
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use message::MessageId;
@@ -7,15 +8,14 @@ use uuid::Uuid;
 
 use super::connection::{Connection, connect};
 use super::operate::{print_json, signed};
-use super::print::{self, say};
+use super::print::{self, OutputError, note, say};
 use super::select::{Select, known};
 use super::{Globals, Outcome, table};
 use crate::admin::Operation;
 use crate::engine::{Difference, ReplayProgress, ReplayRequest, ReplayState};
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-Replayed messages take the place of their open deliveries, and of dead letters; what was
+#[command(after_help = "Replayed messages take the place of their open deliveries, and of dead letters; what was
 delivered before is sent again, which changes nothing at a FHIR destination unless the maps did.
 
   tributary replay --state dead --destination regional-repository --reason 'server mended' --dry-run
@@ -98,6 +98,9 @@ pub(super) async fn replay(globals: &Globals, args: Args) -> Outcome {
 /// Waits until a job no longer works.
 async fn follow(connection: &Connection, mut progress: ReplayProgress) -> anyhow::Result<ReplayProgress> {
     let job = progress.job;
+    if progress.state == ReplayState::Running && std::io::stderr().is_terminal() {
+        note!("job {job} is at work, also after Ctrl-C; to stop it: tributary replay --cancel {job}");
+    }
     while progress.state == ReplayState::Running {
         tokio::time::sleep(Duration::from_millis(200)).await;
         let jobs: Vec<ReplayProgress> = connection.call(Operation::Replays).await?;
@@ -112,27 +115,31 @@ async fn dry_run(globals: &Globals, connection: &Connection, request: ReplayRequ
     if globals.json {
         return print_json(&differences);
     }
-    let mut same = 0;
-    for difference in &differences {
-        let Difference { message, added, removed, outcome, diff } = difference;
-        if diff.is_empty() && added.is_empty() && removed.is_empty() && outcome.is_none() {
-            same += 1;
-            continue;
-        }
-        say!("message {message}")?;
-        if let Some(outcome) = outcome {
-            say!("  would be {outcome}")?;
-        }
-        added.iter().try_for_each(|name| say!("  + would go to {name} as well"))?;
-        removed.iter().try_for_each(|name| say!("  - would no longer go to {name}"))?;
-        print::bytes(print::plain(diff).as_bytes())?;
-    }
-    say!(
+    differences.iter().try_for_each(print_difference)?;
+    let same = differences.iter().filter(|difference| is_same(difference)).count();
+    Ok(say!(
         "{} messages compared: {same} would go out as before, {} would not",
         differences.len(),
         differences.len() - same
-    )?;
-    Ok(())
+    )?)
+}
+
+/// True if the same would go to the same destinations.
+fn is_same(Difference { added, removed, outcome, diff, .. }: &Difference) -> bool {
+    added.is_empty() && removed.is_empty() && outcome.is_none() && diff.is_empty()
+}
+
+fn print_difference(difference: &Difference) -> Result<(), OutputError> {
+    let Difference { message, added, removed, held, outcome, diff } = difference;
+    if is_same(difference) && held.is_empty() {
+        return Ok(());
+    }
+    say!("message {message}")?;
+    outcome.iter().try_for_each(|outcome| say!("  would be {outcome}"))?;
+    held.iter().try_for_each(|held| say!("  would be held for {held}"))?;
+    added.iter().try_for_each(|name| say!("  + would go to {name} as well"))?;
+    removed.iter().try_for_each(|name| say!("  - would no longer go to {name}"))?;
+    print::bytes(print::plain(diff).as_bytes())
 }
 
 async fn jobs(globals: &Globals) -> Outcome {

@@ -136,8 +136,7 @@ impl Running {
         match perform(&self.desk, Operation::Reload).await {
             Ok(_) => tracing::info!("reloaded"),
             Err(error) => {
-                let problems = error.to_string().replace("\n  help:", "; help:").replace('\n', "; ");
-                tracing::error!(problems, "not reloaded: the old configuration goes on");
+                tracing::error!(problems = error.line(), "not reloaded: the old configuration goes on");
             }
         }
         tell_systemd(&[NotifyState::Ready]);

@@ -16,11 +16,12 @@ use super::print::{self, note, say};
 use super::{Failure, Globals, Outcome, table};
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-The exit code is 0 if every message was accepted (AA, CA). Files go out byte by byte as they are.
+#[command(
+    after_help = "The exit code is 0 if every message was accepted (AA, CA). Files go out byte by byte as they are.
 
   tributary send examples/messages/adt-a01.hl7 --to 127.0.0.1:2575
-  tributary send night/*.hl7 --to emr.example.org:6661 --timeout 2m --json")]
+  tributary send night/*.hl7 --to emr.example.org:6661 --timeout 2m --json"
+)]
 pub(super) struct Args {
     /// Files with one message each, or batches (FHS, BHS, several MSH).
     #[arg(required = true)]
@@ -109,8 +110,8 @@ fn print(globals: &Globals, sent: Vec<Sent>) -> Outcome {
     }
     let rows = sent
         .into_iter()
-        .map(|Sent { file, control_id, code, text, millis }| [file, control_id, code, text, format!("{millis} ms")]);
-    Ok(table::print(["file", "control id", "answer", "text", "took"], rows, "Nothing was acknowledged.")?)
+        .map(|Sent { file, control_id, code, text, millis }| [file, control_id, code, format!("{millis} ms"), text]);
+    Ok(table::print(["file", "control id", "answer", "took", "text"], rows, "Nothing was acknowledged.")?)
 }
 
 fn judged(file: String, message: &[u8], answer: &[u8], took: Duration) -> Sent {

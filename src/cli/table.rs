@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use jiff::Timestamp;
 
 use super::print::{self, OutputError};
@@ -16,6 +16,9 @@ pub(super) fn print<const N: usize>(
 ) -> Result<(), OutputError> {
     print::line(format_args!("{}", render(head, rows, none, None)))
 }
+
+/// The width that the last column has at least, where lines are wrapped.
+const LEAST_WORDS: Width = Width::Fixed(24);
 
 /// Rows under a head, in `width` columns or as many as the terminal has; without one, lines are as long
 /// as they are.
@@ -35,6 +38,10 @@ fn render<const N: usize>(
     if table.is_empty() {
         return none.to_owned();
     }
+    // An id must stay in one piece, to be copied; what follows in words may wrap.
+    let constraints =
+        (1..N).map(|_| ColumnConstraint::ContentWidth).chain([ColumnConstraint::LowerBoundary(LEAST_WORDS)]);
+    table.set_constraints(constraints);
     // Cells stand off their (invisible) border by one blank.
     let lines = table.to_string();
     lines.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect::<Vec<_>>().join("\n")
@@ -125,6 +132,17 @@ mod tests {
                  NAME     REASON
                  archive  no answer within
                           thirty seconds"]],
+        );
+    }
+
+    #[test]
+    fn keeps_ids_whole_on_a_very_narrow_terminal() {
+        check(
+            Some(20),
+            &[["01a20f35-77bc-75e4-b869-20d764a2cb2c", "it was refused for now"]],
+            expect![[r"
+                NAME                                  REASON
+                01a20f35-77bc-75e4-b869-20d764a2cb2c  it was refused for now"]],
         );
     }
 

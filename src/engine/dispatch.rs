@@ -9,6 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use channels::{Clock, Outbound, Stop};
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -30,6 +33,9 @@ use crate::store::{DeliveryId, DeliveryQuery, DeliveryRecord, Record, State, Sto
 const WINDOW: usize = 50_000;
 /// How many are read from the store at once.
 const PAGE: usize = 512;
+/// How many times the destination's concurrency may be under way, those included that were made and are
+/// not written down yet.
+const UNWRITTEN: usize = 4;
 /// The wait before a store that refused is tried again.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
@@ -117,6 +123,8 @@ pub(super) struct Dispatcher {
     quiet: Quiet,
     pace: Pace,
     attempts: JoinSet<Attempt>,
+    /// Attempts that have ended, on their way to the log: their lanes wait for that, others go on.
+    written: FuturesUnordered<BoxFuture<'static, Vec<Attempt>>>,
     report: watch::Sender<Snapshot>,
     /// The last delivery loaded from the store.
     cursor: Option<DeliveryId>,
@@ -157,6 +165,7 @@ impl Dispatcher {
             waker,
             schedule: Schedule::default(),
             attempts: JoinSet::new(),
+            written: FuturesUnordered::new(),
             report,
             cursor: None,
             more: true,
@@ -174,13 +183,17 @@ impl Dispatcher {
                 biased;
                 () = stop.stopped() => {}
                 Some(command) = commands.recv() => self.obey(command).await,
-                Some(ended) = self.attempts.join_next(), if !self.attempts.is_empty() => self.settle(ended).await,
+                Some(done) = self.written.next() => self.place_all(done).await,
+                Some(ended) = self.attempts.join_next(), if !self.attempts.is_empty() => self.settle(ended),
                 () = self.waker.notified() => self.more = true,
                 () = sleep_until(wake_at, &self.clock) => {}
             }
         }
         while let Some(ended) = self.attempts.join_next().await {
-            self.settle(ended).await;
+            self.settle(ended);
+        }
+        while let Some(done) = self.written.next().await {
+            self.place_all(done).await;
         }
     }
 
@@ -209,9 +222,10 @@ impl Dispatcher {
         }
     }
 
-    /// Loads what is queued behind the cursor, as far as there is room.
+    /// Loads what is queued behind the cursor, until there is enough that may leave, or no room.
     async fn load(&mut self) {
-        while self.more && self.schedule.len() < WINDOW {
+        let enough = self.config.concurrency.get().saturating_mul(4);
+        while self.more && self.schedule.len() < WINDOW && self.schedule.ready((self.clock)(), enough) < enough {
             let page = match self.store.queued(&self.config.name, self.cursor, PAGE).await {
                 Ok(page) => page,
                 Err(error) => {
@@ -250,7 +264,8 @@ impl Dispatcher {
                 }
                 Verdict::Go => {}
             }
-            if self.schedule.in_flight() >= self.config.concurrency.get() {
+            let most = self.config.concurrency.get();
+            if self.attempts.len() >= most || self.schedule.in_flight() >= most.saturating_mul(UNWRITTEN) {
                 return None;
             }
             if let Some(at) = self.pace.not_before(now) {
@@ -270,8 +285,8 @@ impl Dispatcher {
         self.attempts.spawn(async move { attempt(id, &store, &limits, &config, outbound.as_ref(), &clock).await });
     }
 
-    /// Commits what came of the attempts that have ended, and puts each where it belongs.
-    async fn settle(&mut self, first: Result<Attempt, tokio::task::JoinError>) {
+    /// Writes down what came of the attempts that have ended. Meanwhile others are made.
+    fn settle(&mut self, first: Result<Attempt, tokio::task::JoinError>) {
         let mut ended = vec![first];
         while let Some(more) = self.attempts.try_join_next() {
             ended.push(more);
@@ -285,26 +300,25 @@ impl Dispatcher {
             }
         }
         let records: Vec<Record> = done.iter().filter_map(|attempt| attempt.record.clone()).collect();
-        if !records.is_empty() {
-            self.commit(records).await;
-        }
-        for attempt in done {
-            self.place(attempt).await;
-        }
+        let (store, destination) = (self.store.clone(), self.config.name.clone());
+        self.written.push(Box::pin(async move {
+            if !records.is_empty() {
+                write(&store, &destination, records).await;
+            }
+            done
+        }));
     }
 
-    /// Writes records, however long it takes: what was delivered must not be forgotten.
-    async fn commit(&self, records: Vec<Record>) {
-        while let Err(error) = self.store.commit(records.clone()).await {
-            tracing::error!(destination = self.config.name, %error, "cannot write what came of deliveries: trying again");
-            tokio::time::sleep(STORE_RETRY).await;
+    /// Puts each attempt where it belongs, now that what came of it is written.
+    async fn place_all(&mut self, done: Vec<Attempt>) {
+        for attempt in done {
+            self.place(attempt).await;
         }
     }
 
     async fn place(&mut self, attempt: Attempt) {
         let now = (self.clock)();
         self.metrics.attempted(&self.config.name, &attempt);
-        self.log(&attempt);
         match attempt.end {
             End::Delivered => {
                 self.note_reached(now);
@@ -313,6 +327,7 @@ impl Dispatcher {
             End::Again { due, down } => {
                 self.schedule.put_back(attempt.delivery, due, down);
                 self.note_answer(down, &attempt.summary, now);
+                self.health.erred(&attempt.summary);
             }
             End::Stopped { ref reason } => {
                 self.schedule.put_back(attempt.delivery, now, true);
@@ -328,6 +343,7 @@ impl Dispatcher {
             End::Held | End::Gone => self.schedule.remove(attempt.delivery),
             End::Unread => self.schedule.put_back(attempt.delivery, now + STORE_RETRY, false),
         }
+        self.log(&attempt);
         if let Some(message) = attempt.message {
             settle::tell_if_reached(&self.store, &self.waiters, message).await;
         }
@@ -357,7 +373,8 @@ impl Dispatcher {
         }
         tracing::error!(destination = self.config.name, reason, "is stopped until an operator resumes it");
         self.health.stop(reason.clone());
-        self.commit(vec![Record::Setting { key: super::paused_key(&self.config.name), value: Some(reason) }]).await;
+        let record = Record::Setting { key: super::paused_key(&self.config.name), value: Some(reason) };
+        write(&self.store, &self.config.name, vec![record]).await;
     }
 
     fn reload(&mut self, why: &str) {
@@ -456,6 +473,14 @@ impl Dispatcher {
         self.more = true;
         settle::tell_if_reached(&self.store, &self.waiters, delivery.message).await;
         Ok(())
+    }
+}
+
+/// Writes records, however long it takes: what was delivered must not be forgotten.
+async fn write(store: &Store, destination: &str, records: Vec<Record>) {
+    while let Err(error) = store.record(records.clone()).await {
+        tracing::error!(destination, %error, "cannot write what came of deliveries: trying again");
+        tokio::time::sleep(STORE_RETRY).await;
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) struct Health {
     pause: PauseConfig,
     failures: u32,
     next_probe: Option<Timestamp>,
-    /// What the last attempt that found it down said.
+    /// What the last attempt said, if it is to be made again.
     why: Option<String>,
     stopped: Option<String>,
 }
@@ -63,6 +63,11 @@ impl Health {
         self.next_probe.take().is_some()
     }
 
+    /// It answered, but could not take the delivery now, and why.
+    pub(super) fn erred(&mut self, why: &str) {
+        self.why = Some(why.to_owned());
+    }
+
     /// An operator, or refused credentials, stop it.
     pub(super) fn stop(&mut self, reason: String) {
         self.stopped = Some(reason);
@@ -85,12 +90,12 @@ impl Health {
         self.stopped.is_some()
     }
 
-    /// For `status`: `up`, or `down` or `stopped` with the reason.
+    /// For `status`: `up`, `down` or `stopped`, and why, or what its last answer was if it took nothing.
     pub(super) fn describe(&self) -> (&'static str, Option<&str>) {
         match (&self.stopped, self.next_probe) {
             (Some(reason), _) => ("stopped", Some(reason)),
             (None, Some(_)) => ("down", self.why.as_deref()),
-            (None, None) => ("up", None),
+            (None, None) => ("up", self.why.as_deref()),
         }
     }
 }
@@ -145,6 +150,16 @@ mod tests {
         health.failed(NOW, "");
         assert!(health.reached());
         assert_eq!((health.describe(), health.verdict(NOW, 3)), (("up", None), Verdict::Go));
+    }
+
+    #[test]
+    fn tells_what_an_answer_was_until_a_better_one() {
+        let mut health = health();
+        health.reached();
+        health.erred("500");
+        assert_eq!(health.describe(), ("up", Some("500")));
+        health.reached();
+        assert_eq!(health.describe(), ("up", None));
     }
 
     #[test]

@@ -88,6 +88,9 @@ pub struct Difference {
     pub added: Vec<String>,
     /// Destinations that got it before, and would not now.
     pub removed: Vec<String>,
+    /// Destinations that would be kept waiting, and why: `heart-registry: …`.
+    #[serde(default)]
+    pub held: Vec<String>,
     /// Why it would fail or be filtered, where it would.
     pub outcome: Option<String>,
     /// A unified diff of what went out before and what would go out now; empty where they are the same.
@@ -172,8 +175,12 @@ impl Replayer {
         let before = self.store.outputs(id).await?;
         let to_before: Vec<String> =
             settle::deliveries_of(&self.store, id).await?.into_iter().map(|d| d.destination).collect();
+        let mut held = Vec::new();
         let (outputs, to_now, outcome) = match outcome {
             Outcome::Queued { outputs, deliveries } => {
+                let reasons =
+                    deliveries.iter().filter_map(|d| Some(format!("{}: {}", d.destination, d.held.as_ref()?)));
+                held.extend(reasons);
                 (outputs, deliveries.into_iter().map(|d| d.destination).collect::<Vec<_>>(), None)
             }
             Outcome::Filtered { reason } => (Vec::new(), Vec::new(), Some(format!("filtered: {reason}"))),
@@ -184,7 +191,14 @@ impl Replayer {
         let relevant = |name: &&String| only.is_none_or(|only| only == name.as_str());
         let added = to_now.iter().filter(|name| !to_before.contains(name)).cloned().collect();
         let removed = to_before.iter().filter(relevant).filter(|name| !to_now.contains(name)).cloned().collect();
-        Ok(Difference { message: id, added, removed, outcome, diff: diff(&rendered(&before), &rendered(&outputs)) })
+        Ok(Difference {
+            message: id,
+            added,
+            removed,
+            held,
+            outcome,
+            diff: diff(&rendered(&before), &rendered(&outputs)),
+        })
     }
 
     /// Replays one message: what it becomes takes the place of its open deliveries. The job's progress

@@ -41,6 +41,12 @@ impl Schedule {
         self.entries.len()
     }
 
+    /// How many may leave at `now`, counted up to `most`.
+    #[must_use]
+    pub(super) fn ready(&self, now: Timestamp, most: usize) -> usize {
+        self.heads.range(..=(now, DeliveryId::MAX)).take(most).count()
+    }
+
     /// How many deliveries are in flight.
     #[must_use]
     pub(super) fn in_flight(&self) -> usize {

@@ -12,6 +12,7 @@ use super::fact::{Fact, Item};
 use super::index::decode;
 use super::keys::{self, Key, SearchKeys};
 use super::lifecycle::{delivery_of, happen};
+use super::recent::{self, Slot};
 use super::record::{DeliveryId, NewDelivery, NewOutput, Outcome, Received, Record, State};
 use super::segment::Position;
 
@@ -55,7 +56,7 @@ impl Change<'_> {
             places.insert(key.to_vec(), Some(value.to_vec()));
         }
         let fresh = self.writes.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix));
-        places.extend(fresh.map(|(key, value)| (key.clone(), value.clone())));
+        places.extend(fresh.map(|(key, slot)| (key.clone(), slot.get().map(<[u8]>::to_vec))));
         let mut later = Vec::new();
         for (key, value) in places {
             let (sequence, Some(value)) = (keys::number(&key), value) else { continue };
@@ -98,7 +99,7 @@ impl Change<'_> {
         }
         for prefix in [keys::events(id), keys::files(id)] {
             for found in self.index.prefix(&prefix) {
-                self.writes.insert(found?.0.to_vec(), None);
+                recent::put(&mut self.writes, found?.0, Slot::gone());
             }
             let fresh: Vec<Key> = self.writes.range(prefix.clone()..).map(|(key, _)| key.clone()).collect();
             for key in fresh.into_iter().take_while(|key| key.starts_with(&prefix)) {
@@ -159,9 +160,9 @@ impl Change<'_> {
             tally: Tally::default(),
         };
         let id = received.id;
-        self.set(keys::by_state(&entry.channel, State::Received, entry.sequence), id.as_bytes().to_vec());
+        self.add(keys::by_state(&entry.channel, State::Received, entry.sequence), id.as_bytes().to_vec());
         for (key, value) in finding(found_by, entry.sequence, &id) {
-            self.set(key, value);
+            self.add(key, value);
         }
         self.count(b'm', &entry.channel, State::Received, 1);
         self.put(keys::message(&id), &entry)?;
@@ -239,7 +240,8 @@ impl Change<'_> {
             rest: None,
         };
         let fits = postcard::experimental::serialized_size(&routing).is_ok_and(|size| size <= 512);
-        self.enter(number, &entry, &routing.lanes);
+        self.add(keys::queue(&entry.destination, state, number), Vec::new());
+        self.count(b'd', &entry.destination, state, 1);
         entry.routing = fits.then_some(routing);
         self.put(keys::delivery(number), &entry)?;
         Ok(state)
@@ -269,8 +271,8 @@ impl Change<'_> {
             return Ok(Some(message));
         }
         if entry.state != before.state {
-            let lanes = self.leave(id, &before)?;
-            self.enter(id, &entry, &lanes);
+            self.leave(id, &before);
+            self.enter(id, &entry);
             if let Some(mut whole) = self.known(&message)? {
                 let state = whole.state();
                 whole.tally.take(before.state);
@@ -291,29 +293,21 @@ impl Change<'_> {
         self.put(keys::setting(key), &SettingEntry { sequence: item.sequence, at: item.at, value })
     }
 
-    /// Puts a delivery under its state; into its lanes if it is queued.
-    fn enter(&mut self, id: DeliveryId, entry: &DeliveryEntry, lanes: &[super::Lane]) {
+    /// Puts a delivery under its state.
+    fn enter(&mut self, id: DeliveryId, entry: &DeliveryEntry) {
         self.set(keys::queue(&entry.destination, entry.state, id), Vec::new());
         self.count(b'd', &entry.destination, entry.state, 1);
-        if entry.state == State::Queued {
-            lanes.iter().for_each(|lane| self.set(keys::lane(&entry.destination, lane, id), Vec::new()));
-        }
     }
 
-    /// Takes a delivery from under its state; returns its lanes.
-    fn leave(&mut self, id: DeliveryId, entry: &DeliveryEntry) -> Result<super::LaneSet, StoreError> {
+    /// Takes a delivery from under its state.
+    fn leave(&mut self, id: DeliveryId, entry: &DeliveryEntry) {
         self.delete(keys::queue(&entry.destination, entry.state, id));
         self.count(b'd', &entry.destination, entry.state, -1);
-        let lanes = self.records.routing(id, entry, |key| self.get(key))?.lanes;
-        if entry.state == State::Queued {
-            lanes.iter().for_each(|lane| self.delete(keys::lane(&entry.destination, lane, id)));
-        }
-        Ok(lanes)
     }
 
     fn remove_delivery(&mut self, id: DeliveryId) -> Result<(), StoreError> {
         if let Some(entry) = self.get::<DeliveryEntry>(&keys::delivery(id))? {
-            self.leave(id, &entry)?;
+            self.leave(id, &entry);
             self.delete(keys::delivery(id));
         }
         Ok(())
@@ -331,7 +325,12 @@ impl Change<'_> {
         entry.changed = at;
         if now != before {
             self.delete(keys::by_state(&entry.channel, before, entry.sequence));
-            self.set(keys::by_state(&entry.channel, now, entry.sequence), id.as_bytes().to_vec());
+            let key = keys::by_state(&entry.channel, now, entry.sequence);
+            // A message that was just received and has never been processed had no other state yet.
+            match before == State::Received && entry.processed.len() <= 1 {
+                true => self.add(key, id.as_bytes().to_vec()),
+                false => self.set(key, id.as_bytes().to_vec()),
+            }
             self.count(b'm', &entry.channel, before, -1);
             self.count(b'm', &entry.channel, now, 1);
         }

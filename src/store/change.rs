@@ -12,7 +12,7 @@ use super::fact::{Fact, Item};
 use super::index::{Index, decode, encode};
 use super::keys::{self, Key};
 use super::read::Records;
-use super::recent::Writes;
+use super::recent::{self, Slot, Writes};
 use super::record::{Record, State};
 
 /// Changes that become visible as one.
@@ -79,8 +79,7 @@ impl<'a> Change<'a> {
 
     pub(super) fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
         match self.writes.get(key) {
-            Some(Some(bytes)) => decode(bytes).map(Some),
-            Some(None) => Ok(None),
+            Some(slot) => slot.get().map(decode).transpose(),
             None => self.index.get(key),
         }
     }
@@ -92,10 +91,15 @@ impl<'a> Change<'a> {
     }
 
     pub(super) fn set(&mut self, key: Key, value: Vec<u8>) {
-        self.writes.insert(key, Some(value));
+        recent::put(&mut self.writes, key, Slot::value(value));
+    }
+
+    /// Sets a key that was never written before, unless it was deleted by this very change.
+    pub(super) fn add(&mut self, key: Key, value: Vec<u8>) {
+        recent::put(&mut self.writes, key, Slot::new(value));
     }
 
     pub(super) fn delete(&mut self, key: Key) {
-        self.writes.insert(key, None);
+        recent::put(&mut self.writes, key, Slot::gone());
     }
 }

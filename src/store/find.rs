@@ -14,7 +14,7 @@ use super::index::{Index, decode};
 use super::keys;
 use super::progress::Progress;
 use super::read::Records;
-use super::record::{DeliveryId, DeliveryRecord, Lane, NewOutput, Outcome, Received, Record, State};
+use super::record::{DeliveryId, DeliveryRecord, NewOutput, Outcome, Received, Record, State};
 use super::segment::{Position, damage_at};
 use super::{Content, Due, Entry, MessageRecord};
 
@@ -152,20 +152,6 @@ impl Finder {
         let ids = self.index.range(&prefix, &from).take(limit);
         let found = ids.map(|entry| self.delivery(keys::number(&entry?.0)));
         found.filter_map(Result::transpose).collect()
-    }
-
-    pub(super) fn next_in_lane(
-        &self,
-        destination: &str,
-        lane: &Lane,
-        after: Option<DeliveryId>,
-    ) -> Result<Option<DeliveryRecord>, StoreError> {
-        let prefix = keys::lane_prefix(destination, lane);
-        let from = keys::after(prefix.clone(), after.map_or(0, |after| after.saturating_add(1)));
-        match self.index.range(&prefix, &from).next().transpose()? {
-            Some((key, _)) => self.delivery(keys::number(&key)),
-            None => Ok(None),
-        }
     }
 
     pub(super) fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRecord>, StoreError> {

@@ -135,9 +135,9 @@ impl Index {
             return Ok(());
         }
         let mut batch = sled::Batch::default();
-        for (key, value) in &*writes {
-            match value {
-                Some(value) => batch.insert(key.as_slice(), value.as_slice()),
+        for (key, slot) in &*writes {
+            match slot.get() {
+                Some(value) => batch.insert(key.as_slice(), value),
                 None => batch.remove(key.as_slice()),
             }
         }
@@ -151,7 +151,7 @@ impl Index {
     pub(super) fn folder(&self) -> Receiver<()> {
         let (tell, told) = sync_channel(1);
         // A second receiver would be told nothing, which does no harm.
-        if self.folder.set(tell).is_err() {}
+        self.folder.set(tell).unwrap_or_default();
         told
     }
 
@@ -214,6 +214,9 @@ struct Sled {
 
 type Pair = (Vec<u8>, Vec<u8>);
 
+/// A key, and its value where it is not gone.
+type Step = (Vec<u8>, Option<Vec<u8>>);
+
 impl Entries {
     /// Sled's next entry, read since the last fold ended.
     fn sled(&mut self) -> Result<Sled, StoreError> {
@@ -234,7 +237,7 @@ impl Entries {
     }
 
     /// The next key and its value, `None` if it is gone; no key at the end.
-    fn step(&mut self) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>, StoreError> {
+    fn step(&mut self) -> Result<Option<Step>, StoreError> {
         loop {
             let mut sled = self.sled()?;
             let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner);

@@ -19,7 +19,7 @@ use super::metrics::{Metrics, add, add_time};
 use super::options::StoreOptions;
 use super::record::State;
 use super::spare::Recycled;
-use super::writer::{Commit, Prepared, Request};
+use super::writer::{Commit, Prepared, Request, Until};
 
 /// How often free space and ages are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -109,7 +109,7 @@ impl Keeper {
     /// Writes records, and waits until they are durable and in the index.
     pub(super) fn commit(&self, records: Vec<Prepared>) -> Result<(), StoreError> {
         let (reply, done) = oneshot::channel();
-        let commit = Commit { records, synced: true, reply, permit: None };
+        let commit = Commit { records, until: Until::Durable, reply, permit: None };
         self.log.send(Request::Commit(commit)).map_err(|_| StoreError::Closed)?;
         done.blocking_recv().map_err(|_| StoreError::Closed)?.map(drop)
     }

@@ -9,7 +9,6 @@
 //! F message file                         -> ()           its payloads in files
 //! V delivery                             -> DeliveryEntry
 //! Q destination 0 state delivery         -> ()           deliveries by destination and state
-//! L destination 0 lane delivery          -> ()           queued deliveries of a lane
 //! K name                                 -> SettingEntry
 //! N kind name 0 state                    -> u64          counts
 //! G segment                              -> Span         what a segment's times and sequences are
@@ -22,7 +21,7 @@
 use message::MessageId;
 use ring::hmac;
 
-use super::record::{DeliveryId, Lane, State};
+use super::record::{DeliveryId, State};
 
 /// A key of the index.
 pub(super) type Key = Vec<u8>;
@@ -92,14 +91,6 @@ pub(super) fn queue(destination: &str, state: State, id: DeliveryId) -> Key {
 
 pub(super) fn queue_prefix(destination: &str, state: State) -> Key {
     join(b'Q', &[destination.as_bytes(), &[0, state_byte(state)]])
-}
-
-pub(super) fn lane(destination: &str, lane: &Lane, id: DeliveryId) -> Key {
-    join(b'L', &[destination.as_bytes(), &[0], lane, &id.to_be_bytes()])
-}
-
-pub(super) fn lane_prefix(destination: &str, lane: &Lane) -> Key {
-    join(b'L', &[destination.as_bytes(), &[0], lane])
 }
 
 pub(super) fn setting(name: &str) -> Key {

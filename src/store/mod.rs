@@ -8,7 +8,7 @@
 //! ```text
 //! data/wal/00000042.seg   the log: segments filled with zeros ahead, recycled when all in them is done
 //! data/big/…42.bin        payloads too big for the log, one file each
-//! data/index/             sled: states, queues, lanes, search keys (hashed); rebuilt from the log
+//! data/index/             sled: states, queues, search keys (hashed); rebuilt from the log
 //! data/search.key         what search keys are hashed with
 //! data/ballast            given up to get out of a full disk
 //! data/lock               one process at a time
@@ -78,7 +78,7 @@ use self::find::Finder;
 use self::keeper::{Keeper, KeeperJob};
 use self::metrics::Metrics;
 use self::threads::{ReadJob, Threads};
-use self::writer::{Accept, Request};
+use self::writer::{Accept, Request, Until};
 
 pub use self::counts::Counts;
 pub use self::disk::{Disk, DiskFile, RealDisk};
@@ -190,7 +190,17 @@ impl Store {
     /// [`StoreError::Full`] if there is no room even for that; [`StoreError::Invalid`] for records that
     /// cannot be (a delivery of an output that is not there, a `Received`); others as they are.
     pub async fn commit(&self, records: Vec<Record>) -> Result<Committed, StoreError> {
-        self.commit_with(records, false).await
+        self.commit_with(records, Until::Visible).await
+    }
+
+    /// [`Store::commit`] that returns when the records are in the log, a moment before queries see them:
+    /// for what nobody asks about in between.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::commit`].
+    pub async fn record(&self, records: Vec<Record>) -> Result<Committed, StoreError> {
+        self.commit_with(records, Until::Written).await
     }
 
     /// [`Store::commit`] that also waits until the records are durable: for an operator's actions.
@@ -199,7 +209,7 @@ impl Store {
     ///
     /// As [`Store::commit`].
     pub async fn commit_synced(&self, records: Vec<Record>) -> Result<Committed, StoreError> {
-        self.commit_with(records, true).await
+        self.commit_with(records, Until::Durable).await
     }
 
     /// One message, as it stands. `None` if it is not in the store.
@@ -286,22 +296,7 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<DeliveryRecord>, StoreError> {
         let destination = destination.to_owned();
-        self.read(move |finder| finder.queued(&destination, after, limit)).await
-    }
-
-    /// The first queued delivery of a lane, behind `after`. Held ones and dead letters are not in it.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
-    pub async fn next_in_lane(
-        &self,
-        destination: &str,
-        lane: &Lane,
-        after: Option<DeliveryId>,
-    ) -> Result<Option<DeliveryRecord>, StoreError> {
-        let (destination, lane) = (destination.to_owned(), *lane);
-        self.read(move |finder| finder.next_in_lane(&destination, &lane, after)).await
+        self.read_settled(move |finder| finder.queued(&destination, after, limit)).await
     }
 
     /// One delivery, as it stands. `None` if it is not in the store.

@@ -5,13 +5,54 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use super::keys::Key;
 
-/// Keys with their new values; `None` is a key that is gone.
-pub(super) type Writes = BTreeMap<Key, Option<Vec<u8>>>;
+/// Keys with what is to become of them.
+pub(super) type Writes = BTreeMap<Key, Slot>;
+
+/// What is to become of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Slot {
+    /// Its value; `None` if it is gone.
+    value: Option<Vec<u8>>,
+    /// The key was never written before: once it is gone, sled need not hear of it at all.
+    new: bool,
+}
+
+impl Slot {
+    /// A value.
+    pub(super) fn value(value: Vec<u8>) -> Self {
+        Self { value: Some(value), new: false }
+    }
+
+    /// The value of a key that was never written before.
+    pub(super) fn new(value: Vec<u8>) -> Self {
+        Self { value: Some(value), new: true }
+    }
+
+    /// Nothing any more.
+    pub(super) fn gone() -> Self {
+        Self { value: None, new: false }
+    }
+
+    /// Its value; `None` if it is gone.
+    pub(super) fn get(&self) -> Option<&[u8]> {
+        self.value.as_deref()
+    }
+}
+
+/// Puts `slot` over what is there.
+pub(super) fn put(writes: &mut Writes, key: Key, slot: Slot) {
+    match writes.entry(key) {
+        Entry::Occupied(there) if there.get().new && slot.value.is_none() => _ = there.remove(),
+        Entry::Occupied(mut there) => there.get_mut().value = slot.value,
+        Entry::Vacant(free) => _ = free.insert(slot),
+    }
+}
 
 /// What sled has not been told yet.
 #[derive(Default)]
@@ -25,7 +66,7 @@ pub(super) struct Recent {
 impl Recent {
     /// Takes writes in; all of them become visible together.
     pub(super) fn write(&mut self, writes: Writes) {
-        self.fresh.extend(writes);
+        writes.into_iter().for_each(|(key, slot)| put(&mut self.fresh, key, slot));
     }
 
     /// How many keys wait to be folded.
@@ -42,7 +83,7 @@ impl Recent {
     /// What is known of a key here: `Some(None)` if it is gone, `None` if sled must be asked.
     pub(super) fn get(&self, key: &[u8]) -> Option<Option<&[u8]>> {
         let found = self.fresh.get(key).or_else(|| self.folding.get(key))?;
-        Some(found.as_deref())
+        Some(found.get())
     }
 
     /// The first key from `edge` on that begins with `prefix` and counts: one with a value, or one that
@@ -64,7 +105,10 @@ impl Recent {
     pub(super) fn fold(&mut self) -> Arc<Writes> {
         // What an earlier fold failed to write is still there.
         let mut all = Arc::unwrap_or_clone(std::mem::take(&mut self.folding));
-        all.append(&mut self.fresh);
+        match all.is_empty() {
+            true => all = std::mem::take(&mut self.fresh),
+            false => std::mem::take(&mut self.fresh).into_iter().for_each(|(key, slot)| put(&mut all, key, slot)),
+        }
         self.folding = Arc::new(all);
         Arc::clone(&self.folding)
     }
@@ -82,15 +126,15 @@ pub(super) type Found<'a> = Option<(&'a [u8], Option<&'a [u8]>)>;
 /// Merges two runs of writes, `fresh` before `folding` for the same key; `order` is that of a key to a
 /// later one.
 fn first<'a>(
-    fresh: impl Iterator<Item = (&'a Key, &'a Option<Vec<u8>>)>,
-    folding: impl Iterator<Item = (&'a Key, &'a Option<Vec<u8>>)>,
+    fresh: impl Iterator<Item = (&'a Key, &'a Slot)>,
+    folding: impl Iterator<Item = (&'a Key, &'a Slot)>,
     order: Ordering,
     prefix: &[u8],
     head: Option<&[u8]>,
 ) -> Found<'a> {
     let (mut fresh, mut folding) = (fresh.peekable(), folding.peekable());
     loop {
-        let (key, value) = match (fresh.peek(), folding.peek()) {
+        let (key, slot) = match (fresh.peek(), folding.peek()) {
             (Some(a), Some(b)) if a.0 == b.0 => folding.next().and(fresh.next()),
             (Some(a), Some(b)) if a.0.cmp(b.0) == order => fresh.next(),
             (Some(_), None) => fresh.next(),
@@ -99,8 +143,8 @@ fn first<'a>(
         if !key.starts_with(prefix) {
             return None;
         }
-        if value.is_some() || head.is_some_and(|head| key.as_slice().cmp(head) != order) {
-            return Some((key, value.as_deref()));
+        if slot.value.is_some() || head.is_some_and(|head| key.as_slice().cmp(head) != order) {
+            return Some((key, slot.get()));
         }
     }
 }
@@ -112,7 +156,8 @@ mod tests {
     use super::*;
 
     fn writes(raw: &[(u8, Option<u8>)]) -> Writes {
-        raw.iter().map(|(key, value)| (vec![b'x', *key], value.map(|value| vec![value]))).collect()
+        let slot = |value: &Option<u8>| value.map_or_else(Slot::gone, |value| Slot::value(vec![value]));
+        raw.iter().map(|(key, value)| (vec![b'x', *key], slot(value))).collect()
     }
 
     /// Both directions find what one map with the same writes would.
@@ -124,14 +169,14 @@ mod tests {
         recent.write(writes(newer));
         let mut all = writes(older);
         all.extend(writes(newer));
-        all.retain(|_, value| value.is_some());
+        all.retain(|_, slot| slot.value.is_some());
         let edge = [b'x', edge];
         let found = |found: Found<'_>| found.map(|(key, value)| (key.to_vec(), value.map(<[u8]>::to_vec)));
         let next = all.range::<[u8], _>((Bound::Included(edge.as_slice()), Bound::Unbounded)).next();
-        let expected = next.map(|(key, value)| (key.clone(), value.clone()));
+        let expected = next.map(|(key, slot)| (key.clone(), slot.value.clone()));
         assert_eq!(found(recent.next(Bound::Included(edge.as_slice()), b"x", None)), expected);
         let back = all.range::<[u8], _>((Bound::Unbounded, Bound::Excluded(edge.as_slice()))).next_back();
-        let expected = back.map(|(key, value)| (key.clone(), value.clone()));
+        let expected = back.map(|(key, slot)| (key.clone(), slot.value.clone()));
         assert_eq!(found(recent.back(Bound::Excluded(edge.as_slice()), b"x", None)), expected);
     }
 
@@ -145,6 +190,24 @@ mod tests {
         let mut recent = Recent::default();
         recent.write(writes(&[(1, None), (2, None)]));
         assert_eq!(recent.next(Bound::Unbounded, b"x", Some(b"x\x02")), Some((b"x\x02".as_slice(), None)));
+    }
+
+    #[test]
+    fn what_came_and_went_before_a_fold_is_not_folded() {
+        let mut recent = Recent::default();
+        recent.write([(b"x".to_vec(), Slot::new(vec![1])), (b"y".to_vec(), Slot::value(vec![1]))].into());
+        recent.write([(b"x".to_vec(), Slot::gone()), (b"y".to_vec(), Slot::gone())].into());
+        assert_eq!(*recent.fold(), [(b"y".to_vec(), Slot::gone())].into());
+    }
+
+    #[test]
+    fn what_was_folded_meanwhile_is_taken_back_from_sled() {
+        let mut recent = Recent::default();
+        recent.write([(b"x".to_vec(), Slot::new(vec![1]))].into());
+        recent.fold();
+        recent.folded();
+        recent.write([(b"x".to_vec(), Slot::gone())].into());
+        assert_eq!(*recent.fold(), [(b"x".to_vec(), Slot::gone())].into());
     }
 
     proptest! {

@@ -9,14 +9,14 @@ use super::find::Finder;
 use super::keeper::{Keeper, KeeperJob};
 use super::metrics::add;
 use super::threads::ReadJob;
-use super::writer::{Commit, Prepared, Request, answer};
+use super::writer::{Commit, Prepared, Request, Until, answer};
 use super::{Committed, Outcome, Record, Store, StoreError, apply};
 
 /// Memory is counted in units of this many bytes.
 pub(super) const UNIT: usize = 4096;
 
 impl Store {
-    pub(super) async fn commit_with(&self, records: Vec<Record>, synced: bool) -> Result<Committed, StoreError> {
+    pub(super) async fn commit_with(&self, records: Vec<Record>, until: Until) -> Result<Committed, StoreError> {
         records.iter().try_for_each(|record| self.check(record))?;
         let mut prepared = Vec::with_capacity(records.len());
         for record in self.with_replaced(records).await? {
@@ -28,7 +28,7 @@ impl Store {
         let bytes = prepared.iter().map(|record| record.encoded.len()).sum();
         let permit = Some(self.admit(bytes).await?);
         let (reply, answer) = oneshot::channel();
-        self.send(Request::Commit(Commit { records: prepared, synced, reply, permit }))?;
+        self.send(Request::Commit(Commit { records: prepared, until, reply, permit }))?;
         let answered = answer.await.map_err(|_| StoreError::Closed)?;
         answered.map_err(|error| self.explain(error))
     }

@@ -47,9 +47,20 @@ pub(super) struct Accept {
 /// Records to be written as one.
 pub(super) struct Commit {
     pub(super) records: Vec<Prepared>,
-    pub(super) synced: bool,
+    pub(super) until: Until,
     pub(super) reply: oneshot::Sender<Result<Committed, StoreError>>,
     pub(super) permit: Option<OwnedSemaphorePermit>,
+}
+
+/// What one who commits waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// The records are in the log.
+    Written,
+    /// Queries see them.
+    Visible,
+    /// Queries see them, and they are durable.
+    Durable,
 }
 
 /// A record that is ready for the log.
@@ -76,6 +87,8 @@ pub(super) struct Writer {
 struct Batch {
     items: Vec<Item>,
     accepted: Vec<(oneshot::Sender<Result<Accepted, StoreError>>, Accepted)>,
+    /// Those who wait for the log alone.
+    written: Vec<Waiting>,
     committed: Vec<Waiting>,
     /// Files of messages that turned out to be duplicates.
     unused: Vec<u64>,
@@ -213,9 +226,13 @@ impl Writer {
             deliveries.extend(sequence + 1..sequence + count);
         }
         add(&self.metrics.commits, 1);
-        batch.synced |= commit.synced;
+        batch.synced |= commit.until == Until::Durable;
         batch.permits.extend(commit.permit);
-        batch.committed.push(Waiting { reply: commit.reply, committed: Committed { deliveries } });
+        let waiting = Waiting { reply: commit.reply, committed: Committed { deliveries } };
+        match commit.until {
+            Until::Written => batch.written.push(waiting),
+            Until::Visible | Until::Durable => batch.committed.push(waiting),
+        }
     }
 
     fn append(&mut self, prepared: Prepared, batch: &mut Batch) -> u64 {
@@ -264,6 +281,9 @@ impl Writer {
         for (reply, accepted) in batch.accepted {
             answer(reply, Ok(accepted));
         }
+        for Waiting { reply, committed } in batch.written {
+            answer(reply, Ok(committed));
+        }
         batch.unused.into_iter().for_each(|number| self.records.big.remove(number));
         if batch.items.is_empty() && batch.committed.is_empty() {
             return;
@@ -280,7 +300,7 @@ impl Batch {
         for (reply, _) in self.accepted {
             answer(reply, Err(again(error)));
         }
-        for waiting in self.committed {
+        for waiting in self.written.into_iter().chain(self.committed) {
             answer(waiting.reply, Err(again(error)));
         }
     }

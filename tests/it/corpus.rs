@@ -93,7 +93,10 @@ fn each_is_answered_and_delivered_or_parked_with_a_reason() {
         *reasons.entry(format!("{state}: {reason}")).or_default() += 1;
     }
     eprintln!("{states:?}\n{reasons:#?}");
-    assert!(states["delivered"] * 10 > messages.len() * 8, "{states:?}");
+    // Many files of the corpus share a control id: all but the first of those are parked, as they must be.
+    let conflicts: usize =
+        reasons.iter().filter(|(reason, _)| reason.starts_with("failed: duplicate-check")).map(|(_, n)| n).sum();
+    assert!(states["delivered"] * 10 > (messages.len() - conflicts) * 8, "{states:?}");
     running.terminate();
     site.verify();
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::super::index::Index;
+use super::super::recent::Slot;
 
 #[derive(Clone, Debug)]
 enum Act {
@@ -55,7 +56,9 @@ proptest! {
                             None => model.remove(&key(*number)),
                         };
                     }
-                    let raw = writes.into_iter().map(|(number, value)| (key(number), value.map(|value| vec![value])));
+                    let raw = writes.into_iter().map(|(number, value)| {
+                        (key(number), value.map_or_else(Slot::gone, |value| Slot::value(vec![value])))
+                    });
                     index.write(raw.collect()).unwrap();
                 }
             }
@@ -68,9 +71,9 @@ proptest! {
 fn a_scan_that_a_fold_interrupts_sees_no_key_that_was_gone() {
     let dir = tempfile::tempdir().unwrap();
     let index = Index::open(dir.path(), 1 << 20).unwrap();
-    index.write((0..6).map(|number| (key(number), Some(vec![number]))).collect()).unwrap();
+    index.write((0..6).map(|number| (key(number), Slot::value(vec![number]))).collect()).unwrap();
     index.fold().unwrap();
-    index.write([(key(1), None), (key(4), None)].into()).unwrap();
+    index.write([(key(1), Slot::gone()), (key(4), Slot::gone())].into()).unwrap();
     let mut scan = index.prefix(b"a");
     assert_eq!(scan.next().unwrap().unwrap().0, key(0));
     index.fold().unwrap();
