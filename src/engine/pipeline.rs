@@ -137,8 +137,14 @@ impl Pipeline {
     /// Transforms and commits messages that were read from the store.
     async fn run_now(&self, originals: Vec<(Arc<Original>, Option<Read>)>) {
         let (recipe, now) = (self.recipe.load_full(), (self.clock)());
-        let done = transform(&self.limits, recipe, originals, now).await;
-        self.commit(done, &mut FuturesOrdered::new()).await;
+        let mut runs = FuturesOrdered::new();
+        let mut rest = originals.into_iter().peekable();
+        while rest.peek().is_some() {
+            let chunk = rest.by_ref().take(CHUNK).collect();
+            runs.push_back(transform(&self.limits, Arc::clone(&recipe), chunk, now));
+        }
+        let done: Vec<Vec<_>> = runs.collect().await;
+        self.commit(done.into_iter().flatten().collect(), &mut FuturesOrdered::new()).await;
     }
 
     async fn unprocessed(&self, after: Option<u64>) -> Result<Vec<(u64, MessageId)>, StoreError> {

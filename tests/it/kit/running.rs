@@ -106,20 +106,20 @@ impl<'a> Running<'a> {
         wait_until(&format!("{destination} is {state}"), || self.destination(destination).state == state);
     }
 
-    /// Waits until nothing is left to do.
+    /// Waits until nothing is left to do, for as long as it becomes less.
     #[track_caller]
     pub(crate) fn wait_idle(&self) {
-        let began = Instant::now();
+        let (mut began, mut least) = (Instant::now(), u64::MAX);
         loop {
-            let Some(status) = self.status_if_up() else {
-                assert!(began.elapsed() < DEADLINE, "no answer: {}", tail(&self.site.logs()));
-                continue;
-            };
-            let open = |state: &str| status.messages.get(state).copied().unwrap_or(0);
-            if open("received") + open("queued") == 0 {
-                return;
+            let open = self.status_if_up().map(|status| {
+                ["received", "queued"].iter().map(|state| status.messages.get(*state).copied().unwrap_or(0)).sum()
+            });
+            match open {
+                Some(0) => return,
+                Some(open) if open < least => (began, least) = (Instant::now(), open),
+                _ => {}
             }
-            assert!(began.elapsed() < DEADLINE, "still at work: {status:#?} {}", tail(&self.site.logs()));
+            assert!(began.elapsed() < DEADLINE, "{open:?} are still at work: {}", tail(&self.site.logs()));
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
     }
