@@ -176,8 +176,10 @@ impl Dispatcher {
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>, mut stop: Stop) {
         self.load_blocks().await;
         while !stop.is_stopped() {
-            self.load().await;
-            let wake_at = self.launch();
+            let loaded = self.load().await;
+            let next = self.launch();
+            // What could not be loaded is asked for again, whatever else happens.
+            let wake_at = if loaded { next } else { Some((self.clock)()) };
             self.report();
             tokio::select! {
                 biased;
@@ -222,8 +224,9 @@ impl Dispatcher {
         }
     }
 
-    /// Loads what is queued behind the cursor, until there is enough that may leave, or no room.
-    async fn load(&mut self) {
+    /// Loads what is queued behind the cursor, until there is enough that may leave, or no room. False if
+    /// the store could not be read.
+    async fn load(&mut self) -> bool {
         let enough = self.config.concurrency.get().saturating_mul(4);
         while self.more && self.schedule.len() < WINDOW && self.schedule.ready((self.clock)(), enough) < enough {
             let page = match self.store.queued(&self.config.name, self.cursor, PAGE).await {
@@ -231,7 +234,7 @@ impl Dispatcher {
                 Err(error) => {
                     tracing::error!(destination = self.config.name, %error, "cannot read the queue: trying again");
                     tokio::time::sleep(STORE_RETRY).await;
-                    return;
+                    return false;
                 }
             };
             self.more = page.len() == PAGE;
@@ -240,6 +243,7 @@ impl Dispatcher {
                 self.add(delivery);
             }
         }
+        true
     }
 
     fn add(&mut self, delivery: DeliveryRecord) {
