@@ -35,7 +35,7 @@ const WINDOW: usize = 50_000;
 const PAGE: usize = 512;
 /// How many times the destination's concurrency may be under way, those included that were made and are
 /// not written down yet.
-const UNWRITTEN: usize = 4;
+const UNWRITTEN: usize = 2;
 /// The wait before a store that refused is tried again.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 

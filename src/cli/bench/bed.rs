@@ -89,6 +89,7 @@ impl Bed {
             ledger: Arc::clone(&self.ledger),
             senders,
             patients: patients.max(senders),
+            first_patient: 0,
             until,
             message: messages::adt,
             pace: Duration::ZERO,

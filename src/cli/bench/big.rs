@@ -25,8 +25,7 @@ pub(super) async fn measure(parent: &Path, pace: &Pace, mut section: Section<'_>
     let process = bed.engine()?.process();
     process.forget_peak()?;
     let small = small(&bed, pace.time);
-    let big =
-        Load { senders: 1, pace: EVERY, message: |n, patient| messages::document(n, patient, SIZE), ..small.clone() };
+    let big = Load { senders: 1, first_patient: PATIENTS, pace: EVERY, message: big_message, ..small.clone() };
     let (beside, big) = tokio::try_join!(small.run(), big.run())?;
     bed.settle().await?;
     section.add("memory, most", process.memory()?.1, "MiB");
@@ -40,6 +39,10 @@ pub(super) async fn measure(parent: &Path, pace: &Pace, mut section: Section<'_>
     section.add("big ones", big.acknowledgments.len() as f64, "messages");
     section.account(&bed.ledger.account());
     bed.verify().await
+}
+
+fn big_message(number: u64, patient: u32) -> bytes::Bytes {
+    messages::document(number, patient, SIZE)
 }
 
 fn small(bed: &Bed, time: Duration) -> Load {

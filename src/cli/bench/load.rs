@@ -25,6 +25,8 @@ pub(super) struct Load {
     pub(super) senders: u32,
     /// A patient's messages all come from one sender, so that their order is known.
     pub(super) patients: u32,
+    /// The number of the first of them: loads at the same time are of different patients.
+    pub(super) first_patient: u32,
     pub(super) until: Until,
     pub(super) message: fn(u64, u32) -> Bytes,
     /// Time from one message of a sender to its next; zero is as soon as it is acknowledged.
@@ -86,7 +88,7 @@ struct Sender {
 impl Sender {
     async fn run(mut self) -> anyhow::Result<Latencies> {
         let mut latencies = Latencies::default();
-        let mut patient = self.index % self.load.patients;
+        let mut patient = self.first_patient();
         let mut next = Instant::now();
         while !self.load.is_over() {
             let number = self.load.ledger.begin(patient);
@@ -104,7 +106,11 @@ impl Sender {
 
     fn next_patient(&self, patient: u32) -> u32 {
         let next = patient + self.load.senders;
-        if next < self.load.patients { next } else { self.index % self.load.patients }
+        if next < self.load.first_patient + self.load.patients { next } else { self.first_patient() }
+    }
+
+    fn first_patient(&self) -> u32 {
+        self.load.first_patient + self.index % self.load.patients
     }
 
     /// Sends one message until it is acknowledged.
