@@ -117,7 +117,10 @@ pub(super) struct ChannelIntake {
     pub(super) waiters: Arc<Waiters>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
-    pub(super) quiet: std::sync::Mutex<Quiet>,
+    /// Keeps duplicates from flooding the log.
+    pub(super) repeats: std::sync::Mutex<Quiet>,
+    /// Keeps a full disk from flooding the log.
+    pub(super) refusals: std::sync::Mutex<Quiet>,
 }
 
 /// A message as far as the door reads it.
@@ -231,7 +234,12 @@ impl ChannelIntake {
             Answer::Stored(id) => tracing::debug!(channel, peer, bytes, message_id = %id, "stored"),
             Answer::Done(id, _) => tracing::debug!(channel, peer, bytes, message_id = %id, "done"),
             Answer::Duplicate(id) => {
-                tracing::info!(channel, peer, message_id = %id, "came again: the earlier answer is given")
+                // A sender that sends everything again is told of once a minute.
+                const AGAIN: &str = "came again: the earlier answer is given";
+                match self.to_be_said(&self.repeats, AGAIN) {
+                    Some(unsaid) => tracing::info!(channel, peer, message_id = %id, unsaid, "{AGAIN}"),
+                    None => tracing::debug!(channel, peer, message_id = %id, "{AGAIN}"),
+                }
             }
             Answer::Conflict { id, earlier } => {
                 tracing::warn!(channel, peer, message_id = %id, earlier = %earlier, "a control id came again with other bytes: parked");
@@ -245,13 +253,17 @@ impl ChannelIntake {
                 tracing::warn!(channel, peer, bytes, control_id, %fault, "refused: invalid");
             }
             Answer::Unavailable { reason, .. } => {
-                // A full disk is said once a minute, not to every sender that tries again.
-                let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(unsaid) = quiet.say(reason, (self.clock)()) {
+                // A full disk is told of once a minute, not to every sender that tries again.
+                if let Some(unsaid) = self.to_be_said(&self.refusals, reason) {
                     tracing::error!(channel, peer, bytes, reason, unsaid, "not taken; the same is said once a minute");
                 }
             }
         }
+    }
+
+    /// Whether `what` is to be said, and how often it was not since the last time.
+    fn to_be_said(&self, quiet: &std::sync::Mutex<Quiet>, what: &str) -> Option<u64> {
+        quiet.lock().unwrap_or_else(PoisonError::into_inner).say(what, (self.clock)())
     }
 }
 

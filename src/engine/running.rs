@@ -103,7 +103,8 @@ impl RunningChannel {
             waiters: Arc::clone(&shared.waiters),
             metrics: Arc::clone(&shared.metrics),
             clock: Arc::clone(&shared.clock),
-            quiet: std::sync::Mutex::default(),
+            repeats: std::sync::Mutex::default(),
+            refusals: std::sync::Mutex::default(),
         });
         Task::run(|stop| async move {
             if let Err(error) = inbound.run(intake, stop).await {

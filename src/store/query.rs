@@ -121,7 +121,10 @@ impl Finder {
     /// One page of messages.
     pub(super) fn messages(&self, query: &MessageQuery) -> Result<Page<MessageRecord>, StoreError> {
         let bounds = self.sequences(query.from, query.to)?;
-        let by_delivery = query.destination.is_some() && query.search.is_none() && query.control_id.is_none();
+        // Oldest first goes by acceptance, whatever is asked: who works through it (a replay) makes new
+        // deliveries on the way, and must not meet the same message again behind its cursor.
+        let by_delivery =
+            query.newest_first && query.destination.is_some() && query.search.is_none() && query.control_id.is_none();
         let prefixes = if by_delivery { self.by_delivery(query) } else { self.by_message(query)? };
         let start = match (query.after, query.newest_first) {
             (None, _) if by_delivery => None,

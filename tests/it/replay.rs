@@ -40,6 +40,21 @@ fn dead_letters_are_replayed_once_the_receiver_is_mended() {
     site.verify();
 }
 
+/// More than a page of them, and the receiver refuses them all again: what is replayed is selected no more.
+#[test]
+fn dead_letters_that_die_again_are_replayed_once() {
+    let sink = Sink::start(|_, _| Reply::Code("AR"));
+    let site = Site::relay(&format!("{}{QUICK}", sink.outbound("")));
+    let running = site.start();
+    send(&running, 1..=120);
+    running.wait_messages(&[("dead", 120)]);
+    let done = site.json(&["replay", "--state", "dead", "--destination", "out", "--reason", "hope"]);
+    assert_eq!((&done["state"], &done["replayed"]), (&"done".into(), &120.into()));
+    running.wait_deliveries("out", &[("dead", 120), ("skipped", 120)]);
+    running.terminate();
+    site.verify();
+}
+
 #[test]
 fn one_message_is_replayed_by_its_id_and_says_so() {
     let sink = Sink::good();
