@@ -9,7 +9,9 @@
 mod bundle;
 mod coverage;
 mod groups;
+mod hashed;
 mod identity;
+mod known;
 pub mod maps;
 mod required;
 mod run;
@@ -21,7 +23,7 @@ use std::sync::Arc;
 
 use message::{Body, Context, Finding, FindingKind, Message, Sha256, Transform, TransformError, hl7v2};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use message::json::Value;
 
 use maps::plan::MessagePlan;
 use maps::{MapError, Maps};

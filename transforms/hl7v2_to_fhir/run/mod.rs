@@ -6,18 +6,17 @@ mod convert;
 mod rows;
 mod systems;
 
-use std::collections::HashMap;
-
+use message::json::Text;
 use message::{Context, Finding, FindingKind};
 
-use crate::r4::types;
-
+use super::hashed::Hashed;
+use super::known::{KnownKind, known};
 use super::groups::{self, Fit, Groups, Placed};
 use super::maps::plan::{Link, MessagePlan, Plan, SegmentRow};
 use super::source::{self, Source};
 use super::tree::{Key, NodeId, ResourceId, Tree};
 
-pub(super) use systems::{Systems, encoded};
+pub(super) use systems::{Systems, push_encoded};
 
 /// A conversion on its way.
 pub(super) struct Run<'a> {
@@ -30,10 +29,10 @@ pub(super) struct Run<'a> {
     pub(super) context: &'a Context,
     pub(super) findings: Vec<Finding>,
     /// Findings at values, before their places are written out: offset, kind, text.
-    pub(super) noted: Vec<(usize, FindingKind, String)>,
-    labels: HashMap<(Scope, usize), ResourceId>,
+    pub(super) noted: Vec<(usize, FindingKind, Text)>,
+    labels: Hashed<(Scope, usize), ResourceId>,
     /// Resources that one field alone makes, by its table and text: the same text is the same one.
-    shared: HashMap<(usize, &'a str), (ResourceId, &'a str)>,
+    shared: Hashed<(usize, &'a str), (ResourceId, &'a str)>,
     pending: Vec<(&'a Link, Here)>,
 }
 
@@ -66,8 +65,8 @@ impl<'a> Run<'a> {
             context,
             findings: Vec::new(),
             noted: Vec::new(),
-            labels: HashMap::new(),
-            shared: HashMap::new(),
+            labels: Hashed::default(),
+            shared: Hashed::default(),
             pending: Vec::new(),
         }
     }
@@ -93,9 +92,9 @@ impl<'a> Run<'a> {
         let name = &structure.name;
         let text = match placed.fit {
             Fit::Expected => None,
-            Fit::AfterMissing => Some(format!("a segment that {name} requires is missing before it")),
-            Fit::Misplaced => Some(format!("{name} does not expect the segment here")),
-            Fit::Unknown => rows.is_none().then(|| format!("{name} has no such segment")),
+            Fit::AfterMissing => Some(format!("a segment that {name} requires is missing before it").into()),
+            Fit::Misplaced => Some(format!("{name} does not expect the segment here").into()),
+            Fit::Unknown => rows.is_none().then(|| format!("{name} has no such segment").into()),
         };
         if let Some(text) = text {
             let location = source::name_of(&segment);
@@ -190,7 +189,7 @@ impl<'a> Run<'a> {
     }
 
     /// Notes something about the value `at`, a slice of the message.
-    pub(super) fn finding(&mut self, kind: FindingKind, at: &str, text: impl Into<String>) {
+    pub(super) fn finding(&mut self, kind: FindingKind, at: &str, text: impl Into<Text>) {
         if let Some(offset) = self.source.offset(at) {
             self.noted.push((offset, kind, text.into()));
         }
@@ -215,9 +214,14 @@ impl<'a> Run<'a> {
         if provider.name.is_empty() { "unknown" } else { &provider.name }
     }
 
+    /// What is done with a resource's type.
+    pub(super) fn kind(&self, resource: ResourceId) -> KnownKind {
+        self.tree.get(resource).map(|r| known().kind(r.kind)).unwrap_or_default()
+    }
+
     /// The name of a resource's type.
     pub(super) fn kind_name(&self, resource: ResourceId) -> &'static str {
-        self.tree.get(resource).map_or("", |r| types().get(r.kind).name.as_str())
+        self.tree.get(resource).map_or("", |r| known().kind(r.kind).name)
     }
 }
 

@@ -1,8 +1,9 @@
 //! Rows at work: a slice of the message through a table into a node.
 
 use message::FindingKind;
-use serde_json::Value;
+use message::json::Value;
 
+use crate::hl7v2_to_fhir::known::known;
 use crate::hl7v2_to_fhir::maps::EACH;
 use crate::hl7v2_to_fhir::maps::plan::{Action, Convert, From, Row, Step, Table, Target};
 use crate::hl7v2_to_fhir::source::Slice;
@@ -333,8 +334,8 @@ impl<'a> Run<'a> {
     }
 
     fn is_coding_code(&self, target: &Target) -> bool {
-        let is_code = matches!(target.steps.last(), Some(Step::Element { element, .. }) if element.name == "code");
-        is_code && matches!(target.parent, Kind::Complex(id) if types().get(id).name == "Coding")
+        let code = known().coding_code;
+        matches!(target.steps.last(), Some(Step::Element { element, .. }) if Some(*element) == code)
     }
 
     fn write_translation(
@@ -345,10 +346,9 @@ impl<'a> Run<'a> {
         translation: &'a crate::hl7v2_to_fhir::maps::plan::Translation,
     ) -> bool {
         let Some((_, steps)) = row.target.steps.split_last() else { return false };
-        let Kind::Complex(coding) = row.target.parent else { return false };
         match self.steps(steps, row.target.multiplies, spot.node, env.key(), None) {
             Some(node) => {
-                self.write_coding(node, coding, translation);
+                self.write_coding(node, translation);
                 true
             }
             None => false,
@@ -362,18 +362,15 @@ impl<'a> Run<'a> {
     /// Writes the data-absent-reason extension at the target.
     fn absent(&mut self, target: &Target, spot: Spot, env: Env<'a>, reason: &str) {
         let Some(at) = self.spot(target, spot, env) else { return };
-        let holder = match at.kind {
-            Kind::Complex(id) => types().get(id),
-            Kind::Primitive(_) => match types().id("Element") {
-                Some(id) => types().get(id),
-                None => return,
-            },
+        let element = match at.kind {
+            Kind::Complex(id) => types().get(id).element("extension"),
+            Kind::Primitive(_) => known().primitive_extension,
         };
-        let (Some(element), Some(extension)) = (holder.element("extension"), types().id("Extension")) else { return };
+        let Some(element) = element else { return };
         let node = self.tree.child(at.node, element, Key { label: 999, ..Key::default() });
-        let url = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
-        self.tree.overwrite(node, extension, "url", Value::String(url.into()));
-        self.tree.overwrite(node, extension, "valueCode", Value::String(reason.to_owned()));
+        let url = Value::fixed("http://hl7.org/fhir/StructureDefinition/data-absent-reason");
+        self.tree.overwrite(node, known().extension_url, url);
+        self.tree.overwrite(node, known().extension_code, reason);
     }
 
     /// The node at `target`, with what is needed to find its siblings.
