@@ -9,7 +9,7 @@ use crate::r4::Primitive;
 
 /// `text` as a value of type `primitive`; `None` if it is not one.
 pub(super) fn primitive(primitive: Primitive, text: &str, zone: &TimeZone) -> Option<Value> {
-    let trimmed = text.trim();
+    let trimmed = trimmed(text);
     if trimmed.is_empty() {
         return None;
     }
@@ -32,6 +32,14 @@ pub(super) fn primitive(primitive: Primitive, text: &str, zone: &TimeZone) -> Op
         Primitive::Time => time(trimmed).map(Value::from),
         Primitive::Base64Binary => string(base64::engine::general_purpose::STANDARD.encode(text).into()),
         Primitive::Xhtml => string(xhtml(text).into()),
+    }
+}
+
+/// `text` without blanks around it: most often that is `text`, as its first and last bytes tell.
+pub(super) fn trimmed(text: &str) -> &str {
+    match text.as_bytes() {
+        [b'!'..=b'~'] | [b'!'..=b'~', .., b'!'..=b'~'] => text,
+        _ => text.trim(),
     }
 }
 

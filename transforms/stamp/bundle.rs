@@ -33,6 +33,8 @@ pub(super) struct Entry {
     kind: Text,
     method: Text,
     url: Option<Text>,
+    /// It writes its resource.
+    writes: bool,
 }
 
 impl Bundle {
@@ -83,7 +85,8 @@ impl Entry {
         let of_request = |key: &str| request.and_then(|request| text_of(request, key)).cloned();
         let kind = resource.as_ref().and_then(|resource| text_of(resource, "resourceType")).cloned().unwrap_or_default();
         let (method, url) = (of_request("method").unwrap_or_default(), of_request("url"));
-        Self { members, full_url: full_url.filter(|url| !url.is_empty()), resource, kind, method, url }
+        let writes = is_write(&method, url.as_deref());
+        Self { members, full_url: full_url.filter(|url| !url.is_empty()), resource, kind, method, url, writes }
     }
 
     /// An entry that writes `resource` to `url` by PUT.
@@ -138,6 +141,7 @@ impl Entry {
         self.method = Text::new_static("PUT");
         let request = [("method", self.method.clone().into()), ("url", url.clone().into())];
         self.members.insert("request", Value::object(request));
+        self.writes = is_write(&self.method, Some(&url));
         self.url = Some(url);
     }
 
@@ -160,17 +164,17 @@ impl Entry {
 
     /// The resource, if this entry writes it: no patch, no operation, no read.
     pub(super) fn record(&self) -> Option<&Map> {
-        self.resource.as_ref().filter(|_| self.is_write())
+        self.resource.as_ref().filter(|_| self.writes)
     }
 
     /// As [`Entry::record`], to change it.
     pub(super) fn record_mut(&mut self) -> Option<&mut Map> {
-        if self.is_write() { self.resource.as_mut() } else { None }
+        if self.writes { self.resource.as_mut() } else { None }
     }
+}
 
-    fn is_write(&self) -> bool {
-        matches!(self.method.as_str(), "PUT" | "POST") && !self.url().is_some_and(|url| url.contains('$'))
-    }
+fn is_write(method: &str, url: Option<&str>) -> bool {
+    matches!(method, "PUT" | "POST") && !url.is_some_and(|url| url.as_bytes().contains(&b'$'))
 }
 
 /// The text at `key`.

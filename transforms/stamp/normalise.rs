@@ -252,7 +252,7 @@ fn resource_at(entry: &Entry, i: usize) -> Result<&Map, TransformError> {
 fn check_request(entry: &Entry, i: usize) -> Result<(), TransformError> {
     let location = |member: &str| format!("entry[{i}].{member}");
     let url = entry.url().ok_or_else(|| error(location("request.url"), "a transaction or batch entry needs it"))?;
-    if url.split('?').next().is_some_and(|path| path.contains("://")) {
+    if url.split('?').next().is_some_and(|path| path.as_bytes().contains(&b':') && path.contains("://")) {
         return Err(error(location("request.url"), "it must be relative to the server, such as Patient/1"));
     }
     match entry.method() {

@@ -54,30 +54,52 @@ fn write_object(members: &Map, out: &mut Vec<u8>) {
 }
 
 fn write_text(text: &str, out: &mut Vec<u8>) {
-    let mut rest = text.as_bytes();
-    out.reserve(rest.len() + 2);
+    let bytes = text.as_bytes();
+    out.reserve(bytes.len() + 3);
     out.push(b'"');
-    loop {
-        let (plain, special) = rest.split_at_checked(plain(rest)).unwrap_or((rest, &[]));
-        out.extend_from_slice(plain);
-        let Some((b, after)) = special.split_first() else { break };
-        escape(*b, out);
-        rest = after;
+    if is_plain(bytes) {
+        out.extend_from_slice(bytes);
+    } else {
+        write_escaped(bytes, out);
     }
     out.push(b'"');
 }
 
-/// How many bytes there are before the first that has to be escaped.
-fn plain(bytes: &[u8]) -> usize {
-    let (words, tail) = bytes.as_chunks::<8>();
-    let whole = words.iter().take_while(|word| is_plain(u64::from_le_bytes(**word))).count();
-    let tail = words.get(whole).map_or(tail, |word| word.as_slice());
-    whole * 8 + tail.iter().take_while(|b| !must_be_escaped(**b)).count()
+fn write_escaped(bytes: &[u8], out: &mut Vec<u8>) {
+    let mut rest = bytes;
+    loop {
+        let plain = rest.iter().position(|b| must_be_escaped(*b)).unwrap_or(rest.len());
+        let (plain, special) = rest.split_at_checked(plain).unwrap_or((rest, &[]));
+        out.extend_from_slice(plain);
+        let Some((b, after)) = special.split_first() else { return };
+        escape(*b, out);
+        rest = after;
+    }
 }
 
-/// True if none of the eight bytes has to be escaped: each is looked at in its own byte of the word.
-fn is_plain(word: u64) -> bool {
-    const ONES: u64 = u64::MAX / 0xFF;
+/// True if no byte has to be escaped. Sixteen or eight at a time are looked at, the last ones together with
+/// some that were looked at before.
+fn is_plain(bytes: &[u8]) -> bool {
+    if let Some(last) = bytes.last_chunk::<16>() {
+        let (words, _) = bytes.as_chunks::<16>();
+        words.iter().all(are_plain) && are_plain(last)
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        is_plain_word(u64::from_le_bytes(*first)) && is_plain_word(u64::from_le_bytes(*last))
+    } else {
+        is_plain_word(bytes.iter().fold(BLANKS, |word, b| word << 8 | u64::from(*b)))
+    }
+}
+
+/// Without branches, so that the compiler looks at all bytes at once.
+fn are_plain(bytes: &[u8; 16]) -> bool {
+    !bytes.iter().fold(false, |special, b| special | must_be_escaped(*b))
+}
+
+const ONES: u64 = u64::MAX / 0xFF;
+const BLANKS: u64 = ONES * 0x20;
+
+/// As above, of eight bytes: each is looked at in its own byte of the word.
+fn is_plain_word(word: u64) -> bool {
     const HIGH: u64 = ONES << 7;
     let below = |word: u64, least: u64| word.wrapping_sub(ONES * least) & !word;
     let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
@@ -85,7 +107,7 @@ fn is_plain(word: u64) -> bool {
 }
 
 fn must_be_escaped(b: u8) -> bool {
-    b < 0x20 || b == b'"' || b == b'\\'
+    (b < 0x20) | (b == b'"') | (b == b'\\')
 }
 
 fn escape(b: u8, out: &mut Vec<u8>) {

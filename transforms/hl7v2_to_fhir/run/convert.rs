@@ -12,7 +12,7 @@ use super::Run;
 
 impl<'a> Run<'a> {
     /// `slice` by `convert`; `place` says what it stands in.
-    pub(super) fn converted(&mut self, convert: Convert, slice: Slice<'a>, place: Around<'a>) -> Option<Value> {
+    pub(super) fn converted(&mut self, convert: Convert, slice: Slice<'a>, place: &Around<'a>) -> Option<Value> {
         let around = place.slice.unwrap_or(slice);
         let text = match convert {
             Convert::IdentifierSystem => self.identifier_system(slice, 1)?,
@@ -33,7 +33,7 @@ impl<'a> Run<'a> {
             }
             Convert::Comparator => self.comparator(slice)?.into(),
         };
-        (!text.trim().is_empty()).then_some(Value::String(text))
+        (!values::trimmed(&text).is_empty()).then_some(Value::String(text))
     }
 
     /// An HD that begins at component `first`.
@@ -76,7 +76,7 @@ impl<'a> Run<'a> {
     }
 
     /// The numbers of all repetitions of the field in order; `E` is SampledData's word for an error.
-    fn all_numbers(&mut self, place: Around<'a>) -> String {
+    fn all_numbers(&mut self, place: &Around<'a>) -> String {
         let Some(segment) = self.source.segments.get(place.segment).copied() else { return String::new() };
         let field = self.source.field(segment, usize::from(place.field));
         self.source.take(field);

@@ -6,6 +6,8 @@ mod convert;
 mod rows;
 mod systems;
 
+use std::cell::Cell;
+
 use message::json::Text;
 use message::{Context, Finding, FindingKind};
 
@@ -34,6 +36,9 @@ pub(super) struct Run<'a> {
     /// Resources that one field alone makes, by its table and text: the same text is the same one.
     shared: Hashed<(usize, &'a str), (ResourceId, &'a str)>,
     pending: Vec<(&'a Link, Here)>,
+    seen: Cell<conditions::Seen<'a>>,
+    /// The text that was matched last, the pattern and whether it fitted.
+    matched: Cell<Option<(&'a str, &'a str, bool)>>,
 }
 
 /// Where a label lives: a group's occurrence, or one segment.
@@ -68,6 +73,8 @@ impl<'a> Run<'a> {
             labels: Hashed::default(),
             shared: Hashed::default(),
             pending: Vec::new(),
+            seen: Cell::default(),
+            matched: Cell::new(None),
         }
     }
 
@@ -110,7 +117,7 @@ impl<'a> Run<'a> {
         let holds = row
             .when
             .as_ref()
-            .is_none_or(|test| self.holds(test, conditions::Around::segment(here.segment, here.instance)));
+            .is_none_or(|test| self.holds(test, &conditions::Around::segment(here.segment, here.instance)));
         if !holds {
             return;
         }

@@ -6,6 +6,7 @@ use message::json::Text;
 use crate::hl7v2_to_fhir::hashed::Hashed;
 use crate::hl7v2_to_fhir::maps::hl7_table_uri;
 use crate::hl7v2_to_fhir::maps::plan::{Codes, Plan};
+use crate::hl7v2_to_fhir::values;
 
 /// Finds URIs: what the provider's table says, else what the name itself says, else a URI of the
 /// site's own that is always the same for the same name.
@@ -48,7 +49,7 @@ impl<'a> Systems<'a> {
         if let Some(made) = self.made.get(name) {
             return made.clone();
         }
-        let made = self.find_codes(name.trim());
+        let made = self.find_codes(values::trimmed(name));
         self.made.insert(name, made.clone());
         made
     }
@@ -111,7 +112,7 @@ pub(crate) fn is_oid(text: &str) -> bool {
 
 /// A name as one segment of a URI: what RFC 3986 does not reserve stays, the rest is encoded.
 pub(crate) fn push_encoded(out: &mut String, name: &str) {
-    for b in name.trim().bytes() {
+    for b in values::trimmed(name).bytes() {
         match b {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(b)),
             _ => {
