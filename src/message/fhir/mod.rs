@@ -4,6 +4,7 @@
 //! unknown elements and the digits of decimals. The rest are small questions about resources.
 
 mod check;
+pub mod definitions;
 mod id;
 mod outcome;
 mod read;
