@@ -9,7 +9,14 @@ mod id;
 mod outcome;
 mod read;
 mod resource_type;
+pub mod validate;
 mod walk;
+mod xhtml;
+
+use serde_json::Value;
+
+/// A JSON object.
+type Object = serde_json::Map<String, Value>;
 
 pub use check::check;
 pub use id::{NAMESPACE, deterministic_id};

@@ -129,8 +129,7 @@ pub(super) fn time(text: &str) -> Option<(i64, u32)> {
         }
     };
     let mut parts = clock.split(':');
-    let (hours, minutes, seconds) =
-        (digits(parts.next()?, 2)?, digits(parts.next()?, 2)?, digits(parts.next()?, 2)?);
+    let (hours, minutes, seconds) = (digits(parts.next()?, 2)?, digits(parts.next()?, 2)?, digits(parts.next()?, 2)?);
     let is_one = parts.next().is_none() && hours < 24 && minutes < 60 && seconds <= 60;
     is_one.then_some((hours * 3600 + minutes * 60 + seconds, nanos))
 }

@@ -1,6 +1,6 @@
 //! Whether a value is one of its primitive type: its JSON form, and its syntax by FHIR R4 §2.24.0.1.
 
-use serde_json::Value;
+use crate::fhir::Value;
 
 use super::date::{Date, time};
 use crate::fhir::definitions::Primitive;
@@ -95,7 +95,9 @@ fn printable(text: &str) -> Result<(), &'static str> {
 fn uri(text: &str) -> Result<(), &'static str> {
     holds(!text.contains(char::is_whitespace), "a URI has no blanks")?;
     match text.get(..4) {
-        Some("urn:") if text.starts_with("urn:oid:") => holds(is_oid(text), "an OID is written urn:oid: with numbers and dots"),
+        Some("urn:") if text.starts_with("urn:oid:") => {
+            holds(is_oid(text), "an OID is written urn:oid: with numbers and dots")
+        }
         Some("urn:") if text.starts_with("urn:uuid:") => {
             holds(is_uuid(text), "a UUID is written urn:uuid: with 32 hexadecimal digits in five groups")
         }
@@ -121,7 +123,8 @@ fn is_oid(text: &str) -> bool {
 /// `urn:uuid:` and a UUID; R4 writes it in small letters, and many do not.
 fn is_uuid(text: &str) -> bool {
     let Some(uuid) = text.strip_prefix("urn:uuid:") else { return false };
-    let is_place = |(at, b): (usize, u8)| if matches!(at, 8 | 13 | 18 | 23) { b == b'-' } else { b.is_ascii_hexdigit() };
+    let is_place =
+        |(at, b): (usize, u8)| if matches!(at, 8 | 13 | 18 | 23) { b == b'-' } else { b.is_ascii_hexdigit() };
     uuid.len() == 36 && uuid.bytes().enumerate().all(is_place)
 }
 

@@ -16,7 +16,7 @@ mod scope;
 mod special;
 mod walk;
 
-use serde_json::Value;
+use crate::fhir::Value;
 
 pub use invariants::checked as invariants;
 pub use issue::{Issue, IssueType, outcome};
