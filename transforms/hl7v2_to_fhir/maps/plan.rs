@@ -149,14 +149,6 @@ pub(crate) enum Step {
     },
 }
 
-impl PartialEq for Element {
-    fn eq(&self, other: &Self) -> bool {
-        std::ptr::eq(self, other)
-    }
-}
-
-impl Eq for Element {}
-
 /// A code table.
 #[derive(Debug, Default)]
 pub(crate) struct Codes {
