@@ -147,7 +147,7 @@ async fn show(globals: &Globals, args: &DeliveryArgs) -> Outcome {
         Some(answer) => say!("\nIts answer:\n{answer}")?,
         None => say!("\nNo answer is kept.")?,
     }
-    Ok(say!("\nWhat is to leave: tributary deliveries show {} --content", args.id)?)
+    Ok(say!("\nIts bytes: tributary deliveries show {} --content", args.id)?)
 }
 
 async fn change(globals: &Globals, change: Change, ChangeArgs { id, reason }: ChangeArgs) -> Outcome {

@@ -23,6 +23,7 @@ mod running;
 mod schedule;
 mod settle;
 mod status;
+mod steady;
 mod task;
 mod waiters;
 mod wire;

@@ -109,6 +109,9 @@ fn what_a_route_may_not_send_is_held_with_the_reason_until_it_may() {
     running.wait_deliveries("out", &[("held", 1)]);
     let held = site.delivery("C1");
     assert!(held["reason"].as_str().unwrap().contains("HRESCH"), "{held:#}");
+    let lineage = site.json(&["lineage", &held["id"].to_string()]);
+    let begun = &lineage["deliveries"][0]["events"][0];
+    assert_eq!((&begun["what"], &begun["text"]), (&"held".into(), &held["reason"]));
     // An operator's release does not override it: it is decided again before every attempt.
     site.cli(&["deliveries", "release", &held["id"].to_string(), "--reason", "please"]);
     wait_until("it is held again", || {
@@ -122,6 +125,13 @@ fn what_a_route_may_not_send_is_held_with_the_reason_until_it_may() {
     site.cli(&["replay", "--state", "held", "--reason", "they agreed"]);
     running.wait_deliveries("out", &[("delivered", 1), ("skipped", 1)]);
     running.wait_messages(&[("delivered", 1)]);
+    let lineage = site.json(&["lineage", &held["id"].to_string()]);
+    let whats = |n: usize| -> Vec<&str> {
+        let events = lineage["deliveries"][n]["events"].as_array().unwrap();
+        events.iter().map(|event| event["what"].as_str().unwrap()).collect()
+    };
+    assert_eq!(whats(0), ["held", "released", "held", "skipped"]);
+    assert_eq!(whats(1), ["queued", "delivered"]);
 }
 
 #[test]
@@ -154,7 +164,7 @@ fn lineage_walks_from_the_bytes_to_every_answer() {
     };
     assert_eq!(whats(&lineage["events"])[0], "received");
     assert!(whats(&lineage["events"]).contains(&"queued".to_owned()), "{lineage:#}");
-    assert_eq!(whats(&lineage["deliveries"][0]["events"]), ["attempted", "delivered"]);
+    assert_eq!(whats(&lineage["deliveries"][0]["events"]), ["queued", "attempted", "delivered"]);
     let received = lineage["events"][0]["text"].as_str().unwrap();
     assert!(received.contains(message["message"]["sha256"].as_str().unwrap()));
     let by_delivery = site.json(&["lineage", &message["deliveries"][0]["id"].to_string()]);
