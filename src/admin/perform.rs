@@ -7,6 +7,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::lineage;
 use super::operation::{LineageOf, MessageDetail, MessageSummary, Operation, OperationError, Part, PartBytes};
@@ -112,7 +113,11 @@ async fn carry_out(desk: &Desk, operation: Operation) -> Result<Value, Operation
         }
         Operation::Replay(request) => replay(desk, request).await,
         Operation::Replays => answer(engine::jobs(store).await.map_err(OperationError::failed)?),
-        Operation::CancelReplay(job) => answer(engine::cancel(store, job).await.map_err(OperationError::failed)?),
+        Operation::CancelReplay(job) => {
+            let is_worked_on = matches!(desk, Desk::Engine(..));
+            answer(engine::cancel(store, job, is_worked_on).await.map_err(OperationError::failed)?)
+        }
+        Operation::ResumeReplay(job) => resume_replay(desk, job).await,
         Operation::Verify => answer(store.verify().await.map_err(OperationError::failed)?),
         Operation::Prune { before } => answer(store.prune(before).await.map_err(OperationError::failed)?),
         Operation::Backup { to } => {
@@ -189,6 +194,20 @@ async fn replay(desk: &Desk, request: engine::ReplayRequest) -> Result<Value, Op
     }
     let replayer = desk.replayer().await?;
     let job = replayer.begin(request).await.map_err(OperationError::failed)?;
+    work(&replayer, job).await
+}
+
+async fn resume_replay(desk: &Desk, job: Uuid) -> Result<Value, OperationError> {
+    if let Desk::Engine(engine, _) = desk {
+        return answer(engine.take_up_replay(job).await.map_err(OperationError::failed)?);
+    }
+    let replayer = desk.replayer().await?;
+    let job = replayer.take_up(job).await.map_err(OperationError::failed)?;
+    work(&replayer, job).await
+}
+
+/// Works on a job to its end, where no engine does.
+async fn work(replayer: &Replayer, job: engine::ReplayProgress) -> Result<Value, OperationError> {
     // Held for as long as the job takes: it never fires.
     let (_stopper, stop) = channels::Stopper::new();
     let done = replayer.work(job, stop, |_, _| std::future::ready(())).await;

@@ -37,7 +37,9 @@ use tokio::sync::{Mutex, oneshot};
 
 pub use dispatch::{Change, Refusal};
 pub use metrics::Metrics;
-pub use replay::{Difference, ReplayError, ReplayProgress, ReplayRequest, ReplayState, Replayer, cancel, jobs};
+pub use replay::{
+    Difference, Differences, ReplayError, ReplayProgress, ReplayRequest, ReplayState, Replayer, cancel, jobs,
+};
 pub use settle::{deliveries_of, last_answer};
 pub use status::{ChannelStatus, DestinationStatus, Status, offline as offline_status};
 pub use wire::{ENGINE, WireError, outbound};
@@ -177,13 +179,14 @@ impl Engine {
 
     /// Stops reading, finishes what is in hand within `grace`, and leaves the rest to the store.
     pub async fn stop(&self, grace: Duration) {
-        let mut running = self.running.lock().await;
-        let Running { channels, destinations, .. } = &mut *running;
         // In the direction of the flow: what comes in last still goes as far as it can. All within one grace.
         let deadline = tokio::time::Instant::now() + grace;
         let left = || deadline.saturating_duration_since(tokio::time::Instant::now());
+        // A replay asks for what is running: it must have ended before that is taken.
+        self.replays.stop(left()).await;
+        let mut running = self.running.lock().await;
+        let Running { channels, destinations, .. } = &mut *running;
         futures_util::future::join_all(channels.values_mut().map(|channel| channel.close(left()))).await;
-        self.replays.stop().await;
         futures_util::future::join_all(std::mem::take(channels).into_values().map(|channel| channel.stop(left())))
             .await;
         let dispatchers = std::mem::take(destinations).into_values();

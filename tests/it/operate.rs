@@ -1,5 +1,7 @@
 //! What operators do: hold, release, skip, pause, resume, look.
 
+use serde_json::Value;
+
 use crate::kit::hl7::{adt, update};
 use crate::kit::mllp::Sender;
 use crate::kit::{MLLP_IN, QUICK, Reply, Running, Sink, Site, wait_until};
@@ -196,4 +198,40 @@ fn messages_are_found_by_patient_type_and_error() {
     assert_eq!(found(&["--error", "AR"]), ["C2"]);
     assert_eq!(found(&["--since", "1h", "--channel", "in"]), ["C2", "C1"]);
     assert_eq!(found(&["--until", "1h"]), Vec::<String>::new());
+}
+
+#[test]
+fn long_lists_go_on_page_by_page() {
+    let sink = Sink::start(|_, _| Reply::Code("AR"));
+    let site = Site::relay(&format!("{}{QUICK}", sink.outbound("")));
+    let running = site.start();
+    for n in 1..=7 {
+        send(&running, &format!("P{n}"), &format!("C{n}"));
+    }
+    running.wait_messages(&[("dead", 7)]);
+    let walk = |command: &[&str]| -> Vec<String> {
+        let (mut found, mut last) = (Vec::new(), None::<String>);
+        loop {
+            let after = last.iter().flat_map(|last| ["--after", last]).collect::<Vec<_>>();
+            let page = site.json(&[command, &["-n", "3"], &after].concat());
+            let Some(end) = page.as_array().unwrap().last() else { return found };
+            let end = end["id"].to_string().trim_matches('"').to_owned();
+            let message = |row: &Value| row.get("message").unwrap_or(&row["id"]).as_str().unwrap().to_owned();
+            found.extend(page.as_array().unwrap().iter().map(message));
+            last = Some(end);
+        }
+    };
+    let all: Vec<String> = site.messages().iter().map(|it| it["id"].as_str().unwrap().to_owned()).collect();
+    for command in [
+        &["messages", "list"][..],
+        &["messages", "search", "--state", "dead"],
+        &["messages", "search", "--destination", "out"],
+        &["messages", "search", "--type", "ADT", "--since", "1h"],
+        &["dead", "list"],
+        &["deliveries", "list", "--destination", "out"],
+    ] {
+        assert_eq!(walk(command), all, "{command:?}");
+    }
+    let said = site.cli(&["messages", "search", "--state", "dead", "-n", "3"]);
+    assert!(said.contains(&format!("--after {}", all[2])), "{said}");
 }
