@@ -185,7 +185,7 @@ pub struct MessageSummary {
     pub state: State,
     /// When that last changed.
     pub changed: Timestamp,
-    /// Why it failed or was filtered.
+    /// Why it failed or was filtered; why a delivery of it is dead or held: `regional-repository: …`.
     pub reason: String,
     /// True if its record on disk is damaged.
     pub damaged: bool,

@@ -14,6 +14,15 @@ use crate::engine::Change;
 use crate::store::{DeliveryId, DeliveryQuery, DeliveryRecord, Page, State};
 
 #[derive(Subcommand)]
+#[command(
+    after_help = "A dead letter was refused, or is out of attempts. Where the destination was to blame, send it again
+in its old place; where our mapping was, mend it, reload, and make it anew:
+
+  tributary dead list --destination regional-repository
+  tributary dead show 4711
+  tributary deliveries release 4711 --reason 'server mended'
+  tributary replay --state dead --destination regional-repository --dry-run"
+)]
 pub(super) enum Dead {
     /// The newest dead letters.
     List {
@@ -28,6 +37,14 @@ pub(super) enum Dead {
 }
 
 #[derive(Subcommand)]
+#[command(after_help = "A delivery is one message on its way to one destination. Its number is in every list.
+
+  tributary deliveries list --destination regional-repository --state queued
+  tributary deliveries show 4711
+  tributary deliveries show 4711 --content > bundle.json
+  tributary deliveries hold 4711 --reason 'asked by the lab'
+  tributary deliveries release 4711 --reason 'settled'
+  tributary deliveries skip 4711 --reason 'entered by hand'")]
 pub(super) enum Deliveries {
     /// Deliveries by destination and state.
     List {

@@ -25,6 +25,8 @@ pub(super) enum Messages {
     /// The newest messages.
     List(PageArgs),
     /// One message with its deliveries.
+    #[command(after_help = "  tributary messages show 01890a5d-ac96-774b-bcce-b302099a8057
+  tributary messages show 01890a5d-ac96-774b-bcce-b302099a8057 --original > message.hl7")]
     Show {
         /// Its id.
         #[arg(value_parser = message_id)]
@@ -59,6 +61,10 @@ pub(super) struct PageArgs {
 }
 
 #[derive(clap::Args)]
+#[command(after_help = "Tells what came, what each step made of it, where it went and what each destination answered.
+
+  tributary lineage 01890a5d-ac96-774b-bcce-b302099a8057     a message, by its id
+  tributary lineage 4711                                     that of a delivery, by its number")]
 pub(super) struct LineageArgs {
     /// A message's id, or a delivery's number.
     id: String,

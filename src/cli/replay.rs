@@ -148,8 +148,9 @@ async fn dry_run(globals: &Globals, connection: &Connection, request: ReplayRequ
     compared.iter().try_for_each(print_difference)?;
     let same = compared.iter().filter(|difference| is_same(difference)).count();
     let first = if *more { "the first " } else { "" };
+    let messages = if compared.len() == 1 { "message" } else { "messages" };
     say!(
-        "{first}{} messages compared: {same} would go out as before, {} would not",
+        "{first}{} {messages} compared: {same} would go out as before, {} would not",
         compared.len(),
         compared.len() - same
     )?;

@@ -29,7 +29,7 @@ mod waiters;
 mod wire;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use channels::Clock;
@@ -64,7 +64,12 @@ pub struct Engine {
     shared: Shared,
     running: Mutex<Running>,
     replays: replay::Jobs,
+    /// How everything stood when that was last looked at.
+    known: std::sync::Mutex<Status>,
 }
+
+/// How long a question waits for parts that are being exchanged.
+const STATUS_PATIENCE: Duration = Duration::from_millis(500);
 
 struct Running {
     site: Arc<Site>,
@@ -142,7 +147,8 @@ impl Engine {
         for channel in running.channels.values_mut() {
             channel.open(&shared).await?;
         }
-        let engine = Arc::new(Self { shared, running: Mutex::new(running), replays: replay::Jobs::default() });
+        let known = std::sync::Mutex::new(status::collect(&shared, &running));
+        let engine = Arc::new(Self { shared, running: Mutex::new(running), replays: replay::Jobs::default(), known });
         engine.resume_replays().await?;
         Ok(engine)
     }
@@ -171,10 +177,16 @@ impl Engine {
         bound.collect()
     }
 
-    /// How everything stands.
+    /// How everything stands. While something is drained and exchanged, which may take a while, the parts
+    /// are told of as they were before.
     pub async fn status(&self) -> Status {
-        let running = self.running.lock().await;
-        status::collect(&self.shared, &running)
+        let running = tokio::time::timeout(STATUS_PATIENCE, self.running.lock()).await;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        match running {
+            Ok(running) => *known = status::collect(&self.shared, &running),
+            Err(_) => *known = status::recount(&self.shared, &known),
+        }
+        known.clone()
     }
 
     /// Stops reading, finishes what is in hand within `grace`, and leaves the rest to the store.
