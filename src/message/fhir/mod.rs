@@ -4,11 +4,16 @@
 //! unknown elements and the digits of decimals. The rest are small questions about resources.
 
 mod check;
+pub mod definitions;
 mod id;
 mod outcome;
 mod read;
 mod resource_type;
+pub mod validate;
 mod walk;
+mod xhtml;
+
+use crate::json::{Map as Object, Value};
 
 pub use check::check;
 pub use id::{NAMESPACE, deterministic_id, uuid_v5};

@@ -185,6 +185,15 @@ impl<N: Into<Text>, V: Into<Value>> Extend<(N, V)> for Map {
     }
 }
 
+impl<'a> IntoIterator for &'a Map {
+    type Item = (&'a Text, &'a Value);
+    type IntoIter = std::iter::Map<std::slice::Iter<'a, (Text, Value)>, fn(&(Text, Value)) -> (&Text, &Value)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.members.iter().map(|(name, value)| (name, value))
+    }
+}
+
 impl IntoIterator for Map {
     type Item = (Text, Value);
     type IntoIter = std::vec::IntoIter<(Text, Value)>;
