@@ -10,7 +10,7 @@ use message::hl7v2::{self, CharsetOptions};
 use message::{Body, Finding, Message, MessageId, Original, Provider, Sha256, consent::Flags};
 use message::{Format, Transform as _};
 use serde_json::{Value, json};
-use transforms::hl7v2_to_fhir::{self, Hl7v2ToFhir, Options};
+use transforms::hl7v2_to_fhir::{self, Hl7v2ToFhir};
 use transforms::stamp::{StampOptions, Stamper};
 
 use super::print::{note, say};
@@ -37,6 +37,9 @@ pub(super) struct Args {
     /// A folder of the site's own mapping tables, over the built-in ones.
     #[arg(long, value_name = "DIR")]
     maps: Option<PathBuf>,
+    /// What a channel may choose, such as `next_of_kin=contact`; may be said several times.
+    #[arg(long = "option", value_name = "NAME=VALUE")]
+    options: Vec<String>,
     /// The zone of times that carry no offset.
     #[arg(long, default_value = "UTC", value_name = "ZONE")]
     time_zone: String,
@@ -105,7 +108,8 @@ fn emit(out: Option<&Path>, file: &Path, number: usize, value: &Value) -> anyhow
 
 impl Converter {
     fn new(args: &Args) -> Result<Self, Failure> {
-        let maps = hl7v2_to_fhir::load(args.maps.as_deref()).map_err(|errors| {
+        let options = super::maps::options(&args.options)?;
+        let maps = hl7v2_to_fhir::load(args.maps.as_deref(), &options).map_err(|errors| {
             errors.iter().for_each(|error| note!("error: {error}"));
             Failure::Config
         })?;
@@ -121,7 +125,7 @@ impl Converter {
         };
         let stamper = Stamper::new(&context, Flags::default(), &StampOptions::default())?;
         let stamper = (!args.bare).then_some(stamper);
-        Ok(Self { transform: Hl7v2ToFhir::new(maps, Options::default()), stamper, context })
+        Ok(Self { transform: Hl7v2ToFhir::new(maps, options), stamper, context })
     }
 
     fn convert(&self, bytes: Bytes) -> Result<(Value, Vec<Finding>), String> {

@@ -7,6 +7,7 @@ mod convert;
 mod deliveries;
 mod demo;
 mod logging;
+mod maps;
 mod messages;
 mod operate;
 mod print;
@@ -96,6 +97,9 @@ the exit code is 1; with a mistake in any file nothing changes, and the exit cod
     Repository(repository::Args),
     /// Convert HL7 v2 files to FHIR and print the Bundles.
     Convert(convert::Args),
+    /// Look at the mapping tables, and compare them with HL7's guide.
+    #[command(subcommand)]
+    Maps(maps::Maps),
     /// Send HL7 v2 files to any MLLP receiver and show its acknowledgments.
     Send(send::Args),
     /// Show how every channel and destination stands.
@@ -217,6 +221,7 @@ async fn dispatch(globals: &Globals, command: Command) -> Outcome {
         Command::Demo(args) => demo::demo(globals, args).await,
         Command::Repository(args) => repository::repository(args).await,
         Command::Convert(args) => convert::convert(globals, &args),
+        Command::Maps(command) => maps::maps(globals, &command),
         Command::Send(args) => send::send(globals, args).await,
         Command::Status => status::status(globals).await,
         Command::Messages(command) => messages::messages(globals, command).await,

@@ -87,6 +87,10 @@ pub enum FindingKind {
     Malformed,
     /// A segment where the message's grammar does not expect it.
     Unexpected,
+    /// What a script of the site says.
+    Noted,
+    /// An older event than one that was taken before: it changes nothing there.
+    Late,
 }
 
 /// Why a transform could not do its step. The message is parked as `failed` with it.

@@ -19,7 +19,9 @@ pub(super) fn primitive(primitive: Primitive, text: &str, zone: &TimeZone) -> Op
         Primitive::String => string(printable(trimmed)),
         Primitive::Markdown => string(printable(text)),
         Primitive::Code => string(single_spaced(trimmed)),
-        Primitive::Uri => (!trimmed.contains(char::is_whitespace)).then(|| Value::String(trimmed.to_owned())),
+        Primitive::Uri | Primitive::Url | Primitive::Canonical | Primitive::Oid | Primitive::Uuid => {
+            (!trimmed.contains(char::is_whitespace)).then(|| Value::String(trimmed.to_owned()))
+        }
         Primitive::Id => is_id(trimmed).then(|| Value::String(trimmed.to_owned())),
         Primitive::Boolean => trimmed.parse().ok().map(Value::Bool),
         Primitive::Decimal => decimal(trimmed).map(Value::Number),
