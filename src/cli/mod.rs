@@ -19,6 +19,7 @@ mod site;
 mod status;
 mod store;
 mod table;
+mod validate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -89,6 +90,8 @@ enum Command {
     Repository(repository::Args),
     /// Convert HL7 v2 files to FHIR and print the Bundles.
     Convert(convert::Args),
+    /// Find what is wrong with FHIR files. Exit code 1 if there is an error in one.
+    Validate(validate::Args),
     /// Send HL7 v2 files to any MLLP receiver and show its acknowledgments.
     Send(send::Args),
     /// Show how every channel and destination stands.
@@ -201,6 +204,7 @@ async fn dispatch(globals: &Globals, command: Command) -> Outcome {
         Command::Demo(args) => demo::demo(globals, args).await,
         Command::Repository(args) => repository::repository(args).await,
         Command::Convert(args) => convert::convert(globals, &args),
+        Command::Validate(args) => validate::validate(globals, &args),
         Command::Send(args) => send::send(globals, args).await,
         Command::Status => status::status(globals).await,
         Command::Messages(command) => messages::messages(globals, command).await,

@@ -24,6 +24,7 @@ mod schedule;
 mod settle;
 mod status;
 mod task;
+mod valid;
 mod waiters;
 mod wire;
 

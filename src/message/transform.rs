@@ -87,6 +87,8 @@ pub enum FindingKind {
     Malformed,
     /// A segment where the message's grammar does not expect it.
     Unexpected,
+    /// What was made is not what FHIR R4 says it is.
+    Invalid,
 }
 
 /// Why a transform could not do its step. The message is parked as `failed` with it.

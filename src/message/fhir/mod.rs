@@ -12,6 +12,7 @@ mod resource_type;
 pub mod validate;
 mod walk;
 mod xhtml;
+pub mod xml;
 
 use serde_json::Value;
 
@@ -21,7 +22,7 @@ type Object = serde_json::Map<String, Value>;
 pub use check::check;
 pub use id::{NAMESPACE, deterministic_id};
 pub use outcome::{Severity, fault_outcome, issue_type, operation_outcome, outcome_summary};
-pub use read::{Limits, read};
+pub use read::{Limits, parse, read};
 pub use resource_type::is_resource_type;
 pub use walk::{Identifier, for_each_reference, for_each_reference_mut, get, get_str, patient_identifiers, resources};
 
