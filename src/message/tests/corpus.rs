@@ -222,14 +222,14 @@ fn resources_return_from_xml() {
             Ok(written) => {
                 let read = xml::read(written.as_bytes(), &Limits::default()).unwrap();
                 // Blanks around a narrative are no part of it.
-                assert!(read.resource == trimmed(resource), "{name} is another one");
+                assert!(read.resource == trimmed(resource), "{name} is another one: {} \n{written}", read.resource);
                 returned += 1;
             }
             Err(fault) => refused.push_str(&format!("{name}: {fault}\n")),
         }
     }
     if returned + refused.len() > 0 {
-        expect![[]].assert_eq(&format!("{returned} returned\n{refused}"));
+        expect![""].assert_eq(&format!("{returned} returned\n{refused}"));
     }
 }
 

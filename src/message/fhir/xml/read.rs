@@ -209,7 +209,7 @@ impl<'a> Document<'a> {
         match element.kind {
             Kind::Primitive(Primitive::Xhtml) => Ok((self.narrative(tag)?, Value::Null)),
             Kind::Primitive(primitive) => self.primitive(tag, primitive),
-            Kind::Complex(kind) if types().get(kind).name == "Resource" => {
+            Kind::Complex(kind) if types().is_resource(kind) => {
                 self.attributes(tag, &mut |_, _| Err("there is an attribute that R4 does not know"))?;
                 let inner = if tag.open { self.next()? } else { None };
                 let resource = self.resource(&inner.ok_or("there is no resource in the element")?)?;

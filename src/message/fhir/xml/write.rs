@@ -247,7 +247,7 @@ impl<'a> Writer<'a> {
     fn complex(&mut self, element: &'static Element, kind: TypeId, value: Option<&'a Value>) -> Result<(), Refused> {
         let Some(value) = value else { return Err("the value is null") };
         self.open(&element.name)?;
-        if types().get(kind).name == "Resource" {
+        if types().is_resource(kind) {
             self.out.push('>');
             self.resource(value)?;
             self.close(&element.name);
