@@ -87,6 +87,10 @@ pub enum FindingKind {
     Malformed,
     /// A segment where the message's grammar does not expect it.
     Unexpected,
+    /// What a script of the site says.
+    Noted,
+    /// An older event than one that was taken before: it changes nothing there.
+    Late,
     /// What was made is not what FHIR R4 says it is.
     Invalid,
 }

@@ -50,7 +50,7 @@ fn hl7_examples_become_bundles_of_their_patients() {
 
 fn steps(channel: &ChannelConfig) -> Vec<Hl7v2ToFhir> {
     let step = |TransformConfig::Hl7v2ToFhir(config): &TransformConfig| {
-        Hl7v2ToFhir::new(hl7v2_to_fhir::load(config.maps.as_deref()).unwrap(), config.options.clone())
+        Hl7v2ToFhir::new(hl7v2_to_fhir::load(config.maps.as_deref(), &config.options).unwrap(), config.options.clone())
     };
     channel.transforms.iter().map(step).collect()
 }

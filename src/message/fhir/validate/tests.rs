@@ -74,59 +74,92 @@ fn what_is_valid_has_no_issue() {
 
 #[test]
 fn names_what_is_no_resource() {
-    check(&json!([]), expect![[r#"
+    check(
+        &json!([]),
+        expect![[r#"
         resource: a resource is a JSON object
-    "#]]);
-    check(&json!({ "id": "x" }), expect![[r#"
+    "#]],
+    );
+    check(
+        &json!({ "id": "x" }),
+        expect![[r#"
         resource.resourceType: the resource type is missing
-    "#]]);
-    check(&json!({ "resourceType": "DomainResource" }), expect![[r#"
+    "#]],
+    );
+    check(
+        &json!({ "resourceType": "DomainResource" }),
+        expect![[r#"
         resource.resourceType: this is no resource type of FHIR R4
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn names_unknown_elements_but_no_values() {
-    check_patient(json!({ "nick": "Ann", "Ann Test, 1970": 1, "_name": [] }), expect![[r#"
+    check_patient(
+        json!({ "nick": "Ann", "Ann Test, 1970": 1, "_name": [] }),
+        expect![[r#"
         Patient.nick: Patient has no such element in R4
         Patient.?: Patient has no such element in R4
         Patient._name: only elements of a primitive type have one with `_`
-    "#]]);
-    check_patient(json!({ "contact": [{ "name": { "nick": "x", "text": "y" } }] }), expect![[r#"
+    "#]],
+    );
+    check_patient(
+        json!({ "contact": [{ "name": { "nick": "x", "text": "y" } }] }),
+        expect![[r#"
         Patient.contact[0].name.nick: HumanName has no such element in R4
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn counts_elements_and_looks_at_their_form() {
-    check(&json!({ "resourceType": "Observation" }), expect![[r#"
+    check(
+        &json!({ "resourceType": "Observation" }),
+        expect![[r#"
         Observation: status is missing
         Observation: code is missing
-    "#]]);
-    check_patient(json!({ "name": { "text": "x" }, "active": [true], "telecom": [], "photo": null }), expect![[r#"
+    "#]],
+    );
+    check_patient(
+        json!({ "name": { "text": "x" }, "active": [true], "telecom": [], "photo": null }),
+        expect![[r#"
         Patient.active: the element does not repeat, so it is no list
         Patient.name: the element repeats, so it is a list
         Patient.telecom: the list is empty; leave the element out (ele-1)
         Patient.photo: the element repeats, so it is a list
-    "#]]);
-    check_patient(json!({ "name": [{}, { "id": "x" }, "x"], "maritalStatus": {} }), expect![[r#"
+    "#]],
+    );
+    check_patient(
+        json!({ "name": [{}, { "id": "x" }, "x"], "maritalStatus": {} }),
+        expect![[r#"
         Patient.name[0]: an element has a value or elements, besides its id (ele-1)
         Patient.name[1]: an element has a value or elements, besides its id (ele-1)
         Patient.name[2]: a HumanName is a JSON object
         Patient.maritalStatus: an element has a value or elements, besides its id (ele-1)
-    "#]]);
-    check_observation(json!({ "valueString": "x", "valueInteger": 1, "_valueBoolean": { "id": "x" } }), expect![[r#"
+    "#]],
+    );
+    check_observation(
+        json!({ "valueString": "x", "valueInteger": 1, "_valueBoolean": { "id": "x" } }),
+        expect![[r#"
         Observation.valueInteger: only one of value[x] can be there
         Observation._valueBoolean: an element has a value or an extension (ele-1)
-    "#]]);
-    check_patient(json!({ "name": [{ "given": [null, "a"], "_given": [null, null, "x"] }] }), expect![[r#"
+    "#]],
+    );
+    check_patient(
+        json!({ "name": [{ "given": [null, "a"], "_given": [null, null, "x"] }] }),
+        expect![[r#"
         Patient.name[0].given[0]: the value is null; leave the element out
         Patient.name[0]._given[2]: an object with the id and the extensions stands here
-    "#]]);
-    check_patient(json!({ "_birthDate": { "id": "x" }, "_active": { "value": 1 } }), expect![[r#"
+    "#]],
+    );
+    check_patient(
+        json!({ "_birthDate": { "id": "x" }, "_active": { "value": 1 } }),
+        expect![[r#"
         Patient._birthDate: an element has a value or an extension (ele-1)
         Patient._active.value: Element has no such element in R4
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -180,9 +213,12 @@ fn looks_at_required_codes() {
             Condition.clinicalStatus: no code is in the value set condition-clinical
         "#]],
     );
-    check_observation(json!({ "status": "done" }), expect![[r#"
+    check_observation(
+        json!({ "status": "done" }),
+        expect![[r#"
         Observation.status: the code is not in the value set observation-status: amended, cancelled, corrected, entered-in-error, final, preliminary, registered, unknown
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -220,12 +256,18 @@ fn follows_references() {
             Bundle.entry[1].resource.encounter.type: the type is not that of what the reference is to
         "#]],
     );
-    check_changed(|bundle| bundle["entry"][1]["resource"]["encounter"] = json!({ "reference": "e1" }), expect![[r#"
+    check_changed(
+        |bundle| bundle["entry"][1]["resource"]["encounter"] = json!({ "reference": "e1" }),
+        expect![[r#"
         Bundle.entry[1].resource.encounter.reference: a relative reference is a resource type of R4, `/` and an id
-    "#]]);
-    check_changed(|bundle| bundle["entry"][1]["resource"]["encounter"] = json!({ "reference": "#e1" }), expect![[r#"
+    "#]],
+    );
+    check_changed(
+        |bundle| bundle["entry"][1]["resource"]["encounter"] = json!({ "reference": "#e1" }),
+        expect![[r#"
         Bundle.entry[1].resource.encounter.reference: nothing with this id is contained in the resource (ref-1)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -234,13 +276,16 @@ fn looks_at_contained_resources() {
         { "resourceType": "Patient", "id": "p", "meta": { "versionId": "1", "security": [{ "code": "R" }] } },
         { "resourceType": "Encounter", "id": "e", "status": "finished", "class": { "code": "AMB" }, "contained": [] }],
         "subject": { "reference": "#p" } });
-    check_observation(contained, expect![[r#"
+    check_observation(
+        contained,
+        expect![[r#"
         Observation.contained[0]: a contained resource has no meta.versionId and no meta.lastUpdated (dom-4)
         Observation.contained[0]: a contained resource has no security label (dom-5)
         Observation.contained[1]: a contained resource contains no other (dom-2)
         Observation.contained[1].contained: the list is empty; leave the element out (ele-1)
         Observation.contained[1]: nothing refers to the contained resource (dom-3)
-    "#]]);
+    "#]],
+    );
     let back = json!({ "contained": [{ "resourceType": "Provenance", "id": "v", "target": [{ "reference": "#" }],
         "recorded": "2024-01-01T00:00:00Z", "agent": [{ "who": { "display": "x" } }] }] });
     check_observation(back, expect![""]);
@@ -248,39 +293,60 @@ fn looks_at_contained_resources() {
 
 #[test]
 fn looks_at_bundles() {
-    check_changed(|bundle| bundle["entry"][1]["fullUrl"] = bundle["entry"][0]["fullUrl"].clone(), expect![[r#"
+    check_changed(
+        |bundle| bundle["entry"][1]["fullUrl"] = bundle["entry"][0]["fullUrl"].clone(),
+        expect![[r#"
         Bundle.entry[1]: an entry before has the same fullUrl, so that references to it have two meanings (bdl-7)
         Bundle.entry[1].resource.subject: the reference is to a Observation; it may be to Patient, Group, Device, Location
-    "#]]);
-    check_changed(|bundle| bundle["entry"][1]["request"]["url"] = json!("Patient"), expect![[r#"
+    "#]],
+    );
+    check_changed(
+        |bundle| bundle["entry"][1]["request"]["url"] = json!("Patient"),
+        expect![[r#"
         Bundle.entry[1].request.url: the url of a POST is the type of the resource
-    "#]]);
-    check_changed(|bundle| bundle["entry"][0]["request"]["url"] = json!("Patient/1"), expect![[r#"
+    "#]],
+    );
+    check_changed(
+        |bundle| bundle["entry"][0]["request"]["url"] = json!("Patient/1"),
+        expect![[r#"
         Bundle.entry[0].request.url: the url of a PUT ends with the id of the resource
-    "#]]);
-    check_changed(|bundle| bundle["entry"][0]["fullUrl"] = json!("http://e.org/Patient/1/_history/2"), expect![[r#"
+    "#]],
+    );
+    check_changed(
+        |bundle| bundle["entry"][0]["fullUrl"] = json!("http://e.org/Patient/1/_history/2"),
+        expect![[r#"
         Bundle.entry[0].fullUrl: a fullUrl has no version (bdl-8)
         Bundle.entry[1].resource.subject.reference: the reference resolves to no entry of the Bundle
-    "#]]);
-    check_changed(|bundle| bundle["type"] = json!("message"), expect![[r#"
+    "#]],
+    );
+    check_changed(
+        |bundle| bundle["type"] = json!("message"),
+        expect![[r#"
         Bundle.entry[0]: an entry of a batch, transaction or history has a request, and no other (bdl-3)
         Bundle.entry[1]: an entry of a batch, transaction or history has a request, and no other (bdl-3)
         Bundle: the first entry of a message is a MessageHeader (bdl-12)
-    "#]]);
-    check_changed(|bundle| bundle["type"] = json!("document"), expect![[r#"
+    "#]],
+    );
+    check_changed(
+        |bundle| bundle["type"] = json!("document"),
+        expect![[r#"
         Bundle.entry[0]: an entry of a batch, transaction or history has a request, and no other (bdl-3)
         Bundle.entry[1]: an entry of a batch, transaction or history has a request, and no other (bdl-3)
         Bundle: a document has an identifier with system and value (bdl-9)
         Bundle: a document has a timestamp (bdl-10)
         Bundle: the first entry of a document is a Composition (bdl-11)
-    "#]]);
-    check_changed(|bundle| bundle["entry"][0] = json!({ "fullUrl": "x", "search": { "mode": "match" } }), expect![[r#"
+    "#]],
+    );
+    check_changed(
+        |bundle| bundle["entry"][0] = json!({ "fullUrl": "x", "search": { "mode": "match" } }),
+        expect![[r#"
         Bundle.entry[0]: only an entry of a searchset has a search (bdl-2)
         Bundle.entry[0]: an entry of a batch, transaction or history has a request, and no other (bdl-3)
         Bundle.entry[0]: an entry has a resource, a request or a response (bdl-5)
         Bundle.entry[0].fullUrl: a fullUrl is an absolute URI
         Bundle.entry[1].resource.subject.reference: the reference resolves to no entry of the Bundle
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -294,9 +360,12 @@ fn looks_at_invariants() {
         "#]],
     );
     let code = json!({ "coding": [{ "system": "http://loinc.org", "code": "1-8" }] });
-    check_observation(json!({ "code": code, "valueString": "x", "component": [{ "code": code }] }), expect![[r#"
+    check_observation(
+        json!({ "code": code, "valueString": "x", "component": [{ "code": code }] }),
+        expect![[r#"
         Observation: no component has the code of the observation where that has a value (obs-7)
-    "#]]);
+    "#]],
+    );
     check_observation(
         json!({ "effectivePeriod": { "start": "2024-02", "end": "2024-01-31" },
         "valueQuantity": { "value": 1, "code": "g" } }),
@@ -317,36 +386,60 @@ fn looks_at_invariants() {
             Patient.photo[0]: data has a contentType (att-1)
         "#]],
     );
-    check(&json!({ "resourceType": "Organization", "active": true }), expect![[r#"
+    check(
+        &json!({ "resourceType": "Organization", "active": true }),
+        expect![[r#"
         Organization: an organization has an identifier or a name (org-1)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn looks_at_narratives() {
     let narrative = |div: &str| json!({ "text": { "status": "generated", "div": div } });
     let within = |body: &str| narrative(&format!("<div xmlns=\"http://www.w3.org/1999/xhtml\">{body}</div>"));
-    check_patient(narrative("<p>x</p>"), expect![[r#"
+    check_patient(
+        narrative("<p>x</p>"),
+        expect![[r#"
         Patient.text.div: the narrative is one div
-    "#]]);
-    check_patient(narrative("<div>x</div>"), expect![[r#"
+    "#]],
+    );
+    check_patient(
+        narrative("<div>x</div>"),
+        expect![[r#"
         Patient.text.div: the narrative's div has the namespace of XHTML, xmlns="http://www.w3.org/1999/xhtml"
-    "#]]);
-    check_patient(within(" "), expect![[r#"
+    "#]],
+    );
+    check_patient(
+        within(" "),
+        expect![[r#"
         Patient.text.div: the narrative says nothing; leave it out (txt-2)
-    "#]]);
-    check_patient(within("<p>x"), expect![[r#"
+    "#]],
+    );
+    check_patient(
+        within("<p>x"),
+        expect![[r#"
         Patient.text.div: the narrative is no well-formed XML
-    "#]]);
-    check_patient(within("x&nbsp;y"), expect![[r#"
+    "#]],
+    );
+    check_patient(
+        within("x&nbsp;y"),
+        expect![[r#"
         Patient.text.div: the narrative has an entity that XML does not know; write the character itself
-    "#]]);
-    check_patient(within("<script>x</script>"), expect![[r#"
+    "#]],
+    );
+    check_patient(
+        within("<script>x</script>"),
+        expect![[r#"
         Patient.text.div: the narrative has an element that R4 does not allow in it (txt-1)
-    "#]]);
-    check_patient(within("<p onclick=\"x\">x</p>"), expect![[r#"
+    "#]],
+    );
+    check_patient(
+        within("<p onclick=\"x\">x</p>"),
+        expect![[r#"
         Patient.text.div: the narrative has active content (txt-1)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -168,7 +168,9 @@ fn there_are_no_entities_and_no_dtd() {
     );
     check_body(
         "<text><status value='empty'/><div xmlns='http://www.w3.org/1999/xhtml'>&nbsp;</div></text>",
-        expect!["Patient.text.div: the narrative has an entity that XML does not know; write the character itself (line 1, column 121)"],
+        expect![
+            "Patient.text.div: the narrative has an entity that XML does not know; write the character itself (line 1, column 121)"
+        ],
     );
 }
 
