@@ -3,8 +3,9 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use message::Fault;
 use message::fhir::validate::{self, Issue, IssueType, Options};
-use message::fhir::{self, Limits, Severity};
+use message::fhir::{self, Limits, Severity, xml};
 use serde_json::{Value, json};
 
 use super::print::{note, say};
@@ -70,9 +71,23 @@ fn issues_of(file: &Path, limit: usize) -> Vec<Issue> {
         Ok(bytes) => bytes,
         Err(error) => return unread(None, format!("cannot be read: {error}")),
     };
-    match fhir::parse(&bytes, &Limits::default()) {
-        Ok(resource) => validate::validate(&resource, &Options { issues: limit, ..Options::default() }),
-        Err(fault) => unread(fault.location, fault.text),
+    match resource_of(&bytes) {
+        Some(Ok(read)) => validate::validate(&read.resource, &Options { issues: limit, ..Options::default() }),
+        Some(Err(fault)) => unread(fault.location, fault.text),
+        None => unread(None, "this is neither JSON nor XML".to_owned()),
+    }
+}
+
+/// The resource that `bytes` hold, in JSON or XML; `None` if they begin as neither.
+pub(super) fn resource_of(bytes: &[u8]) -> Option<Result<xml::Read, Fault>> {
+    const UTF_16: [&[u8]; 2] = [b"\xFE\xFF", b"\xFF\xFE"];
+    let begin = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes).trim_ascii_start();
+    let limits = Limits::default();
+    match begin.first() {
+        Some(b'{') => Some(fhir::parse(bytes, &limits).map(|resource| xml::Read { resource, comments: 0 })),
+        Some(b'<') => Some(xml::read(bytes, &limits)),
+        _ if UTF_16.iter().any(|mark| bytes.starts_with(mark)) => Some(xml::read(bytes, &limits)),
+        _ => None,
     }
 }
 
