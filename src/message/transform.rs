@@ -92,6 +92,8 @@ pub enum FindingKind {
     Noted,
     /// An older event than one that was taken before: it changes nothing there.
     Late,
+    /// What was made is not what FHIR R4 says it is.
+    Invalid,
 }
 
 /// Why a transform could not do its step. The message is parked as `failed` with it.
