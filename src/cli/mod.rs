@@ -3,6 +3,7 @@
 
 mod bench;
 mod connection;
+mod consent;
 mod convert;
 mod deliveries;
 mod demo;
@@ -87,6 +88,9 @@ enum Command {
     Demo(demo::Args),
     /// Run a stand-in FHIR R4 repository, for demos and tests.
     Repository(repository::Args),
+    /// Test consent decisions; check Consents, policies and label rules.
+    #[command(subcommand)]
+    Consent(consent::Consent),
     /// Convert HL7 v2 files to FHIR and print the Bundles.
     Convert(convert::Args),
     /// Send HL7 v2 files to any MLLP receiver and show its acknowledgments.
@@ -200,6 +204,7 @@ async fn dispatch(globals: &Globals, command: Command) -> Outcome {
         Command::Reload => operate::reload(globals).await,
         Command::Demo(args) => demo::demo(globals, args).await,
         Command::Repository(args) => repository::repository(args).await,
+        Command::Consent(command) => consent::consent(globals, &command),
         Command::Convert(args) => convert::convert(globals, &args),
         Command::Send(args) => send::send(globals, args).await,
         Command::Status => status::status(globals).await,

@@ -47,13 +47,17 @@ impl LabelRules {
         let by_name: BTreeMap<&str, usize> =
             entries.iter().enumerate().map(|(at, entry)| (&*entry.reference, at)).collect();
         // A medicine tells what it is for; a visit or an order tells what was done in it.
-        for contexts in [&["Medication"][..], &["Encounter", "EpisodeOfCare"], &["ServiceRequest", "MedicationRequest"]] {
+        for contexts in [&["Medication"][..], &["Encounter", "EpisodeOfCare"], &["ServiceRequest", "MedicationRequest"]]
+        {
             let before = labels.clone();
             for (at, entry) in entries.iter().enumerate() {
-                let above = entry.refers_to.iter().filter_map(|name| by_name.get(&**name)).filter(|other| **other != at);
+                let above =
+                    entry.refers_to.iter().filter_map(|name| by_name.get(&**name)).filter(|other| **other != at);
                 let above = above.filter(|other| entries.get(**other).is_some_and(|e| contexts.contains(&&*e.kind)));
                 for other in above {
-                    if let (Some(to), Some(from), Some(entry)) = (labels.get_mut(at), before.get(*other), entries.get(*other)) {
+                    if let (Some(to), Some(from), Some(entry)) =
+                        (labels.get_mut(at), before.get(*other), entries.get(*other))
+                    {
                         to.add(from);
                         to.add(&carried(entry));
                     }
@@ -114,7 +118,8 @@ pub fn add_labels(resource: &mut Map<String, Value>, labels: &Labels) {
     let part = |label: &Value, key: &str| label.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let mut level = labels.level.unwrap_or_default();
     security.retain(|label| {
-        let stated = (part(label, "system") == CONFIDENTIALITY).then(|| Confidentiality::from_code(&part(label, "code")));
+        let stated =
+            (part(label, "system") == CONFIDENTIALITY).then(|| Confidentiality::from_code(&part(label, "code")));
         let Some(Some(stated)) = stated else { return true };
         level = level.max(stated);
         false

@@ -100,9 +100,10 @@ impl LabelRules {
             }
             let mut rule = Rule { id: name.to_owned(), ..Rule::default() };
             labels.split_whitespace().for_each(|label| rule.take(label));
-            let known = self.rules.iter().position(|known| {
-                known.id == rule.id && known.labels == rule.labels && known.level == rule.level
-            });
+            let known = self
+                .rules
+                .iter()
+                .position(|known| known.id == rule.id && known.labels == rule.labels && known.level == rule.level);
             let at = known.unwrap_or_else(|| {
                 self.rules.push(rule);
                 self.rules.len() - 1
@@ -228,6 +229,7 @@ fn wrong(rule: &str, reason: &str) -> RuleError {
 }
 
 fn texts(id: &str, key: &str, value: &Value) -> Result<Vec<String>, RuleError> {
-    let one = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(|| wrong(id, &format!("`{key}` must be texts")));
+    let one =
+        |value: &Value| value.as_str().map(str::to_owned).ok_or_else(|| wrong(id, &format!("`{key}` must be texts")));
     value.as_array().map_or_else(|| Ok(vec![one(value)?]), |list| list.iter().map(one).collect())
 }

@@ -27,7 +27,8 @@ fn check(resources: &[Value], expected: Expect) {
     for (resource, labels) in resources.iter().zip(&labels) {
         let mut resource = resource.clone();
         add_labels(resource.as_object_mut().unwrap(), labels);
-        let codes = resource["meta"]["security"].as_array().unwrap().iter().map(|label| label["code"].as_str().unwrap());
+        let codes =
+            resource["meta"]["security"].as_array().unwrap().iter().map(|label| label["code"].as_str().unwrap());
         let codes: Vec<&str> = codes.collect();
         told.push(format!("{}: {}", resource["id"].as_str().unwrap(), codes.join(" ")));
     }
@@ -40,28 +41,37 @@ fn condition(id: &str, code: &str) -> Value {
 
 #[test]
 fn a_code_calls_for_its_label_with_or_without_its_dot() {
-    check(&[condition("a", "F11.20"), condition("b", "f1120"), condition("c", "I10")], expect![[r#"
+    check(
+        &[condition("a", "F11.20"), condition("b", "f1120"), condition("c", "I10")],
+        expect![[r#"
         a: OPIOIDUD R
         b: OPIOIDUD R
-        c: N"#]]);
+        c: N"#]],
+    );
 }
 
 /// Nicotine dependence is no substance use disorder of the list, and sickle cell trait no sickle cell disease.
 #[test]
 fn the_beginning_of_a_code_is_not_enough() {
-    check(&[condition("nicotine", "F17.210"), condition("trait", "D57.3"), condition("disease", "D57.1")], expect![[r#"
+    check(
+        &[condition("nicotine", "F17.210"), condition("trait", "D57.3"), condition("disease", "D57.1")],
+        expect![[r#"
         nicotine: N
         trait: N
-        disease: SCA R"#]]);
+        disease: SCA R"#]],
+    );
 }
 
 /// 2106-3 is a pregnancy test in LOINC and a race in the CDC's code set.
 #[test]
 fn the_same_digits_in_another_system_call_for_nothing() {
     let coded = |id: &str, system: &str| json!({ "resourceType": "Observation", "id": id, "code": { "coding": [{ "system": system, "code": "2106-3" }] } });
-    check(&[coded("test", "http://loinc.org/"), coded("race", "urn:oid:2.16.840.1.113883.6.238")], expect![[r#"
+    check(
+        &[coded("test", "http://loinc.org/"), coded("race", "urn:oid:2.16.840.1.113883.6.238")],
+        expect![[r#"
         test: PREGNANT SEX R
-        race: N"#]]);
+        race: N"#]],
+    );
 }
 
 #[test]
@@ -84,9 +94,12 @@ fn what_was_done_in_a_labelled_visit_is_labelled_like_it() {
         { "system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "V" },
     ] } });
     let note = json!({ "resourceType": "Observation", "id": "o", "encounter": { "reference": "Encounter/v" } });
-    check(&[visit, note], expect![[r#"
+    check(
+        &[visit, note],
+        expect![[r#"
         v: PSY V
-        o: PSY V"#]]);
+        o: PSY V"#]],
+    );
 }
 
 /// 42 CFR 2.12(a): the program, not the diagnosis.
@@ -100,7 +113,8 @@ fn a_program_calls_for_its_law_whatever_the_code() {
 #[test]
 fn a_label_is_never_lowered() {
     let mut very = condition("c", "B20");
-    very["meta"] = json!({ "security": [{ "system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "V" }] });
+    very["meta"] =
+        json!({ "security": [{ "system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "V" }] });
     check(&[very], expect![[r#"c: HIV V"#]]);
 }
 
@@ -116,7 +130,9 @@ fn counts_what_no_value_set_covers() {
 #[test]
 fn reads_a_site_s_value_set_from_csv() {
     let mut rules = LabelRules::default();
-    rules.add_csv("site.csv", "system,code,label,display\nurn:site:codes,X,HIV R,a test\n\nurn:site:codes,Y,PSY\n").unwrap();
+    rules
+        .add_csv("site.csv", "system,code,label,display\nurn:site:codes,X,HIV R,a test\n\nurn:site:codes,Y,PSY\n")
+        .unwrap();
     let local = json!({ "resourceType": "Condition", "id": "c", "code": { "coding": [{ "system": "urn:site:codes", "code": "X" }] } });
     let entries = Entry::read(Sources { resources: &[(None, &local)], provenance: &[], context: &[] }, &directory());
     let labels = rules.labels(&entries, &directory(), &BTreeSet::new());
@@ -128,7 +144,8 @@ fn reads_a_site_s_value_set_from_csv() {
 
 #[test]
 fn refuses_rules_that_it_does_not_understand() {
-    let error = LabelRules::default().add_toml("[[rule]]\nid = \"x\"\nlabel = \"HIV\"\nprefixes = [\"B\"]").unwrap_err();
+    let error =
+        LabelRules::default().add_toml("[[rule]]\nid = \"x\"\nlabel = \"HIV\"\nprefixes = [\"B\"]").unwrap_err();
     assert_eq!(error.to_string(), "label rule x: `prefixes` is not understood");
     let error = LabelRules::default().add_toml("[[rule]]\nid = \"x\"").unwrap_err();
     assert_eq!(error.to_string(), "label rule x: it calls for no label");

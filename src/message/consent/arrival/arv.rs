@@ -4,8 +4,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{Arrival, Reading, base_rule, code, frame, named, said_at, time_of};
-use crate::consent::by_entry::ACT_CODE;
 use crate::consent::CONFIDENTIALITY;
+use crate::consent::by_entry::ACT_CODE;
 use crate::hl7v2::{Message, Segment};
 
 /// What a code of table 0717 restricts.
@@ -77,7 +77,12 @@ fn encounter(pv1: &Segment<'_>, reading: &Reading<'_>) -> Value {
     named(&namespace, visit.component(1).value().trim(), reading)
 }
 
-fn consent(message: &Message, encounter: Option<&Value>, segments: &[Segment<'_>], reading: &Reading<'_>) -> Option<Arrival> {
+fn consent(
+    message: &Message,
+    encounter: Option<&Value>,
+    segments: &[Segment<'_>],
+    reading: &Reading<'_>,
+) -> Option<Arrival> {
     let mut base = "OPTIN";
     let mut rules: Vec<Value> = Vec::new();
     // A restriction of an encounter that is not named cannot be computed.

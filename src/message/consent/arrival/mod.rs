@@ -39,7 +39,8 @@ pub enum Arrival {
 /// What `message` says of consent, in order.
 #[must_use]
 pub fn arrivals(message: &Message, reading: &Reading<'_>) -> Vec<Arrival> {
-    let mut found: Vec<Arrival> = message.segments_named("CON").filter_map(|con| con::arrival(message, &con, reading)).collect();
+    let mut found: Vec<Arrival> =
+        message.segments_named("CON").filter_map(|con| con::arrival(message, &con, reading)).collect();
     found.extend(arv::arrivals(message, reading));
     found
 }
@@ -76,7 +77,11 @@ fn patient(message: &Message, reading: &Reading<'_>) -> Option<Value> {
 
 /// An identifier of `namespace`.
 fn named(namespace: &str, value: &str, reading: &Reading<'_>) -> Value {
-    if namespace.is_empty() { json!({ "value": value }) } else { json!({ "system": (reading.system)(namespace), "value": value }) }
+    if namespace.is_empty() {
+        json!({ "value": value })
+    } else {
+        json!({ "system": (reading.system)(namespace), "value": value })
+    }
 }
 
 /// The code in a field, its first component.

@@ -5,7 +5,8 @@ use super::*;
 use crate::consent::by_entry::Directive;
 use crate::hl7v2::CharsetOptions;
 
-const HEAD: &str = "MSH|^~\\&|EMR|RIVERSIDE|ENGINE|EHR|20260301120000+0000||ADT^A31^ADT_A05|M8|P|2.6\rPID|1||P-1^^^RIVERSIDE^MR\r";
+const HEAD: &str =
+    "MSH|^~\\&|EMR|RIVERSIDE|ENGINE|EHR|20260301120000+0000||ADT^A31^ADT_A05|M8|P|2.6\rPID|1||P-1^^^RIVERSIDE^MR\r";
 
 fn read(segments: &str, accept_verbal: bool) -> Vec<Arrival> {
     let bytes = Bytes::from(format!("{HEAD}{segments}\r"));
