@@ -117,9 +117,9 @@ fn counts_elements_and_looks_at_their_form() {
     check(
         &json!({ "resourceType": "Observation" }),
         expect![[r#"
-        Observation: status is missing
-        Observation: code is missing
-    "#]],
+            Observation.status: R4 requires the element, and it is missing
+            Observation.code: R4 requires the element, and it is missing
+        "#]],
     );
     check_patient(
         json!({ "name": { "text": "x" }, "active": [true], "telecom": [], "photo": null }),
@@ -235,19 +235,19 @@ fn follows_references() {
     check_changed(
         |bundle| bundle["entry"][1]["resource"]["encounter"]["reference"] = bundle["entry"][0]["fullUrl"].clone(),
         expect![[r#"
-            Bundle.entry[1].resource.encounter: the reference is to a Patient; it may be to Encounter
+            Bundle.entry[1].resource.encounter: the reference is to Patient; it may be to Encounter
         "#]],
     );
     check_changed(
         |bundle| bundle["entry"][1]["resource"]["encounter"]["reference"] = json!("https://e.org/fhir/Patient/1"),
         expect![[r#"
-            Bundle.entry[1].resource.encounter: the reference is to a Patient; it may be to Encounter
+            Bundle.entry[1].resource.encounter: the reference is to Patient; it may be to Encounter
         "#]],
     );
     check_changed(
         |bundle| bundle["entry"][1]["resource"]["encounter"] = json!({ "type": "Patient", "display": "x" }),
         expect![[r#"
-            Bundle.entry[1].resource.encounter: the reference is to a Patient; it may be to Encounter
+            Bundle.entry[1].resource.encounter: the reference is to Patient; it may be to Encounter
         "#]],
     );
     check_changed(
@@ -296,9 +296,9 @@ fn looks_at_bundles() {
     check_changed(
         |bundle| bundle["entry"][1]["fullUrl"] = bundle["entry"][0]["fullUrl"].clone(),
         expect![[r#"
-        Bundle.entry[1]: an entry before has the same fullUrl, so that references to it have two meanings (bdl-7)
-        Bundle.entry[1].resource.subject: the reference is to a Observation; it may be to Patient, Group, Device, Location
-    "#]],
+            Bundle.entry[1]: an entry before has the same fullUrl, so that references to it have two meanings (bdl-7)
+            Bundle.entry[1].resource.subject: the reference is to Observation; it may be to Patient, Group, Device, Location
+        "#]],
     );
     check_changed(
         |bundle| bundle["entry"][1]["request"]["url"] = json!("Patient"),
