@@ -58,7 +58,9 @@ impl Answer {
         };
         let decision = extension.get("decision").and_then(Value::as_str);
         let summary = card.get("summary").and_then(Value::as_str);
-        let contradicts = decision.is_some() && summary.is_some_and(|s| s.starts_with("CONSENT_") || s == "NO_CONSENT") && summary != decision;
+        let contradicts = decision.is_some()
+            && summary.is_some_and(|s| s.starts_with("CONSENT_") || s == "NO_CONSENT")
+            && summary != decision;
         if contradicts {
             return Self::Invalid;
         }
@@ -80,10 +82,10 @@ impl Answer {
             Self::Deny { .. } => Some(Effect::Deny),
             Self::Permit { redactions, obligations, .. } => {
                 // An obligation that is not known cannot be met.
-                let known = |code: &String| {
-                    matches!(terms.kind(code), Some(LabelKind::Obligation | LabelKind::Refrain))
-                };
-                let taken = !obligations.iter().all(known) || redactions.iter().any(|redaction| redaction.takes(entry, unlabelled, terms));
+                let known =
+                    |code: &String| matches!(terms.kind(code), Some(LabelKind::Obligation | LabelKind::Refrain));
+                let taken = !obligations.iter().all(known)
+                    || redactions.iter().any(|redaction| redaction.takes(entry, unlabelled, terms));
                 Some(if taken { Effect::Deny } else { Effect::Permit })
             }
         }
@@ -166,9 +168,8 @@ impl Redaction {
     /// also stays below.
     fn carries(&self, entry: &Entry, rule: &Coded, level: Confidentiality, terms: &Terms) -> bool {
         match &*rule.system {
-            CONFIDENTIALITY => Confidentiality::from_code(&rule.code).is_none_or(|listed| {
-                if self.except { level <= listed } else { level >= listed }
-            }),
+            CONFIDENTIALITY => Confidentiality::from_code(&rule.code)
+                .is_none_or(|listed| if self.except { level <= listed } else { level >= listed }),
             RESOURCE_TYPES => *entry.kind == *rule.code,
             ACT_CODE => {
                 entry.labels.iter().any(|label| label == &rule.code || terms.sensitivity(label).contains(&rule.code))

@@ -16,7 +16,9 @@ pub fn high_water_mark<'a>(resources: impl Iterator<Item = &'a Value>) -> Vec<Va
         for label in labels.into_iter().flatten() {
             let part = |key: &str| label.get(key).and_then(Value::as_str).unwrap_or_default();
             match part("system").trim_end_matches('/') {
-                CONFIDENTIALITY => own = own.max(Some(Confidentiality::from_code(part("code")).unwrap_or(Confidentiality::V))),
+                CONFIDENTIALITY => {
+                    own = own.max(Some(Confidentiality::from_code(part("code")).unwrap_or(Confidentiality::V)))
+                }
                 ACT_REASON => test |= part("code") == "HTEST",
                 _ => {}
             }

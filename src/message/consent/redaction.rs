@@ -106,7 +106,9 @@ impl Gone {
     fn takes(&self, resource: &Value) -> bool {
         let about = SUBJECTS.iter().filter_map(|element| resource.get(*element)).any(|value| self.is_named_by(value));
         let targets: Vec<&Value> = items(resource, "target").collect();
-        let only_target = kind_of(resource) == "Provenance" && !targets.is_empty() && targets.iter().all(|target| self.is_named_by(target));
+        let only_target = kind_of(resource) == "Provenance"
+            && !targets.is_empty()
+            && targets.iter().all(|target| self.is_named_by(target));
         let inner = ["contained", "entry", "parameter"].iter().flat_map(|key| items(resource, key));
         about || only_target || inner.into_iter().any(|inner| self.is_within(inner))
     }
@@ -255,7 +257,9 @@ fn bundle(content: &Value, mut rest: Vec<Value>, notice: Notice) -> Value {
     members.shift_remove("link");
     members.shift_remove("signature");
     if members.contains_key("total") {
-        let included = |entry: &&Value| entry.get("search").and_then(|s| s.get("mode")?.as_str()).is_some_and(|mode| mode != "match");
+        let included = |entry: &&Value| {
+            entry.get("search").and_then(|s| s.get("mode")?.as_str()).is_some_and(|mode| mode != "match")
+        };
         let total = rest.iter().filter(|entry| !included(entry)).count();
         members.insert("total".to_owned(), json!(total));
     }

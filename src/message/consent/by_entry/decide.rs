@@ -257,9 +257,7 @@ impl<'a> Case<'a> {
     }
 
     fn entry(&self, entry: &'a Entry, purposes: &[Purpose<'a>], obligations: &mut BTreeSet<Box<str>>) -> Verdict {
-        let sensitive = |label: &&Box<str>| {
-            self.terms.kind(label).is_none_or(|kind| kind == LabelKind::Sensitivity)
-        };
+        let sensitive = |label: &&Box<str>| self.terms.kind(label).is_none_or(|kind| kind == LabelKind::Sensitivity);
         let mut labels: Vec<Option<&str>> = entry.labels.iter().filter(sensitive).map(|label| Some(&**label)).collect();
         labels.sort_unstable();
         if labels.is_empty() {
@@ -424,9 +422,7 @@ impl<'a> Case<'a> {
 
     /// Whether the purposes that the data is labelled for cover the request.
     fn covers(&self, entry: &Entry, purpose: &Purpose<'_>) -> bool {
-        let covered = |tag: &Box<str>| {
-            **tag == *purpose.code || (!purpose.explicit && purpose.line.contains(tag))
-        };
+        let covered = |tag: &Box<str>| **tag == *purpose.code || (!purpose.explicit && purpose.line.contains(tag));
         entry.purposes.is_empty() || entry.purposes.iter().any(covered)
     }
 
@@ -497,9 +493,8 @@ impl<'a> Case<'a> {
     /// Whether the conditions of a rule hold. With `label`, a rule about sensitivities is asked only
     /// for the label that is weighed.
     fn applies(&self, when: &When, entry: &Entry, purpose: &Purpose<'_>, label: Option<Option<&str>>) -> bool {
-        let any = |listed: &[String], test: &dyn Fn(&str) -> bool| {
-            listed.is_empty() || listed.iter().any(|item| test(item))
-        };
+        let any =
+            |listed: &[String], test: &dyn Fn(&str) -> bool| listed.is_empty() || listed.iter().any(|item| test(item));
         any(&when.label, &|rule| self.is_labelled(rule, entry, label))
             && any(&when.purpose, &|rule| self.terms.is_purpose_within(purpose.code, rule))
             && any(&when.recipient_type, &|kind| self.request.recipient_kinds.iter().any(|own| **own == *kind))
@@ -572,9 +567,8 @@ impl<'a> Case<'a> {
 
     /// Whether a refusal that counts names emergencies.
     fn blocks(&self, purpose: &Purpose<'_>, question: &Question<'_>) -> bool {
-        let names = |node: &super::directive::Node| {
-            node.purposes.iter().any(|listed| EMERGENCIES.contains(&&*listed.code))
-        };
+        let names =
+            |node: &super::directive::Node| node.purposes.iter().any(|listed| EMERGENCIES.contains(&&*listed.code));
         let denies = |answer: Answer| answer.effect == Effect::Deny;
         purpose.counted.iter().any(|directive| {
             let weighing = Weighing { directive, question };

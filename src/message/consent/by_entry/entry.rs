@@ -17,8 +17,7 @@ const PROCESSING_ID: &str = "http://terminology.hl7.org/CodeSystem/v2-0103";
 const OBSERVATION_VALUE: &str = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue";
 
 /// The extension that labels an element within a resource (FHIR DS4P 1.0).
-const INLINE_LABEL: &str =
-    "http://hl7.org/fhir/uv/security-label-ds4p/StructureDefinition/extension-inline-sec-label";
+const INLINE_LABEL: &str = "http://hl7.org/fhir/uv/security-label-ds4p/StructureDefinition/extension-inline-sec-label";
 
 /// A code and its system, without the system's trailing slash. An empty code is one that is not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -142,7 +141,9 @@ impl Entry {
         entry.gather(resource);
         // What a document says of itself.
         list(resource, "securityLabel").flat_map(|label| list(label, "coding")).for_each(|c| entry.take_label(c));
-        if let Some(level) = resource.get("confidentiality").and_then(Value::as_str).filter(|_| &*entry.kind == "Composition") {
+        if let Some(level) =
+            resource.get("confidentiality").and_then(Value::as_str).filter(|_| &*entry.kind == "Composition")
+        {
             entry.take_confidentiality(level);
         }
         entry.dated = dated(resource);
@@ -263,22 +264,43 @@ fn references_in(resource: &Value) -> Vec<Box<str>> {
 
 /// Elements that tell when what an entry records took place, the nearest to that first.
 const DATES: &[&str] = &[
-    "effective", "onset", "performed", "occurrence", "authoredOn", "period", "started", "servicedPeriod",
-    "servicedDate", "billablePeriod", "whenHandedOver", "whenPrepared", "collectedDateTime", "start", "date",
-    "recordedDate", "recorded", "dateAsserted", "assertedDate", "created", "sent", "issued",
+    "effective",
+    "onset",
+    "performed",
+    "occurrence",
+    "authoredOn",
+    "period",
+    "started",
+    "servicedPeriod",
+    "servicedDate",
+    "billablePeriod",
+    "whenHandedOver",
+    "whenPrepared",
+    "collectedDateTime",
+    "start",
+    "date",
+    "recordedDate",
+    "recorded",
+    "dateAsserted",
+    "assertedDate",
+    "created",
+    "sent",
+    "issued",
 ];
 
 /// The clinical interval of a resource: the first of [`DATES`] that it has. `meta.lastUpdated` never.
 fn dated(resource: &Value) -> Option<Span> {
     let nested = resource.get("collection").and_then(dated);
     let end = resource.get("end").and_then(Value::as_str).and_then(Span::parse);
-    DATES.iter().find_map(|name| {
-        let typed = ["", "DateTime", "Period", "Instant", "Date", "Timing"].iter();
-        let found = typed.filter_map(|kind| resource.get(format!("{name}{kind}"))).find_map(span_of)?;
-        let until = end.filter(|_| *name == "start").map_or(found.until, |end| end.until.max(found.until));
-        Some(Span { until, ..found })
-    })
-    .or(nested)
+    DATES
+        .iter()
+        .find_map(|name| {
+            let typed = ["", "DateTime", "Period", "Instant", "Date", "Timing"].iter();
+            let found = typed.filter_map(|kind| resource.get(format!("{name}{kind}"))).find_map(span_of)?;
+            let until = end.filter(|_| *name == "start").map_or(found.until, |end| end.until.max(found.until));
+            Some(Span { until, ..found })
+        })
+        .or(nested)
 }
 
 /// The span of a dateTime, a Period or a Timing.
@@ -311,7 +333,8 @@ struct Stated {
 /// The authors that a Provenance names, each with the organisation they act for.
 fn of_provenance(provenance: &Value) -> Vec<Stated> {
     let stated = list(provenance, "agent").filter_map(|agent| {
-        let roles: Vec<Coded> = list(agent, "type").flat_map(|role| list(role, "coding")).filter_map(Coded::of).collect();
+        let roles: Vec<Coded> =
+            list(agent, "type").flat_map(|role| list(role, "coding")).filter_map(Coded::of).collect();
         let sure = roles.iter().any(|role| matches!(&*role.code, "author" | "AUT"));
         if !sure && !roles.is_empty() {
             return None;

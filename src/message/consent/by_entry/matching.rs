@@ -9,12 +9,10 @@ use super::terms::{ACT_CODE, LabelKind, Terms};
 use crate::consent::{ACT_REASON, CONFIDENTIALITY, Confidentiality};
 
 const RESOURCE_TYPES: [&str; 2] = ["http://hl7.org/fhir/resource-types", "http://hl7.org/fhir/fhir-types"];
-const ACTIONS: [&str; 2] =
-    ["http://terminology.hl7.org/CodeSystem/consentaction", "http://hl7.org/fhir/consentaction"];
+const ACTIONS: [&str; 2] = ["http://terminology.hl7.org/CodeSystem/consentaction", "http://hl7.org/fhir/consentaction"];
 const KNOWN_ACTIONS: [&str; 5] = ["collect", "access", "use", "disclose", "correct"];
 /// What `v3-ActReason` was called before HL7 Terminology, and its OID.
-const ACT_REASON_BEFORE: [&str; 3] =
-    [ACT_REASON, "http://hl7.org/fhir/v3/ActReason", "urn:oid:2.16.840.1.113883.5.8"];
+const ACT_REASON_BEFORE: [&str; 3] = [ACT_REASON, "http://hl7.org/fhir/v3/ActReason", "urn:oid:2.16.840.1.113883.5.8"];
 const CONFIDENTIALITY_BEFORE: [&str; 3] =
     [CONFIDENTIALITY, "http://hl7.org/fhir/v3/Confidentiality", "urn:oid:2.16.840.1.113883.5.25"];
 const ACT_CODE_BEFORE: [&str; 3] = [ACT_CODE, "http://hl7.org/fhir/v3/ActCode", "urn:oid:2.16.840.1.113883.5.4"];
@@ -105,9 +103,10 @@ impl Question<'_> {
                 return Tri::of(within);
             }
             let asked = self.purpose.rsplit_once('|');
-            Tri::of(asked.is_some_and(|(system, code)| {
-                system.trim_end_matches('/') == &*rule.system && code == &*rule.code
-            }))
+            Tri::of(
+                asked
+                    .is_some_and(|(system, code)| system.trim_end_matches('/') == &*rule.system && code == &*rule.code),
+            )
         }))
     }
 
@@ -202,7 +201,9 @@ impl Question<'_> {
                 });
             }
             if ACT_REASON_BEFORE.contains(&&*rule.system) {
-                return Tri::of(self.entry.purposes.contains(&rule.code) || (self.entry.test && &*rule.code == "HTEST"));
+                return Tri::of(
+                    self.entry.purposes.contains(&rule.code) || (self.entry.test && &*rule.code == "HTEST"),
+                );
             }
             let own = self.label.and_then(|label| label.rsplit_once('|'));
             Tri::of(own.is_some_and(|(system, code)| system == &*rule.system && code == &*rule.code))
@@ -276,7 +277,8 @@ impl Question<'_> {
         // It refers to the entry; the entry refers to it.
         let outwards = || item.names.iter().any(|name| self.entry.referred_by.contains(name));
         let inwards = || item.names.iter().any(|name| self.entry.refers_to.contains(name));
-        let both = effect != Effect::Permit || (mode == Mode::Pcf && item.container && item.meaning == Meaning::Related);
+        let both =
+            effect != Effect::Permit || (mode == Mode::Pcf && item.container && item.meaning == Meaning::Related);
         Tri::of(match item.meaning {
             Meaning::Instance | Meaning::AuthoredBy => itself(),
             _ if both => itself() || outwards() || inwards(),

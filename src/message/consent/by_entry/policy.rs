@@ -408,7 +408,10 @@ mod tests {
             (json!({ "mandatory_dent": [] }), "policy: `mandatory_dent` is not understood"),
             (json!({ "mandatory_deny": [{ "weather": "rain" }] }), "policy: `weather` is not understood in a rule"),
             (json!({ "default": { "*": "maybe" } }), "policy: `default.*` must be permit, deny or park"),
-            (json!({ "cache": { "max_stale": "soon" } }), "policy: `max_stale` must be a duration, such as \"300s\" or \"24h\""),
+            (
+                json!({ "cache": { "max_stale": "soon" } }),
+                "policy: `max_stale` must be a duration, such as \"300s\" or \"24h\"",
+            ),
         ] {
             assert_eq!(Policy::read("x", &value).unwrap_err().to_string(), reason);
         }

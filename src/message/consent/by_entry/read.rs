@@ -17,18 +17,71 @@ const CONSENT_SCOPE: &str = "http://terminology.hl7.org/CodeSystem/consentscope"
 const ACT_CODE_BEFORE: &str = "http://hl7.org/fhir/v3/ActCode";
 
 const R4: &[&str] = &[
-    "resourceType", "id", "meta", "language", "text", "contained", "extension", "identifier", "status", "scope",
-    "category", "patient", "dateTime", "performer", "organization", "sourceAttachment", "sourceReference", "policy",
-    "policyRule", "verification", "provision",
+    "resourceType",
+    "id",
+    "meta",
+    "language",
+    "text",
+    "contained",
+    "extension",
+    "identifier",
+    "status",
+    "scope",
+    "category",
+    "patient",
+    "dateTime",
+    "performer",
+    "organization",
+    "sourceAttachment",
+    "sourceReference",
+    "policy",
+    "policyRule",
+    "verification",
+    "provision",
 ];
 const R5: &[&str] = &[
-    "resourceType", "id", "meta", "language", "text", "contained", "extension", "identifier", "status", "category",
-    "subject", "date", "period", "grantor", "grantee", "manager", "controller", "sourceAttachment",
-    "sourceReference", "regulatoryBasis", "policyBasis", "policyText", "verification", "decision", "provision",
+    "resourceType",
+    "id",
+    "meta",
+    "language",
+    "text",
+    "contained",
+    "extension",
+    "identifier",
+    "status",
+    "category",
+    "subject",
+    "date",
+    "period",
+    "grantor",
+    "grantee",
+    "manager",
+    "controller",
+    "sourceAttachment",
+    "sourceReference",
+    "regulatoryBasis",
+    "policyBasis",
+    "policyText",
+    "verification",
+    "decision",
+    "provision",
 ];
 const PROVISION: &[&str] = &[
-    "id", "extension", "type", "period", "actor", "action", "securityLabel", "purpose", "class", "documentType",
-    "resourceType", "code", "dataPeriod", "data", "provision",
+    "id",
+    "extension",
+    "type",
+    "period",
+    "actor",
+    "action",
+    "securityLabel",
+    "purpose",
+    "class",
+    "documentType",
+    "resourceType",
+    "code",
+    "dataPeriod",
+    "data",
+    "provision",
 ];
 const ACTOR: &[&str] = &["id", "extension", "role", "reference"];
 const DATA: &[&str] = &["id", "extension", "meaning", "reference"];
@@ -78,7 +131,10 @@ impl Reader {
             Value::Object(members) => {
                 for (name, member) in members {
                     if matches!(name.as_str(), "modifierExtension" | "implicitRules") {
-                        self.fault(path, "says something that modifies its meaning (modifierExtension or implicitRules)");
+                        self.fault(
+                            path,
+                            "says something that modifies its meaning (modifierExtension or implicitRules)",
+                        );
                     }
                     self.holes(member, &format!("{path}.{name}"));
                 }
@@ -186,7 +242,13 @@ impl Reader {
             id: members.get("id").and_then(Value::as_str).map_or_else(|| Arc::from("(no id)"), Arc::from),
             version: members.get("meta").and_then(|meta| meta.get("versionId")?.as_str()).map(Box::from),
             mode,
-            patient: members.get(subject).map(names).unwrap_or_default().into_iter().filter(|n| !n.is_empty()).collect(),
+            patient: members
+                .get(subject)
+                .map(names)
+                .unwrap_or_default()
+                .into_iter()
+                .filter(|n| !n.is_empty())
+                .collect(),
             status,
             scope,
             dated,
@@ -224,7 +286,8 @@ impl Reader {
             return Mode::Tree;
         }
         let root = self.nodes.first();
-        let plain_root = root.is_some_and(|root| root.actions.is_empty() && root.classes.is_empty() && root.codes.is_empty());
+        let plain_root =
+            root.is_some_and(|root| root.actions.is_empty() && root.classes.is_empty() && root.codes.is_empty());
         let recipients_only =
             self.nodes.iter().all(|node| node.actors.custodian.is_empty() && node.actors.author.is_empty());
         let roles = members.get("provision").is_none_or(only_ircp);
@@ -279,9 +342,10 @@ impl Reader {
     fn base(&mut self, rule: Option<&Value>) -> Base {
         let Some(rule) = rule else { return Base::None };
         let codings = rule.get("coding").map(|codings| self.items(codings, "policyRule.coding")).unwrap_or_default();
-        let known = codings.iter().filter_map(|coding| Coded::of(coding)).filter(|coding| {
-            [ACT_CODE, ACT_CODE_BEFORE, ""].contains(&&*coding.system)
-        });
+        let known = codings
+            .iter()
+            .filter_map(|coding| Coded::of(coding))
+            .filter(|coding| [ACT_CODE, ACT_CODE_BEFORE, ""].contains(&&*coding.system));
         let mut bases: Vec<Base> = known
             .filter_map(|coding| match &*coding.code {
                 "OPTIN" | "OPTINR" | "IMPLIED" | "IMPLIEDD" => Some(Base::Permit),
@@ -485,7 +549,8 @@ fn category_scope(value: Option<&Value>) -> Scope {
     let has = |wanted: &[&str]| codes.iter().any(|coding| wanted.contains(&&*coding.code));
     if has(&["research", "RESEARCH", "rsreid", "rsdid"]) {
         Scope::Research
-    } else if has(&["treatment", "adr", "acd", "dnr", "hcd", "polst"]) && !has(&["patient-privacy", "IDSCL", "59284-0"]) {
+    } else if has(&["treatment", "adr", "acd", "dnr", "hcd", "polst"]) && !has(&["patient-privacy", "IDSCL", "59284-0"])
+    {
         Scope::Other
     } else {
         Scope::Privacy

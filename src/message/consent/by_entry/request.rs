@@ -85,7 +85,10 @@ impl Request {
             recipient_kinds: stated_kind.chain(known_kinds).map(Box::from).collect(),
             staff: if named_person { Vec::new() } else { directory.staff(&recipient.sure) },
             named_person,
-            production: !matches!(text(recipient_value, "destination").as_deref(), Some("test" | "testing" | "sandbox")),
+            production: !matches!(
+                text(recipient_value, "destination").as_deref(),
+                Some("test" | "testing" | "sandbox")
+            ),
             custodian: directory.party(&value.get("custodian").map(all_names).unwrap_or_default()),
             emergency: emergency(value.get("emergency"), &people),
             directory: Arc::clone(directory),

@@ -45,7 +45,8 @@ impl Source {
                 let seconds = value.get("age_seconds").and_then(Value::as_f64).filter(|s| (0.0..1e12).contains(s));
                 #[expect(clippy::cast_possible_truncation, reason = "it was just bounded")]
                 let stated = seconds.map(|seconds| (seconds * 1e6) as Micros);
-                let fetched = ["fetched_at", "at"].iter().find_map(|key| value.get(*key)?.as_str().and_then(Span::parse));
+                let fetched =
+                    ["fetched_at", "at"].iter().find_map(|key| value.get(*key)?.as_str().and_then(Span::parse));
                 Self::Cached { age: stated.or(fetched.map(|at| now - at.from)).unwrap_or(Micros::MAX) }
             }
             _ => Self::Invalid,

@@ -33,7 +33,8 @@ impl Span {
     }
 
     fn days(text: &str, next: impl Fn(Date) -> Option<Date>) -> Option<Self> {
-        let plain = text.bytes().enumerate().all(|(i, b)| if matches!(i, 4 | 7) { b == b'-' } else { b.is_ascii_digit() });
+        let plain =
+            text.bytes().enumerate().all(|(i, b)| if matches!(i, 4 | 7) { b == b'-' } else { b.is_ascii_digit() });
         let day: Date = text.parse().ok().filter(|_| plain)?;
         let start = |day: Date| day.to_zoned(TimeZone::UTC).ok().map(|at| at.timestamp().as_microsecond());
         Some(Self { from: start(day)?, until: next(day).and_then(start).unwrap_or(Micros::MAX) })
@@ -127,7 +128,17 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_time() {
-        for text in ["", "24", "2024-13", "2023-02-29", "20240229", "2024-02-29 10:00:00Z", "2024-02-29T", "yesterday!", "2024-2-29é"] {
+        for text in [
+            "",
+            "24",
+            "2024-13",
+            "2023-02-29",
+            "20240229",
+            "2024-02-29 10:00:00Z",
+            "2024-02-29T",
+            "yesterday!",
+            "2024-2-29é",
+        ] {
             assert_eq!(Span::parse(text), None, "{text}");
         }
     }

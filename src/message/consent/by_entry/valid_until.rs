@@ -23,11 +23,12 @@ pub(super) fn valid_until(request: &Request, consents: &Snapshot, policy: &Polic
         }
         _ => None,
     };
-    let glass = request.emergency.as_ref().zip(policy.break_glass.as_ref()).into_iter().flat_map(|(emergency, glass)| {
-        let begun = emergency.at.unwrap_or(request.now);
-        let lasts = glass.lasts.map(|lasts| begun.saturating_add(lasts));
-        [emergency.at, emergency.until, lasts].into_iter().flatten()
-    });
+    let glass =
+        request.emergency.as_ref().zip(policy.break_glass.as_ref()).into_iter().flat_map(|(emergency, glass)| {
+            let begun = emergency.at.unwrap_or(request.now);
+            let lasts = glass.lasts.map(|lasts| begun.saturating_add(lasts));
+            [emergency.at, emergency.until, lasts].into_iter().flatten()
+        });
     let all = edges.chain(stale).chain(glass);
     all.filter(|at| *at > request.now && *at != Micros::MAX).min()
 }

@@ -156,9 +156,10 @@ impl<'a> Weighing<'a> {
         (0..self.directive.nodes.len()).any(|at| {
             let denies = |node: &Node| self.kind(node) == Some(Effect::Deny);
             self.directive.node(at).is_some_and(|node| denies(node) && test(node))
-                && self.directive.line(at).all(|node| {
-                    self.kind(node).is_some_and(|kind| self.matches(node, kind) != Tri::No)
-                })
+                && self
+                    .directive
+                    .line(at)
+                    .all(|node| self.kind(node).is_some_and(|kind| self.matches(node, kind) != Tri::No))
         })
     }
 
@@ -166,9 +167,7 @@ impl<'a> Weighing<'a> {
     fn kind(&self, node: &Node) -> Option<Effect> {
         match node.parent.and_then(|parent| self.directive.node(parent)) {
             None => node.effect.or_else(|| self.base()),
-            Some(parent) => {
-                node.effect.or_else(|| (self.kind(parent) == Some(Effect::Permit)).then_some(Effect::Deny))
-            }
+            Some(parent) => node.effect.or_else(|| (self.kind(parent) == Some(Effect::Permit)).then_some(Effect::Deny)),
         }
     }
 

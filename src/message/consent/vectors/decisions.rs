@@ -71,7 +71,14 @@ pub(super) fn compare_steps(vector: &Value, got: Value) -> Outcome {
     Outcome { expected: json!({ "steps": expected }), got, differs }
 }
 
-fn decided(vector: &Value, folder: &Folder, request: &Value, policy: &Policy, consents: &[Value], now: Micros) -> Decision {
+fn decided(
+    vector: &Value,
+    folder: &Folder,
+    request: &Value,
+    policy: &Policy,
+    consents: &[Value],
+    now: Micros,
+) -> Decision {
     let request = Request::read(request, now, &folder.directory);
     let bare = |resource| (None, resource);
     let resources: Vec<(Option<&str>, &Value)> = list(vector, "resources").iter().map(bare).collect();

@@ -24,7 +24,8 @@ pub(super) fn high_water_mark_of(resources: &[Value]) -> Vec<String> {
 pub(super) fn high_water_mark_vector(vector: &Value) -> Value {
     let mark = high_water_mark_of(list(vector, "resources"));
     let unwanted = vector.get("expected").map(|expected| list(expected, "bundle_absent")).unwrap_or_default();
-    let absent: Vec<&Value> = unwanted.iter().filter(|label| !mark.iter().any(|own| Some(own.as_str()) == label.as_str())).collect();
+    let absent: Vec<&Value> =
+        unwanted.iter().filter(|label| !mark.iter().any(|own| Some(own.as_str()) == label.as_str())).collect();
     json!({ "bundle_security": mark, "bundle_absent": absent })
 }
 
@@ -39,7 +40,8 @@ pub(super) fn cda(vector: &Value) -> Result<Value, String> {
         let own = code(section);
         for entry in list(section, "resources") {
             let stated = code(entry);
-            let reference = entry.as_str().or_else(|| entry.get("reference")?.as_str()).ok_or("an entry has no name")?;
+            let reference =
+                entry.as_str().or_else(|| entry.get("reference")?.as_str()).ok_or("an entry has no name")?;
             let level = conducted(whole.as_deref(), own.as_deref(), stated.as_deref());
             highest = highest.max(level);
             labels.insert(reference.to_owned(), json!([confidentiality(level)]));
@@ -86,7 +88,10 @@ pub(super) fn redact_vector(vector: &Value) -> Result<Value, String> {
         let labels = |entries: &[Value]| -> BTreeSet<String> {
             let resources = entries.iter().filter_map(|entry| entry.get("resource"));
             let own = resources.filter(|resource| name(resource) == *reference);
-            own.filter_map(|resource| resource.get("meta")).flat_map(|meta| list(meta, "security")).map(written).collect()
+            own.filter_map(|resource| resource.get("meta"))
+                .flat_map(|meta| list(meta, "security"))
+                .map(written)
+                .collect()
         };
         let new: Vec<String> = labels(left).difference(&labels(entries)).cloned().collect();
         added.insert(reference.clone(), json!(new));
@@ -94,7 +99,8 @@ pub(super) fn redact_vector(vector: &Value) -> Result<Value, String> {
     let order = |listed: Vec<String>| {
         // In the order that the vector lists them: what is present is a set.
         let wanted = list(expected, "present");
-        let (mut known, other): (Vec<String>, Vec<String>) = listed.into_iter().partition(|p| wanted.contains(&json!(p)));
+        let (mut known, other): (Vec<String>, Vec<String>) =
+            listed.into_iter().partition(|p| wanted.contains(&json!(p)));
         known.sort_by_key(|present| wanted.iter().position(|wanted| *wanted == json!(present)));
         [known, other].concat()
     };
