@@ -20,6 +20,7 @@ mod site;
 mod status;
 mod store;
 mod table;
+mod validate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -97,6 +98,8 @@ the exit code is 1; with a mistake in any file nothing changes, and the exit cod
     Repository(repository::Args),
     /// Convert HL7 v2 files to FHIR and print the Bundles.
     Convert(convert::Args),
+    /// Find what is wrong with FHIR files. Exit code 1 if there is an error in one.
+    Validate(validate::Args),
     /// Look at the mapping tables, and compare them with HL7's guide.
     #[command(subcommand)]
     Maps(maps::Maps),
@@ -221,6 +224,7 @@ async fn dispatch(globals: &Globals, command: Command) -> Outcome {
         Command::Demo(args) => demo::demo(globals, args).await,
         Command::Repository(args) => repository::repository(args).await,
         Command::Convert(args) => convert::convert(globals, &args),
+        Command::Validate(args) => validate::validate(globals, &args),
         Command::Maps(command) => maps::maps(globals, &command),
         Command::Send(args) => send::send(globals, args).await,
         Command::Status => status::status(globals).await,

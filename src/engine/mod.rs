@@ -25,6 +25,7 @@ mod settle;
 mod status;
 mod steady;
 mod task;
+mod valid;
 mod waiters;
 mod wire;
 

@@ -34,7 +34,8 @@ fn read(text: &str) -> hl7v2::Message {
 }
 
 fn convert_with(maps: &Arc<Maps>, text: &str) -> (Value, Vec<Finding>) {
-    Hl7v2ToFhir::new(Arc::clone(maps), Options::default()).convert(&read(text), &context())
+    let (bundle, findings) = Hl7v2ToFhir::new(Arc::clone(maps), Options::default()).convert(&read(text), &context());
+    (bundle.into(), findings)
 }
 
 fn convert(text: &str) -> (Value, Vec<Finding>) {

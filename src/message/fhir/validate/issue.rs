@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
 use crate::fhir::Severity;
 
