@@ -3,4 +3,5 @@
 pub mod hl7v2_to_fhir;
 pub mod label;
 pub mod r4;
+pub mod script;
 pub mod stamp;

@@ -46,6 +46,8 @@ pub struct ChannelConfig {
     pub confidentiality: Confidentiality,
     /// How messages are stamped: their provenance, labels and flags.
     pub stamp: StampOptions,
+    /// What becomes of FHIR that is not what R4 says it is.
+    pub validate: Validate,
     /// What orders deliveries.
     pub lane: LaneKey,
     /// What is done to each message, in order.
@@ -98,6 +100,19 @@ impl InboundKind {
     }
 }
 
+/// What becomes of FHIR that is not what R4 says it is, before it is queued.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Validate {
+    /// It goes on; what is wrong is kept with the message, and counted.
+    #[default]
+    Warn,
+    /// The message is parked as `failed`, with what is wrong as the reason.
+    Hold,
+    /// Nobody looks.
+    Off,
+}
+
 /// What orders the deliveries of a channel: those of one lane to one destination leave one at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -137,11 +152,26 @@ pub struct Hl7v2ToFhirConfig {
 struct Hl7v2ToFhirFile {
     maps: Option<PathBuf>,
     structure: Option<String>,
+    next_of_kin: hl7v2_to_fhir::NextOfKin,
+    encounter_status: hl7v2_to_fhir::EncounterStatus,
+    service_requests: hl7v2_to_fhir::ServiceRequests,
+    identifier_system: hl7v2_to_fhir::IdentifierSystem,
+    race_and_ethnicity: hl7v2_to_fhir::RaceAndEthnicity,
+    z_segments: hl7v2_to_fhir::ZSegments,
 }
 
 impl From<Hl7v2ToFhirFile> for Hl7v2ToFhirConfig {
-    fn from(Hl7v2ToFhirFile { maps, structure }: Hl7v2ToFhirFile) -> Self {
-        Self { maps, options: hl7v2_to_fhir::Options { structure } }
+    fn from(file: Hl7v2ToFhirFile) -> Self {
+        let options = hl7v2_to_fhir::Options {
+            structure: file.structure,
+            next_of_kin: file.next_of_kin,
+            encounter_status: file.encounter_status,
+            service_requests: file.service_requests,
+            identifier_system: file.identifier_system,
+            race_and_ethnicity: file.race_and_ethnicity,
+            z_segments: file.z_segments,
+        };
+        Self { maps: file.maps, options }
     }
 }
 

@@ -19,7 +19,7 @@ mod tests;
 
 pub use channel::{
     ChannelConfig, Content, Expectation, Hl7v2ToFhirConfig, InboundKind, LaneKey, RouteConfig, TestConfig,
-    TransformConfig,
+    TransformConfig, Validate,
 };
 pub use destination::{Attempts, Budget, DestinationConfig, OnUnknown, OutboundKind, PauseConfig, RetryConfig};
 pub use init::{InitError, init};

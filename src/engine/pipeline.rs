@@ -196,6 +196,7 @@ impl Pipeline {
         }
         for (id, processed) in &done {
             self.metrics.processed(&self.channel, &processed.outcome);
+            self.metrics.found(&self.channel, &processed.findings);
             self.log(*id, processed);
         }
         self.wakers.wake(done.iter().map(|(_, processed)| &processed.outcome));

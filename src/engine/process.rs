@@ -10,6 +10,7 @@ use message::provenance::Step;
 use message::{Body, Context, Finding, Format, Message, Original, Transform, TransformError, consent, fhir, hl7v2};
 
 use super::patient::{self, Identifier};
+use super::valid;
 use crate::config::{ChannelConfig, Content, DestinationConfig, LaneKey, RouteConfig};
 use crate::store::{Lane, LaneSet, NewDelivery, NewOutput, Outcome};
 
@@ -111,8 +112,11 @@ fn attempt(
         message = step(recipe, transform.as_ref(), message, &context)?;
     }
     let stamped = recipe.stamper.stamp(message, now);
-    let message = stamped.map_err(|error| Failure { step: "stamp".into(), error })?;
-    let outcome = route(recipe, &source, &message);
+    let mut message = stamped.map_err(|error| Failure { step: "stamp".into(), error })?;
+    let outcome = match valid::check(recipe.config.validate, &mut message) {
+        Some(parked) => parked,
+        None => route(recipe, &source, &message),
+    };
     Ok((outcome, message))
 }
 

@@ -33,7 +33,7 @@ use jiff::tz::TimeZone;
 use message::consent::Flags;
 use message::{Body, Context, Finding, Message, Provider, TransformError};
 use serde::Deserialize;
-use serde_json::Value;
+use message::json::Value;
 
 use actors::Actors;
 use ids::Ids;

@@ -16,7 +16,7 @@ use super::files::Part;
 use super::reader::{keys_of, read};
 use super::tree::Node;
 use super::{Base, labels, one_kind, plain_text, purpose, zone};
-use crate::config::channel::{ChannelConfig, InboundKind, LaneKey, RouteConfig, TestConfig, TransformConfig};
+use crate::config::channel::{ChannelConfig, InboundKind, LaneKey, RouteConfig, TestConfig, TransformConfig, Validate};
 
 /// The keys at the top of the file.
 #[derive(Deserialize)]
@@ -31,6 +31,7 @@ pub(in crate::config) struct Top {
     purposes: Option<BTreeSet<Purpose>>,
     confidentiality: Confidentiality,
     stamp: StampOptions,
+    validate: Validate,
     lane: LaneKey,
     #[serde(rename = "transform")]
     transforms: Vec<TransformConfig>,
@@ -50,6 +51,7 @@ impl Default for Top {
             purposes: None,
             confidentiality: Confidentiality::default(),
             stamp: StampOptions::default(),
+            validate: Validate::default(),
             lane: LaneKey::default(),
             transforms: Vec::new(),
             routes: Vec::new(),
@@ -100,6 +102,7 @@ pub(in crate::config) fn channel(part: &Part, base: &Base<'_>) -> Option<Channel
         purposes: top.purposes,
         confidentiality: top.confidentiality,
         stamp: top.stamp,
+        validate: top.validate,
         lane: top.lane,
         transforms: top.transforms,
         routes: top.routes,

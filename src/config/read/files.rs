@@ -125,8 +125,8 @@ fn is_name(name: &str) -> bool {
 
 /// Warns of what looks as if it were meant to be read.
 fn strays(dir: &Path, problems: &mut Vec<Problem>) {
-    const KNOWN: [&str; 7] =
-        ["tributary.toml", "providers.toml", "channels", "destinations", "maps", "policies", "labels"];
+    const KNOWN: [&str; 8] =
+        ["tributary.toml", "providers.toml", "channels", "destinations", "maps", "codes", "policies", "labels"];
     for name in names_in(dir, problems).into_iter().filter(|name| !KNOWN.contains(&name.as_str())) {
         let meant = nearest::nearest(&name, KNOWN.into_iter());
         if meant.is_some() || name.ends_with(".toml") {
@@ -141,7 +141,7 @@ fn strays(dir: &Path, problems: &mut Vec<Problem>) {
 /// How deep folders of maps may be nested: `maps/SITE/codes/x.toml` is two below its site.
 const MAX_DEPTH: usize = 8;
 
-/// The TOML tables in a folder of maps and its sub-folders, in the order of their paths.
+/// The tables (TOML, and CSV of codes) in a folder of maps and its sub-folders, in the order of their paths.
 pub(in crate::config) fn tables_in(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     tables_below(folder, MAX_DEPTH, &mut found);
@@ -154,7 +154,7 @@ fn tables_below(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
     for path in std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
         if path.is_dir() {
             tables_below(&path, deeper, found);
-        } else if path.extension().is_some_and(|extension| extension == "toml") {
+        } else if path.extension().is_some_and(|extension| extension == "toml" || extension == "csv") {
             found.push(path);
         }
     }

@@ -18,6 +18,7 @@ mod one_or_many;
 mod parse;
 mod purpose;
 mod reader;
+mod systems;
 mod tree;
 mod zone;
 
@@ -40,6 +41,7 @@ pub(super) use maps::maps;
 pub(super) use one_or_many::one_or_many;
 #[cfg(test)]
 pub(super) use reader::keys_of;
+pub(super) use systems::systems;
 use tree::{Node, Value};
 pub(super) use zone::zone;
 

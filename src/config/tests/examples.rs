@@ -42,6 +42,7 @@ fn hl7_examples_become_bundles_of_their_patients() {
             let Body::Fhir(bundle) = convert(&site, channel, &steps[&channel.name], &bytes).body else {
                 panic!("not converted")
             };
+            let bundle = Value::from(bundle);
             let types: Vec<_> = resources(&bundle).map(|resource| &resource["resourceType"]).collect();
             assert!(types.iter().any(|of| *of == "Patient"), "{}: {types:?}", file.display());
         }
@@ -50,7 +51,7 @@ fn hl7_examples_become_bundles_of_their_patients() {
 
 fn steps(channel: &ChannelConfig) -> Vec<Hl7v2ToFhir> {
     let step = |TransformConfig::Hl7v2ToFhir(config): &TransformConfig| {
-        Hl7v2ToFhir::new(hl7v2_to_fhir::load(config.maps.as_deref()).unwrap(), config.options.clone())
+        Hl7v2ToFhir::new(hl7v2_to_fhir::load(config.maps.as_deref(), &config.options).unwrap(), config.options.clone())
     };
     channel.transforms.iter().map(step).collect()
 }
