@@ -206,11 +206,10 @@ impl Gone {
                     }
                 }
                 Value::Object(inner) => {
-                    if self.clean_members(inner, notice, false) {
-                        touched = true;
-                        if inner.is_empty() {
-                            members.shift_remove(&key);
-                        }
+                    let lost = self.clean_members(inner, notice, false);
+                    touched |= lost;
+                    if lost && inner.is_empty() {
+                        members.shift_remove(&key);
                     }
                 }
                 _ => {}
@@ -246,7 +245,7 @@ fn own_names(entry: &Value) -> Vec<Box<str>> {
     let request = entry.get("request").and_then(|request| request.get("url")?.as_str());
     let url = request.filter(|url| url.contains('/') || url.contains('?')).map(normal);
     let business = items(resource, "identifier").filter(|_| !kind.is_empty()).filter_map(identifier);
-    by_id.into_iter().chain(full_url).chain(url).chain(business).filter(|name: &Box<str>| !name.is_empty()).collect()
+    by_id.into_iter().chain(full_url).chain(url).chain(business).filter(|name| !name.is_empty()).collect()
 }
 
 /// The Bundle around what is left.

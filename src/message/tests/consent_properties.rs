@@ -1,5 +1,7 @@
 //! What must hold of consent decisions whatever the consents, entries and requests: generated, not listed.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may")]
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
