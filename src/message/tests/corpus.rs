@@ -11,7 +11,7 @@ use expect_test::{expect, expect_file};
 use message::fhir::validate::{self, validate};
 use message::fhir::{self, Limits, xml};
 use message::hl7v2::{Batch, CharsetOptions, Field, Header, Message, check};
-use serde_json::Value;
+use message::json::Value;
 
 /// The corpus, if it is here: it is no part of this repository.
 fn corpus() -> Option<PathBuf> {
@@ -177,7 +177,10 @@ fn resources() -> Vec<(String, Value)> {
     let mut paths = Vec::new();
     files(&corpus.join("fhir"), &mut paths);
     let name = |path: &Path| path.strip_prefix(&corpus).unwrap().display().to_string();
-    let read = |path: &PathBuf| Some((name(path), serde_json::from_slice(&std::fs::read(path).unwrap()).ok()?));
+    let read = |path: &PathBuf| {
+        let resource = serde_json::from_slice::<serde_json::Value>(&std::fs::read(path).unwrap()).ok()?;
+        Some((name(path), resource.into()))
+    };
     paths.iter().filter_map(read).collect()
 }
 
@@ -258,7 +261,7 @@ fn trimmed(mut value: Value) -> Value {
     match &mut value {
         Value::Array(items) => items.iter_mut().for_each(|item| *item = trimmed(item.take())),
         Value::Object(elements) => {
-            for (name, element) in elements {
+            for (name, element) in elements.iter_mut() {
                 *element = match element.take() {
                     Value::String(text) if name == "div" => Value::from(text.trim()),
                     element => trimmed(element),

@@ -1,12 +1,12 @@
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use super::*;
 
 /// Each issue on a line.
 fn told(resource: &Value) -> String {
-    validate(resource, &Options::default()).iter().map(|issue| format!("{issue}\n")).collect()
+    validate(&resource.clone().into(), &Options::default()).iter().map(|issue| format!("{issue}\n")).collect()
 }
 
 #[track_caller]
@@ -461,7 +461,7 @@ fn periods_are_compared_as_far_as_they_say() {
 fn tells_no_more_than_it_may_and_says_so() {
     let names: Vec<_> = (0..1000).map(|_| json!({ "nick": 1 })).collect();
     let issues =
-        validate(&json!({ "resourceType": "Patient", "name": names }), &Options { issues: 3, ..Options::default() });
+        validate(&crate::json!({ "resourceType": "Patient", "name": names }), &Options { issues: 3, ..Options::default() });
     assert_eq!(issues.len(), 4);
     assert_eq!(issues[3].to_string(), "Patient: there are more than the 3 issues that are told");
 }
@@ -473,15 +473,15 @@ fn depth_is_bounded() {
         value = json!({ "url": "http://e.org/x", "extension": [value] });
     }
     let issues =
-        validate(&json!({ "resourceType": "Patient", "extension": [value] }), &Options { depth: 9999, issues: 9 });
+        validate(&crate::json!({ "resourceType": "Patient", "extension": [value] }), &Options { depth: 9999, issues: 9 });
     assert!(issues.iter().all(|issue| issue.kind == IssueType::TooLong) && issues.len() == 1);
 }
 
 #[test]
 fn an_operation_outcome_of_issues_is_itself_valid() {
-    let issues = validate(&json!({ "resourceType": "Observation", "status": "x" }), &Options::default());
+    let issues = validate(&crate::json!({ "resourceType": "Observation", "status": "x" }), &Options::default());
     for outcome in [outcome(&issues), outcome(&[])] {
-        assert_eq!(told(&outcome), "");
+        assert_eq!(told(&outcome.into()), "");
     }
     assert_eq!(outcome(&issues)["issue"][0]["expression"][0], "Observation.status");
 }
@@ -549,7 +549,7 @@ proptest! {
     #[test]
     fn any_json_is_looked_at(value in json(), kind in prop::sample::select(vec!["Bundle", "Patient", "Observation"])) {
         let resource = with(json!({ "resourceType": kind }), value);
-        let issues = validate(&resource, &Options { issues: 5, ..Options::default() });
+        let issues = validate(&resource.into(), &Options { issues: 5, ..Options::default() });
         prop_assert!(issues.len() <= 6);
     }
 }
