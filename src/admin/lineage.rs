@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use message::MessageId;
+use message::{FindingKind, MessageId};
 use serde::{Deserialize, Serialize};
 
 use super::operation::{MessageSummary, OperationError};
@@ -90,7 +90,12 @@ fn events_of(record: &Record) -> Vec<(Option<DeliveryId>, LineageEvent)> {
                 (None, event(&step.at, &step.transform, text))
             });
             let (what, text) = outcome_of(outcome, findings.len());
-            steps.chain([(None, event(at, what, text))]).collect()
+            let late = findings.iter().filter(|finding| finding.kind == FindingKind::Late).count();
+            let late = (late > 0).then(|| {
+                let text = format!("a newer event was taken before of {late} of its resources");
+                (None, event(at, "late", text))
+            });
+            steps.chain(late).chain([(None, event(at, what, text))]).collect()
         }
         Record::Replayed { at, job, reason, .. } => {
             vec![(None, event(at, "replayed", format!("{reason} (job {job})")))]
@@ -103,7 +108,8 @@ fn events_of(record: &Record) -> Vec<(Option<DeliveryId>, LineageEvent)> {
         Record::Held { delivery, at, reason } => one(delivery, at, "held", reason),
         Record::Released { delivery, at, reason } => one(delivery, at, "released", reason),
         Record::Skipped { delivery, at, reason } => one(delivery, at, "skipped", reason),
-        Record::Setting { .. } => Vec::new(),
+        // What it changed is told with what came of the message.
+        Record::Setting { .. } | Record::Latest { .. } => Vec::new(),
     }
 }
 

@@ -4,6 +4,7 @@
 mod bench;
 mod connection;
 mod convert;
+mod coverage;
 mod deliveries;
 mod demo;
 mod logging;
@@ -19,6 +20,7 @@ mod site;
 mod status;
 mod store;
 mod table;
+mod test;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -79,6 +81,8 @@ enum Command {
     Init(site::InitArgs),
     /// Find every mistake in the configuration. Exit code 78 if there is one.
     Check(site::CheckArgs),
+    /// Run the tests that the site's analysts have written. Exit code 1 if one fails.
+    Test(test::Args),
     /// Show what a reload would change.
     Plan,
     /// Put the configuration on disk into force, channel by channel.
@@ -99,6 +103,8 @@ enum Command {
     /// Look at dead letters.
     #[command(subcommand)]
     Dead(deliveries::Dead),
+    /// List what of stored messages reached no output, and codes without a translation.
+    Coverage(coverage::Args),
     /// Send stored messages through today's transforms, consent and routes again.
     Replay(replay::Args),
     /// Look at deliveries; hold, release or skip one.
@@ -196,6 +202,7 @@ async fn dispatch(globals: &Globals, command: Command) -> Outcome {
         Command::Run(args) => run::run(globals, args).await,
         Command::Init(args) => site::init(&args),
         Command::Check(args) => site::check(globals, &args).await,
+        Command::Test(args) => test::test(globals, &args),
         Command::Plan => site::plan(globals).await,
         Command::Reload => operate::reload(globals).await,
         Command::Demo(args) => demo::demo(globals, args).await,
@@ -205,6 +212,7 @@ async fn dispatch(globals: &Globals, command: Command) -> Outcome {
         Command::Status => status::status(globals).await,
         Command::Messages(command) => messages::messages(globals, command).await,
         Command::Dead(command) => deliveries::dead(globals, command).await,
+        Command::Coverage(args) => coverage::coverage(globals, args).await,
         Command::Replay(args) => replay::replay(globals, args).await,
         Command::Deliveries(command) => deliveries::deliveries(globals, command).await,
         Command::Channels(command) => operate::channels(globals, command).await,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use message::{Provider, Sha256};
 
-use super::channel::{ChannelConfig, TransformConfig};
+use super::channel::{ChannelConfig, ScriptConfig, TransformConfig};
 use super::destination::DestinationConfig;
 use super::problem::Problem;
 use super::read::{self, Base, Document, Files, Fill, Part};
@@ -60,6 +60,7 @@ pub fn load_with(
     let hash = hash_of_all(&files, &channels);
     let mut problems = finish(files);
     problems.extend(read::maps(&channels.values().flat_map(maps_of).collect()));
+    problems.extend(read::scripts(&channels.values().flat_map(scripts_of).collect::<Vec<_>>()));
     match engine {
         Some(engine) if !problems.iter().any(Problem::is_error) => {
             let dir = dir.to_owned();
@@ -92,6 +93,10 @@ fn seal_channel(part: &Part, mut channel: ChannelConfig, providers: &Providers) 
     hash.add("file", part.document.text());
     hash.add_provider(providers.get(&channel.provider));
     maps_of(&channel).for_each(|maps| hash.add_folder(maps));
+    for script in scripts_of(&channel) {
+        hash.add("script", &std::fs::read_to_string(&script.file).unwrap_or_default());
+        read::code_sets_in(&script.codes).iter().for_each(|file| hash.add_file(file));
+    }
     channel.hash = hash.finish();
     (part.name.clone(), channel)
 }
@@ -110,7 +115,17 @@ fn seal_destination(
 }
 
 fn maps_of(channel: &ChannelConfig) -> impl Iterator<Item = &Path> {
-    channel.transforms.iter().filter_map(|TransformConfig::Hl7v2ToFhir(options)| options.maps.as_deref())
+    channel.transforms.iter().filter_map(|transform| match transform {
+        TransformConfig::Hl7v2ToFhir(options) => options.maps.as_deref(),
+        TransformConfig::Script(_) => None,
+    })
+}
+
+fn scripts_of(channel: &ChannelConfig) -> impl Iterator<Item = &ScriptConfig> {
+    channel.transforms.iter().filter_map(|transform| match transform {
+        TransformConfig::Script(options) => Some(options),
+        TransformConfig::Hl7v2ToFhir(_) => None,
+    })
 }
 
 fn hash_of_all(files: &Files, channels: &BTreeMap<String, ChannelConfig>) -> String {
@@ -147,6 +162,11 @@ impl Hash {
             let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
             self.add(&name, &std::fs::read_to_string(&path).unwrap_or_default());
         }
+    }
+
+    fn add_file(&mut self, file: &Path) {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.add(&name, &std::fs::read_to_string(file).unwrap_or_default());
     }
 
     fn finish(self) -> String {

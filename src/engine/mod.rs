@@ -10,6 +10,7 @@ pub mod clock;
 mod dispatch;
 mod health;
 mod intake;
+mod late;
 mod limits;
 mod metrics;
 mod pace;
@@ -24,6 +25,7 @@ mod schedule;
 mod settle;
 mod status;
 mod task;
+mod trial;
 mod waiters;
 mod wire;
 
@@ -39,6 +41,7 @@ pub use metrics::Metrics;
 pub use replay::{Difference, ReplayError, ReplayProgress, ReplayRequest, ReplayState, Replayer, cancel, jobs};
 pub use settle::{deliveries_of, last_answer};
 pub use status::{ChannelStatus, DestinationStatus, Status, offline as offline_status};
+pub use trial::{Difference as TestDifference, Verdict, run_tests};
 pub use wire::{ENGINE, WireError, outbound};
 
 use self::dispatch::Command;
@@ -88,6 +91,9 @@ pub enum EngineError {
     /// Something of the site could not be built.
     #[error(transparent)]
     Wire(#[from] WireError),
+    /// A channel's own tests fail with what is to be put into force.
+    #[error("{0}")]
+    Tests(String),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -125,6 +131,7 @@ impl Engine {
             limits: limits::Limits::new(&site.engine.limits),
             waiters: Arc::default(),
             wakers: Arc::default(),
+            latest: Arc::default(),
         };
         let site = Arc::new(site);
         let mut running = Running { site: Arc::clone(&site), channels: BTreeMap::new(), destinations: BTreeMap::new() };

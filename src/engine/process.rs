@@ -9,6 +9,7 @@ use message::consent::{Decision, Flags, Request};
 use message::provenance::Step;
 use message::{Body, Context, Finding, Format, Message, Original, Transform, TransformError, consent, fhir, hl7v2};
 
+use super::late::{self, Event};
 use super::patient::{self, Identifier};
 use crate::config::{ChannelConfig, Content, DestinationConfig, LaneKey, RouteConfig};
 use crate::store::{Lane, LaneSet, NewDelivery, NewOutput, Outcome};
@@ -44,12 +45,14 @@ pub(crate) struct Processed {
     pub(crate) steps: Vec<Step>,
     /// What the transforms noticed.
     pub(crate) findings: Vec<Finding>,
+    /// Its event, for the order of events.
+    pub(crate) event: Option<Event>,
 }
 
 impl Processed {
     /// What could not be processed.
     pub(crate) fn parked(at: Timestamp, outcome: Outcome) -> Self {
-        Self { at, outcome, steps: Vec::new(), findings: Vec::new() }
+        Self { at, outcome, steps: Vec::new(), findings: Vec::new(), event: None }
     }
 
     /// What of it goes to one destination; everything where `None`.
@@ -72,9 +75,9 @@ impl Processed {
 }
 
 /// Why a message could not be processed: the step and the place.
-struct Failure {
-    step: String,
-    error: TransformError,
+pub(crate) struct Failure {
+    pub(crate) step: String,
+    pub(crate) error: TransformError,
 }
 
 /// A message's bytes, read in their format.
@@ -89,7 +92,10 @@ pub(crate) struct Read {
 /// give the same result.
 pub(crate) fn process(recipe: &Recipe, original: &Arc<Original>, read: Option<Read>, now: Timestamp) -> Processed {
     match attempt(recipe, original, read, now) {
-        Ok((outcome, message)) => Processed { at: now, outcome, steps: message.steps, findings: message.findings },
+        Ok((outcome, message)) => {
+            let event = late::event_of(recipe, &message, &outcome);
+            Processed { at: now, outcome, steps: message.steps, findings: message.findings, event }
+        }
         Err(Failure { step, error: TransformError { location, reason } }) => {
             Processed::parked(now, Outcome::Failed { step, location, reason })
         }
@@ -102,6 +108,18 @@ fn attempt(
     read_before: Option<Read>,
     now: Timestamp,
 ) -> Result<(Outcome, Message), Failure> {
+    let (source, message) = transformed(recipe, original, read_before, now)?;
+    let outcome = route(recipe, &source, &message);
+    Ok((outcome, message))
+}
+
+/// What came, and what the transforms and the stamper make of it.
+pub(crate) fn transformed(
+    recipe: &Recipe,
+    original: &Arc<Original>,
+    read_before: Option<Read>,
+    now: Timestamp,
+) -> Result<(Body, Message), Failure> {
     let context = Context { now, ..recipe.context.clone() };
     let Read { body, findings } = read_before.map_or_else(|| read(recipe, original), Ok)?;
     let source = body.clone();
@@ -112,8 +130,7 @@ fn attempt(
     }
     let stamped = recipe.stamper.stamp(message, now);
     let message = stamped.map_err(|error| Failure { step: "stamp".into(), error })?;
-    let outcome = route(recipe, &source, &message);
-    Ok((outcome, message))
+    Ok((source, message))
 }
 
 /// Reads the original bytes in their format.
@@ -149,7 +166,7 @@ fn step(recipe: &Recipe, transform: &dyn Transform, message: Message, context: &
 }
 
 /// Evaluates all conditions, then makes the deliveries of the routes that take the message.
-fn route(recipe: &Recipe, source: &Body, message: &Message) -> Outcome {
+pub(crate) fn route(recipe: &Recipe, source: &Body, message: &Message) -> Outcome {
     let facts = RouteFacts { source, body: &message.body };
     let taken: Vec<&RouteConfig> =
         recipe.config.routes.iter().filter(|route| route.when.as_ref().is_none_or(|when| when.eval(&facts))).collect();

@@ -12,9 +12,11 @@ use channels::{Clock, Stop, Stopper};
 use jiff::Timestamp;
 use message::MessageId;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use super::late::Latest;
 use super::process::{Hash, Processed, Recipe, process};
 use super::{Engine, EngineError, settle, wire};
 use crate::config::Site;
@@ -119,6 +121,8 @@ pub struct Replayer {
     store: Store,
     recipes: HashMap<String, Arc<Recipe>>,
     clock: Clock,
+    /// The order of events; the engine's own, where one runs.
+    latest: Arc<Mutex<Latest>>,
 }
 
 /// What a replayed message became, and which open deliveries it took the place of.
@@ -140,7 +144,7 @@ impl Replayer {
             let recipe = wire::recipe(site, config, &hash)?;
             Ok((config.name.clone(), Arc::new(recipe)))
         });
-        Ok(Self { recipes: recipes.collect::<Result<_, EngineError>>()?, store, clock })
+        Ok(Self { recipes: recipes.collect::<Result<_, EngineError>>()?, store, clock, latest: Arc::default() })
     }
 
     /// What a replay would change, for up to `limit` of the messages that `request` selects.
@@ -206,7 +210,7 @@ impl Replayer {
     async fn replay(&self, id: MessageId, progress: &mut ReplayProgress) -> Result<Replayed, ReplayError> {
         let only = progress.request.destination.as_deref();
         let (job, at) = (progress.job, (self.clock)());
-        let Processed { outcome, steps, findings, .. } = self.process_now(id, only).await?;
+        let Processed { outcome, steps, findings, event, .. } = self.process_now(id, only).await?;
         let mut replaced: BTreeMap<String, Vec<DeliveryId>> = BTreeMap::new();
         // The store skips the open deliveries that this takes the place of, in the same group.
         for open in settle::deliveries_of(&self.store, id).await? {
@@ -218,12 +222,16 @@ impl Replayer {
         let (reason, destination) = (progress.request.reason.clone(), progress.request.destination.clone());
         let mut records = vec![Record::Replayed { message: id, at, job, destination, reason }];
         records.push(Record::Processed { message: id, at, outcome: outcome.clone(), steps, findings });
+        // Held until it is written, as the pipelines do.
+        let mut latest = self.latest.lock().await;
+        records.extend(event.and_then(|event| latest.keep(id, &event)));
         let mut after = progress.clone();
         after.last = Some(id);
         after.replayed += 1;
         after.failed += u64::from(matches!(outcome, Outcome::Failed { .. }));
         records.push(remembered(&after));
         self.store.commit_synced(records).await?;
+        drop(latest);
         *progress = after;
         Ok(Replayed { outcome, replaced })
     }
@@ -258,7 +266,10 @@ impl Replayer {
         let channel = original.channel.to_string();
         let recipe = self.recipes.get(&channel).cloned().ok_or(ReplayError::NoChannel(channel))?;
         let done = tokio::task::spawn_blocking(move || process(&recipe, &original, None, now)).await;
-        Ok(done.unwrap_or_else(|_| Processed::broken(now)).only_to(only))
+        let mut done = done.unwrap_or_else(|_| Processed::broken(now));
+        // What newer events wrote stays, too, when an older message is sent again.
+        self.latest.lock().await.apply(&self.store, &mut done).await?;
+        Ok(done.only_to(only))
     }
 
     /// When the message last became something that was to go out, and when it first did: a replay that
@@ -465,7 +476,12 @@ impl Engine {
     pub async fn replayer(&self) -> Replayer {
         let running = self.running.lock().await;
         let recipes = running.channels.iter().map(|(name, channel)| (name.clone(), channel.recipe()));
-        Replayer { store: self.shared.store.clone(), recipes: recipes.collect(), clock: Arc::clone(&self.shared.clock) }
+        Replayer {
+            store: self.shared.store.clone(),
+            recipes: recipes.collect(),
+            clock: Arc::clone(&self.shared.clock),
+            latest: Arc::clone(&self.shared.latest),
+        }
     }
 
     /// Begins a replay job; it works beside everything else and goes on after a restart.

@@ -22,6 +22,7 @@ mod fhir_faults;
 mod files;
 mod kit;
 mod lanes;
+mod late;
 mod mllp_faults;
 mod operate;
 mod privacy;
