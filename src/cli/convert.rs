@@ -10,7 +10,7 @@ use message::hl7v2::{self, CharsetOptions};
 use message::{Body, Finding, Message, MessageId, Original, Provider, Sha256, consent::Flags};
 use message::{Format, Transform as _};
 use serde_json::{Value, json};
-use transforms::hl7v2_to_fhir::{self, Hl7v2ToFhir, Options};
+use transforms::hl7v2_to_fhir::{self, Hl7v2ToFhir};
 use transforms::stamp::{StampOptions, Stamper};
 
 use super::print::{note, say};
@@ -18,6 +18,12 @@ use super::{Failure, Globals, Outcome};
 use crate::engine::{ENGINE, clock};
 
 #[derive(clap::Args)]
+#[command(after_help = "No engine is needed, and nothing is stored. The exit code is 1 if a message was refused.
+
+  tributary convert examples/messages/adt-a01.hl7 | head -40
+  tributary convert night/*.hl7 --out bundles/        one file for each: NAME.json, NAME-2.json, …
+  tributary convert oru.hl7 --report                  what no table took: the work list of an analyst
+  tributary convert oru.hl7 --maps my-site/maps/st-mary --time-zone America/Chicago")]
 pub(super) struct Args {
     /// Files with one message each, or batches (FHS, BHS, several MSH).
     #[arg(required = true)]
@@ -31,6 +37,9 @@ pub(super) struct Args {
     /// A folder of the site's own mapping tables, over the built-in ones.
     #[arg(long, value_name = "DIR")]
     maps: Option<PathBuf>,
+    /// What a channel may choose, such as `next_of_kin=contact`; may be said several times.
+    #[arg(long = "option", value_name = "NAME=VALUE")]
+    options: Vec<String>,
     /// The zone of times that carry no offset.
     #[arg(long, default_value = "UTC", value_name = "ZONE")]
     time_zone: String,
@@ -61,14 +70,17 @@ pub(super) fn convert(_: &Globals, args: &Args) -> Outcome {
                 continue;
             }
         };
-        for (number, part) in parts(&bytes).into_iter().enumerate() {
+        let parts = parts(&bytes);
+        let count = parts.len();
+        for (number, part) in parts.into_iter().enumerate() {
             match converter.convert(part) {
                 Ok((bundle, findings)) => {
                     let printed = if args.report { json!({ "bundle": bundle, "findings": findings }) } else { bundle };
                     emit(args.out.as_deref(), file, number, &printed)?;
                 }
                 Err(reason) => {
-                    note!("{}: {reason}", file.display());
+                    let which = if count > 1 { format!("message {} of {count}: ", number + 1) } else { String::new() };
+                    note!("{}: {which}{reason}", file.display());
                     refused = true;
                 }
             }
@@ -96,7 +108,8 @@ fn emit(out: Option<&Path>, file: &Path, number: usize, value: &Value) -> anyhow
 
 impl Converter {
     fn new(args: &Args) -> Result<Self, Failure> {
-        let maps = hl7v2_to_fhir::load(args.maps.as_deref()).map_err(|errors| {
+        let options = super::maps::options(&args.options)?;
+        let maps = hl7v2_to_fhir::load(args.maps.as_deref(), &options).map_err(|errors| {
             errors.iter().for_each(|error| note!("error: {error}"));
             Failure::Config
         })?;
@@ -112,7 +125,7 @@ impl Converter {
         };
         let stamper = Stamper::new(&context, Flags::default(), &StampOptions::default())?;
         let stamper = (!args.bare).then_some(stamper);
-        Ok(Self { transform: Hl7v2ToFhir::new(maps, Options::default()), stamper, context })
+        Ok(Self { transform: Hl7v2ToFhir::new(maps, options), stamper, context })
     }
 
     fn convert(&self, bytes: Bytes) -> Result<(Value, Vec<Finding>), String> {

@@ -25,7 +25,7 @@ pub(super) struct Args {
 
 pub(super) async fn coverage(globals: &Globals, args: Args) -> Outcome {
     let connection = connect(globals).await?;
-    let query = args.select.query(0);
+    let query = args.select.query();
     known(&connection, query.channel.as_deref(), query.destination.as_deref()).await?;
     let coverage: Coverage = connection.call(Operation::Coverage { query, limit: args.limit }).await?;
     if globals.json {

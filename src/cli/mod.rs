@@ -8,6 +8,7 @@ mod coverage;
 mod deliveries;
 mod demo;
 mod logging;
+mod maps;
 mod messages;
 mod operate;
 mod print;
@@ -84,8 +85,15 @@ enum Command {
     /// Run the tests that the site's analysts have written. Exit code 1 if one fails.
     Test(test::Args),
     /// Show what a reload would change.
+    #[command(after_help = "  tributary check && tributary plan && tributary reload")]
     Plan,
     /// Put the configuration on disk into force, channel by channel.
+    #[command(
+        after_help = "What has changed is drained and exchanged, the rest runs on. What does not start is rolled back, and
+the exit code is 1; with a mistake in any file nothing changes, and the exit code is 78.
+
+  tributary check && tributary plan && tributary reload"
+    )]
     Reload,
     /// Run the sample site with a stand-in repository and send it messages from three EMRs.
     Demo(demo::Args),
@@ -93,9 +101,16 @@ enum Command {
     Repository(repository::Args),
     /// Convert HL7 v2 files to FHIR and print the Bundles.
     Convert(convert::Args),
+    /// Look at the mapping tables, and compare them with HL7's guide.
+    #[command(subcommand)]
+    Maps(maps::Maps),
     /// Send HL7 v2 files to any MLLP receiver and show its acknowledgments.
     Send(send::Args),
     /// Show how every channel and destination stands.
+    #[command(after_help = "Says what to type next where something needs a person. For scripts:
+
+  tributary status --json | jq '.destinations[] | select(.state != \"up\")'
+  tributary status --json | jq .messages.dead")]
     Status,
     /// Look at messages.
     #[command(subcommand)]
@@ -119,6 +134,11 @@ enum Command {
     /// Walk from a message or delivery back to the bytes that came, and forth to every answer.
     Lineage(messages::LineageArgs),
     /// Read the whole store and prove that nothing is lost or altered.
+    #[command(
+        after_help = "Checks every checksum and every payload, counts everything again from the log and compares that with the
+index. Works beside a running engine, and takes as long as reading the log does. The exit code is 1 if
+something is wrong; what, and where, is printed."
+    )]
     Verify,
     /// Maintain the store.
     #[command(subcommand)]
@@ -208,6 +228,7 @@ async fn dispatch(globals: &Globals, command: Command) -> Outcome {
         Command::Demo(args) => demo::demo(globals, args).await,
         Command::Repository(args) => repository::repository(args).await,
         Command::Convert(args) => convert::convert(globals, &args),
+        Command::Maps(command) => maps::maps(globals, &command),
         Command::Send(args) => send::send(globals, args).await,
         Command::Status => status::status(globals).await,
         Command::Messages(command) => messages::messages(globals, command).await,

@@ -221,11 +221,26 @@ pub struct Hl7v2ToFhirConfig {
 struct Hl7v2ToFhirFile {
     maps: Option<PathBuf>,
     structure: Option<String>,
+    next_of_kin: hl7v2_to_fhir::NextOfKin,
+    encounter_status: hl7v2_to_fhir::EncounterStatus,
+    service_requests: hl7v2_to_fhir::ServiceRequests,
+    identifier_system: hl7v2_to_fhir::IdentifierSystem,
+    race_and_ethnicity: hl7v2_to_fhir::RaceAndEthnicity,
+    z_segments: hl7v2_to_fhir::ZSegments,
 }
 
 impl From<Hl7v2ToFhirFile> for Hl7v2ToFhirConfig {
-    fn from(Hl7v2ToFhirFile { maps, structure }: Hl7v2ToFhirFile) -> Self {
-        Self { maps, options: hl7v2_to_fhir::Options { structure } }
+    fn from(file: Hl7v2ToFhirFile) -> Self {
+        let options = hl7v2_to_fhir::Options {
+            structure: file.structure,
+            next_of_kin: file.next_of_kin,
+            encounter_status: file.encounter_status,
+            service_requests: file.service_requests,
+            identifier_system: file.identifier_system,
+            race_and_ethnicity: file.race_and_ethnicity,
+            z_segments: file.z_segments,
+        };
+        Self { maps: file.maps, options }
     }
 }
 

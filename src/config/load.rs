@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use message::{Provider, Sha256};
+use transforms::hl7v2_to_fhir::Options;
 
 use super::channel::{ChannelConfig, ScriptConfig, TransformConfig};
 use super::destination::DestinationConfig;
@@ -40,7 +41,7 @@ pub fn load_with(
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Site, Vec<Problem>> {
     let fill = Fill { dir, env };
-    let files = read::read_folder(&fill);
+    let mut files = read::read_folder(&fill);
     let data_dir = overrides.data_dir.as_deref();
     let engine = files.engine.as_ref().and_then(|document| read::engine(document, dir, data_dir));
     let (time_zone, data_dir) = match &engine {
@@ -48,7 +49,14 @@ pub fn load_with(
         None => (TimeZone::UTC, dir.to_owned()),
     };
     let base = Base { dir, data_dir: &data_dir, time_zone: &time_zone };
-    let providers = files.providers.as_ref().map(read::providers).unwrap_or_default();
+    let mut providers = files.providers.as_ref().map(read::providers).unwrap_or_default();
+    let systems = read::systems(dir, &mut files.problems);
+    for provider in providers.values_mut().map(Arc::make_mut) {
+        for (name, system) in &systems {
+            // What a provider says of its own names stands.
+            provider.systems.entry(name.clone()).or_insert_with(|| system.clone());
+        }
+    }
     let channels: Vec<_> = files.channels.iter().filter_map(|part| Some((part, read::channel(part, &base)?))).collect();
     let destinations: Vec<_> =
         files.destinations.iter().filter_map(|part| Some((part, read::destination(part, &base)?))).collect();
@@ -59,7 +67,7 @@ pub fn load_with(
         destinations.into_iter().map(|(part, destination)| seal_destination(part, destination, &providers)).collect();
     let hash = hash_of_all(&files, &channels);
     let mut problems = finish(files);
-    problems.extend(read::maps(&channels.values().flat_map(maps_of).collect()));
+    problems.extend(read::maps(channels.values().flat_map(maps_of)));
     problems.extend(read::scripts(&channels.values().flat_map(scripts_of).collect::<Vec<_>>()));
     match engine {
         Some(engine) if !problems.iter().any(Problem::is_error) => {
@@ -92,7 +100,7 @@ fn seal_channel(part: &Part, mut channel: ChannelConfig, providers: &Providers) 
     let mut hash = Hash::default();
     hash.add("file", part.document.text());
     hash.add_provider(providers.get(&channel.provider));
-    maps_of(&channel).for_each(|maps| hash.add_folder(maps));
+    maps_of(&channel).for_each(|(maps, _)| hash.add_folder(maps));
     for script in scripts_of(&channel) {
         hash.add("script", &std::fs::read_to_string(&script.file).unwrap_or_default());
         read::code_sets_in(&script.codes).iter().for_each(|file| hash.add_file(file));
@@ -114,9 +122,10 @@ fn seal_destination(
     (part.name.clone(), destination)
 }
 
-fn maps_of(channel: &ChannelConfig) -> impl Iterator<Item = &Path> {
+/// The folders of maps of a channel, each with what the channel has chosen.
+fn maps_of(channel: &ChannelConfig) -> impl Iterator<Item = (&Path, &Options)> {
     channel.transforms.iter().filter_map(|transform| match transform {
-        TransformConfig::Hl7v2ToFhir(options) => options.maps.as_deref(),
+        TransformConfig::Hl7v2ToFhir(config) => config.maps.as_deref().map(|maps| (maps, &config.options)),
         TransformConfig::Script(_) => None,
     })
 }

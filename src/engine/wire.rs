@@ -84,10 +84,11 @@ pub(crate) fn recipe(site: &Site, config: &ChannelConfig, hash: &Hash) -> Result
 fn build_transform(config: &ChannelConfig, transform: &TransformConfig) -> Result<Box<dyn Transform>, WireError> {
     match transform {
         TransformConfig::Hl7v2ToFhir(options) => {
-            let maps = hl7v2_to_fhir::load(options.maps.as_deref()).map_err(|errors| WireError::Maps {
-                file: config.file.display().to_string(),
-                problems: errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
-            })?;
+            let maps =
+                hl7v2_to_fhir::load(options.maps.as_deref(), &options.options).map_err(|errors| WireError::Maps {
+                    file: config.file.display().to_string(),
+                    problems: errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+                })?;
             Ok(Box::new(Hl7v2ToFhir::new(maps, options.options.clone())))
         }
         TransformConfig::Script(options) => {

@@ -13,9 +13,11 @@
 
 mod acknowledge;
 mod bytes;
+mod clock;
 mod configuration;
 mod corpus;
 mod crash;
+mod damage;
 mod disk;
 mod duplicates;
 mod fhir_faults;
@@ -23,8 +25,10 @@ mod files;
 mod kit;
 mod lanes;
 mod late;
+mod limits;
 mod mllp_faults;
 mod operate;
 mod privacy;
 mod replay;
 mod stop;
+mod tls;

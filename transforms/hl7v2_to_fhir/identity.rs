@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use message::Sha256;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -120,11 +121,12 @@ fn resource_id(number: usize) -> ResourceId {
     ResourceId(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
-/// Sender, MSH-7 and MSH-10: what makes this message this message.
+/// Sender, type and content: what makes this message this message. Sent again under another control id, it is the same.
 fn message_key(run: &Run<'_>) -> String {
     let Some(header) = run.source.segments.first().copied() else { return String::new() };
-    let fields = [3, 4, 7, 9, 10].map(|number| run.source.field(header, number));
-    fields.join("\u{1f}")
+    let [application, facility, kind] = [3, 4, 9].map(|number| run.source.field(header, number));
+    let content = Sha256::of(run.source.body().as_bytes()).to_string();
+    [application, facility, kind, &content].join("\u{1f}")
 }
 
 /// Numbers without an assigning authority are the sender's own: their system is made from the

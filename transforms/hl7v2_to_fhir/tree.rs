@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::r4::{Element, Kind, Type, TypeId, types};
 
 /// Index of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct NodeId(u32);
 
 /// Index of a resource.
@@ -187,7 +187,9 @@ impl Tree {
             return self.index.get(&(parent.0, element.name.as_str(), key)).copied();
         }
         // Segments come in order, so what an earlier one wrote is not looked for.
-        let own = self.lists(parent).take_while(|(_, node)| node.key.segment >= key.segment);
+        // What belongs to no segment in particular stands anywhere.
+        let is_near = |node: &Node| node.key.segment >= key.segment || node.key.segment == 0;
+        let own = self.lists(parent).take_while(|(_, node)| is_near(node));
         own.into_iter().find(|(_, node)| node.key == key && is_it(node)).map(|(id, _)| id)
     }
 

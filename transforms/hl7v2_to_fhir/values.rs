@@ -19,7 +19,9 @@ pub(super) fn primitive(primitive: Primitive, text: &str, zone: &TimeZone) -> Op
         Primitive::String => string(printable(trimmed)),
         Primitive::Markdown => string(printable(text)),
         Primitive::Code => string(single_spaced(trimmed)),
-        Primitive::Uri => (!trimmed.contains(char::is_whitespace)).then(|| Value::String(trimmed.to_owned())),
+        Primitive::Uri | Primitive::Url | Primitive::Canonical | Primitive::Oid | Primitive::Uuid => {
+            (!trimmed.contains(char::is_whitespace)).then(|| Value::String(trimmed.to_owned()))
+        }
         Primitive::Id => is_id(trimmed).then(|| Value::String(trimmed.to_owned())),
         Primitive::Boolean => trimmed.parse().ok().map(Value::Bool),
         Primitive::Decimal => decimal(trimmed).map(Value::Number),
@@ -122,6 +124,14 @@ fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
         return None;
     }
     digits.chunks(2).map(|pair| u8::try_from(pair.iter().fold(0, |byte, digit| byte * 16 + digit)).ok()).collect()
+}
+
+/// True if `mime` says what `word`, a part of what it was made from, says.
+pub(super) fn is_said_by(mime: &str, word: &str) -> bool {
+    // Tables 0191 and 0291, as far as a MIME type says the same in other words.
+    const OTHER: [&str; 12] = ["ap", "au", "ft", "im", "ns", "si", "tx", "jpg", "tif", "txt", "plain", "sgml"];
+    let word = word.trim().to_ascii_lowercase();
+    mime.contains(&word) || OTHER.contains(&word.as_str())
 }
 
 /// The MIME type of ED.2 and ED.3, RP.3 and RP.4: `application` and `PDF`, `TEXT` and `HTML`.

@@ -141,7 +141,7 @@ fn strays(dir: &Path, problems: &mut Vec<Problem>) {
 /// How deep folders of maps may be nested: `maps/SITE/codes/x.toml` is two below its site.
 const MAX_DEPTH: usize = 8;
 
-/// The TOML tables in a folder of maps and its sub-folders, in the order of their paths.
+/// The tables (TOML, and CSV of codes) in a folder of maps and its sub-folders, in the order of their paths.
 pub(in crate::config) fn tables_in(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     tables_below(folder, MAX_DEPTH, &mut found);
@@ -162,7 +162,7 @@ fn tables_below(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
     for path in std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
         if path.is_dir() {
             tables_below(&path, deeper, found);
-        } else if path.extension().is_some_and(|extension| extension == "toml") {
+        } else if path.extension().is_some_and(|extension| extension == "toml" || extension == "csv") {
             found.push(path);
         }
     }

@@ -19,6 +19,7 @@ mod parse;
 mod purpose;
 mod reader;
 mod scripts;
+mod systems;
 mod tree;
 mod zone;
 
@@ -42,6 +43,7 @@ pub(super) use one_or_many::one_or_many;
 #[cfg(test)]
 pub(super) use reader::keys_of;
 pub(super) use scripts::scripts;
+pub(super) use systems::systems;
 use tree::{Node, Value};
 pub(super) use zone::zone;
 

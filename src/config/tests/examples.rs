@@ -51,7 +51,7 @@ fn hl7_examples_become_bundles_of_their_patients() {
 fn steps(channel: &ChannelConfig) -> Vec<Hl7v2ToFhir> {
     let step = |transform: &TransformConfig| match transform {
         TransformConfig::Hl7v2ToFhir(config) => {
-            let maps = hl7v2_to_fhir::load(config.maps.as_deref()).unwrap();
+            let maps = hl7v2_to_fhir::load(config.maps.as_deref(), &config.options).unwrap();
             Some(Hl7v2ToFhir::new(maps, config.options.clone()))
         }
         TransformConfig::Script(_) => None,

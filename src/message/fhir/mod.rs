@@ -4,11 +4,19 @@
 //! unknown elements and the digits of decimals. The rest are small questions about resources.
 
 mod check;
+pub mod definitions;
 mod id;
 mod outcome;
 mod read;
 mod resource_type;
+pub mod validate;
 mod walk;
+mod xhtml;
+
+use serde_json::Value;
+
+/// A JSON object.
+type Object = serde_json::Map<String, Value>;
 
 pub use check::check;
 pub use id::{NAMESPACE, deterministic_id};

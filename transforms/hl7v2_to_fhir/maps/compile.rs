@@ -6,11 +6,11 @@ use message::condition::Check;
 use serde_json::Value;
 use toml::Spanned;
 
-use crate::r4::{self, Kind, Primitive, types};
+use crate::r4::{self, Element, Kind, Primitive, types};
 
 use super::condition::{self, Scope};
-use super::error::{MapError, Wrong, place};
-use super::layers::{Folder, Layered, LayeredRow, Layers, Source};
+use super::error::{MapError, Wrong};
+use super::layers::{Folder, Layered, LayeredRow, Layers, Source, mistake};
 use super::plan::{
     Action, Codes, Convert, From, MessagePlan, Place, Plan, Row, Step, Table, Target, Test, Translation,
 };
@@ -99,8 +99,7 @@ pub(crate) fn hl7_table_uri(name: &str) -> Option<String> {
 impl Compiler<'_> {
     pub(super) fn report(&mut self, file: usize, offset: usize, wrong: Wrong) {
         let Some(source) = self.sources.get(file) else { return };
-        let (line, column) = place(&source.text, offset);
-        self.errors.push(MapError { file: source.name.to_string(), line, column, text: wrong.text, help: wrong.help });
+        self.errors.push(mistake(source, offset, wrong));
     }
 
     fn table(&mut self, folder: Folder, layered: &Layered) -> Table {
@@ -118,6 +117,7 @@ impl Compiler<'_> {
             whole: Vec::new(),
             each: Vec::new(),
             chain: None,
+            shares: layered.shared.is_some(),
         };
         if let Some((file, chain)) = &layered.chain {
             match path::read(chain.get_ref(), base).map(|t| t.steps.first().copied()) {
@@ -126,15 +126,30 @@ impl Compiler<'_> {
                 Err(wrong) => self.report(*file, chain.span().start, wrong),
             }
         }
+        let shared = layered.shared.as_ref().and_then(|(file, name)| self.shared(*file, name, base));
         for row in &layered.rows {
             match self.row(row, scope, base) {
-                Ok(compiled) => file_row(&mut table, compiled),
+                Ok(mut compiled) => {
+                    share(&mut compiled, shared);
+                    file_row(&mut table, compiled);
+                }
                 Err((offset, wrong)) => self.report(row.file, offset, wrong),
             }
         }
         align(&mut table.rows);
         mark_alone(&mut table.rows);
         table
+    }
+
+    /// The list that the segments of a resource share.
+    fn shared(&mut self, file: usize, name: &Spanned<String>, base: Kind) -> Option<&'static Element> {
+        let wrong = match path::read(name.get_ref(), base).map(|target| target.steps.first().copied()) {
+            Ok(Some(Step::Element { element, .. })) if element.list => return Some(element),
+            Ok(_) => Wrong::new("`shared` names a list"),
+            Err(wrong) => wrong,
+        };
+        self.report(file, name.span().start, wrong);
+        None
     }
 
     fn row(&mut self, layered: &LayeredRow, scope: Scope<'_>, base: Kind) -> Result<Row, (usize, Wrong)> {
@@ -222,6 +237,16 @@ impl Compiler<'_> {
 
     fn parent_fits(&self, base: Kind, target: &Target) -> bool {
         compatible(base, target.parent) && matches!(target.steps.last(), Some(Step::Element { .. }))
+    }
+}
+
+/// Makes the first step of `row` the shared member, where it is of the list `shared` and has no number of its own.
+fn share(row: &mut Row, shared: Option<&'static Element>) {
+    if let Some(Step::Element { element, label, .. }) = row.target.steps.first_mut()
+        && *label == 0
+        && shared.is_some_and(|shared| shared == *element)
+    {
+        *label = path::SHARED;
     }
 }
 

@@ -24,8 +24,9 @@ pub(crate) struct Plan {
 }
 
 /// Where a row comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
     /// The guide, by the generator.
     Guide,
     /// Tributary's own decision.
@@ -49,6 +50,8 @@ pub(crate) struct Table {
     pub(crate) each: Vec<u16>,
     /// The element by which numbered instances hang together.
     pub(crate) chain: Option<&'static Element>,
+    /// True if its rows fill list members that other segments fill too.
+    pub(crate) shares: bool,
 }
 
 /// One compiled row.
@@ -145,14 +148,6 @@ pub(crate) enum Step {
         label: u16,
     },
 }
-
-impl PartialEq for Element {
-    fn eq(&self, other: &Self) -> bool {
-        std::ptr::eq(self, other)
-    }
-}
-
-impl Eq for Element {}
 
 /// A code table.
 #[derive(Debug, Default)]

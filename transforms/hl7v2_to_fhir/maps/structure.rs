@@ -92,7 +92,7 @@ fn table_for(
 }
 
 /// The segments of the grammar that `PATIENT.PID` (with `after`) names.
-fn leaves(nodes: &[Node], path: &str, after: Option<&str>) -> Vec<usize> {
+pub(super) fn leaves(nodes: &[Node], path: &str, after: Option<&str>) -> Vec<usize> {
     let (groups, segment) = path.rsplit_once('.').unwrap_or(("", path));
     let matching: Vec<_> = (1..nodes.len())
         .filter(|&i| nodes.get(i).is_some_and(|n| !n.is_group && n.name == segment) && group_path(nodes, i) == groups)
@@ -103,7 +103,7 @@ fn leaves(nodes: &[Node], path: &str, after: Option<&str>) -> Vec<usize> {
 }
 
 /// `PATIENT_RESULT.PATIENT` for a segment in it; groups without a name are not written.
-fn group_path(nodes: &[Node], leaf: usize) -> String {
+pub(super) fn group_path(nodes: &[Node], leaf: usize) -> String {
     let mut names = Vec::new();
     let mut at = nodes.get(leaf).map_or(0, |node| node.parent);
     while at != 0 {

@@ -5,6 +5,7 @@ mod conditions;
 mod convert;
 mod rows;
 mod systems;
+mod z_segments;
 
 use std::collections::HashMap;
 
@@ -14,6 +15,7 @@ use crate::r4::types;
 
 use super::groups::{self, Fit, Groups, Placed};
 use super::maps::plan::{Link, MessagePlan, Plan, SegmentRow};
+use super::options::ZSegments;
 use super::source::{self, Source};
 use super::tree::{Key, NodeId, ResourceId, Tree};
 
@@ -28,6 +30,7 @@ pub(super) struct Run<'a> {
     pub(super) tree: Tree,
     pub(super) systems: Systems<'a>,
     pub(super) context: &'a Context,
+    pub(super) z_segments: ZSegments,
     pub(super) findings: Vec<Finding>,
     /// Findings at values, before their places are written out: offset, kind, text.
     pub(super) noted: Vec<(usize, FindingKind, String)>,
@@ -35,6 +38,10 @@ pub(super) struct Run<'a> {
     /// Resources that one field alone makes, by its table and text: the same text is the same one.
     shared: HashMap<(usize, &'a str), (ResourceId, &'a str)>,
     pending: Vec<(&'a Link, Here)>,
+    /// How many segments of a name have filled shared members of a resource.
+    sharing: HashMap<(NodeId, &'a str), u16>,
+    /// Which shared member the segment at hand fills.
+    shared_member: u16,
 }
 
 /// Where a label lives: a group's occurrence, or one segment.
@@ -64,11 +71,14 @@ impl<'a> Run<'a> {
             tree,
             systems: Systems::new(plan, context),
             context,
+            z_segments: ZSegments::default(),
             findings: Vec::new(),
             noted: Vec::new(),
             labels: HashMap::new(),
             shared: HashMap::new(),
             pending: Vec::new(),
+            sharing: HashMap::new(),
+            shared_member: 1,
         }
     }
 
@@ -91,6 +101,14 @@ impl<'a> Run<'a> {
             None => structure.free.get(segment.name),
         };
         let name = &structure.name;
+        let here = Here { segment: number, instance: placed.instance, node: placed.node };
+        if placed.fit == Fit::Unknown
+            && rows.is_none()
+            && segment.name.starts_with('Z')
+            && self.keep_segment(segment, here)
+        {
+            return;
+        }
         let text = match placed.fit {
             Fit::Expected => None,
             Fit::AfterMissing => Some(format!("a segment that {name} requires is missing before it")),
@@ -101,7 +119,6 @@ impl<'a> Run<'a> {
             let location = source::name_of(&segment);
             self.findings.push(Finding { kind: FindingKind::Unexpected, location, text });
         }
-        let here = Here { segment: number, instance: placed.instance, node: placed.node };
         for row in rows.map_or(&[][..], Vec::as_slice) {
             self.segment_row(row, here);
         }
@@ -131,13 +148,18 @@ impl<'a> Run<'a> {
         let kind = self.structure.labels.get(label)?.kind;
         let resource = self.tree.resource(kind);
         self.labels.insert((self.scope(label, here), label), resource);
+        self.belongs(resource, here);
+        Some(resource)
+    }
+
+    /// Says of `resource`, the newest, whose it is.
+    fn belongs(&mut self, resource: ResourceId, here: Here) {
         let (patient, context) = (self.nearest(self.structure.patient, here), self.context_of(here));
         if let Some(made) = self.tree.resources.last_mut() {
             made.labelled = true;
             made.patient = patient.filter(|patient| *patient != resource);
             made.context = context.filter(|context| *context != resource);
         }
-        Some(resource)
     }
 
     /// The resource that `label` means here, if it is there.

@@ -3,8 +3,8 @@
 use message::FindingKind;
 use serde_json::Value;
 
-use crate::hl7v2_to_fhir::maps::EACH;
 use crate::hl7v2_to_fhir::maps::plan::{Action, Convert, From, Row, Step, Table, Target};
+use crate::hl7v2_to_fhir::maps::{EACH, SHARED};
 use crate::hl7v2_to_fhir::source::Slice;
 use crate::hl7v2_to_fhir::tree::{Key, NodeId, ResourceId};
 use crate::hl7v2_to_fhir::values;
@@ -48,6 +48,11 @@ impl<'a> Run<'a> {
             return;
         };
         let spot = Spot { node: root, kind: table.base, sibling: 1, list: None };
+        if table.shares {
+            let count = self.sharing.entry((root, segment.name)).or_insert(0);
+            *count = count.saturating_add(1);
+            self.shared_member = *count;
+        }
         for field in self.source.numbers(segment) {
             let Some(rows) = table.by_part.get(field).filter(|rows| !rows.is_empty()) else { continue };
             let text = self.source.field(segment, field);
@@ -390,7 +395,7 @@ impl<'a> Run<'a> {
         let at = steps.len();
         match last {
             Step::Element { element, .. } => {
-                let key = step_key(last, env.key(), target.multiplies == Some(at), None);
+                let key = self.across(step_key(last, env.key(), target.multiplies == Some(at), None));
                 let node = self.tree.child(parent, element, key);
                 Some(Spot {
                     node,
@@ -424,7 +429,8 @@ impl<'a> Run<'a> {
             node = match step {
                 Step::Element { element, .. } => {
                     let own = last_label.filter(|_| i + 1 == steps.len());
-                    self.tree.child(node, element, step_key(step, key, multiplies == Some(i), own))
+                    let key = self.across(step_key(step, key, multiplies == Some(i), own));
+                    self.tree.child(node, element, key)
                 }
                 Step::Resource { kind, .. } => {
                     let resource = match self.tree.reference(node) {
@@ -440,6 +446,13 @@ impl<'a> Run<'a> {
             };
         }
         Some(node)
+    }
+}
+
+impl Run<'_> {
+    /// The key of a member that several segments share: the first of each with the first of the others.
+    fn across(&self, key: Key) -> Key {
+        if key.label == SHARED { Key { segment: 0, repetition: 0, sibling: self.shared_member, ..key } } else { key }
     }
 }
 
