@@ -10,7 +10,7 @@ use super::run::Run;
 use super::tree::{NodeId, Reference, ResourceId};
 
 /// Types that stand for something elsewhere when all that is known is a number.
-const LOGICAL: [&str; 6] = ["EpisodeOfCare", "Procedure", "ServiceRequest", "Specimen", "Condition", "Encounter"];
+const LOGICAL: [&str; 5] = ["Procedure", "ServiceRequest", "Specimen", "Condition", "Encounter"];
 
 /// The Bundle of all that `run` has made.
 pub(super) fn of(run: &mut Run<'_>) -> Value {

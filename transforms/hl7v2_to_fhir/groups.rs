@@ -131,7 +131,8 @@ impl<'a> Reader<'_, 'a> {
                 let fit = if lenient { Fit::AfterMissing } else { Fit::Expected };
                 return Some(Placed { fit, ..self.enter(at.instance, &path) });
             }
-            if self.node(group).is_some_and(|n| n.repeats) && self.find(group, None, name, false, &mut path) {
+            let again = lenient && self.is_second(at.instance, name);
+            if self.node(group).is_some_and(|n| n.repeats) && self.find(group, None, name, again, &mut path) {
                 let parent = self.groups.instances.get(at.instance)?.parent;
                 let instance = self.open(group, parent);
                 return Some(self.enter(instance, &path));
@@ -141,6 +142,14 @@ impl<'a> Reader<'_, 'a> {
             }
             at = Position { instance: self.groups.instances.get(at.instance)?.parent, leaf: Some(group) };
         }
+    }
+
+    /// True if the group's occurrence has the segment already, which can be there once: a second OBR
+    /// without an ORC begins the next order.
+    fn is_second(&self, instance: usize, name: &str) -> bool {
+        let is_there = |found: &Instance<'_>| found.segments.iter().any(|(known, _)| *known == name);
+        let single = self.nodes.iter().any(|node| !node.is_group && node.name == name && !node.repeats);
+        single && self.groups.instances.get(instance).is_some_and(is_there)
     }
 
     /// The path of nodes from `group` to the first segment called `name` after `after`.
