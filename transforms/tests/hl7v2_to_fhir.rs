@@ -317,7 +317,7 @@ fn mistakes_of_a_site_are_told_with_their_place_and_a_way_out() {
     check_mistake(
         "maps.toml",
         "",
-        "maps.toml:1:1: no folder of tables holds this file\n  help: put it into segments/, datatypes/, codes/ or messages/",
+        "maps.toml:1:1: no folder of tables holds this file\n  help: put it into segments/, datatypes/, codes/, messages/ or blocks/",
     );
 }
 

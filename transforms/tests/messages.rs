@@ -372,7 +372,7 @@ fn every_row_in_force_says_whose_it_is() {
     std::fs::remove_dir_all(&folder).expect("cleared");
     let shown = shown.expect("the tables are right");
     let patient = shown.iter().find(|table| table.table == "segments/PID[Patient]").expect("PID[Patient]");
-    let of = |from: &str| patient.rows.iter().filter(move |row| row.from == from);
+    let of = |from: &'static str| patient.rows.iter().filter(move |row| row.from == from);
     assert_eq!(of("PID-8").count(), 0);
     let own = of("PID-38").next().expect("the site's row");
     assert_eq!(
