@@ -2,4 +2,5 @@
 
 pub mod hl7v2_to_fhir;
 pub mod r4;
+pub mod script;
 pub mod stamp;

@@ -18,6 +18,12 @@ use super::{Failure, Globals, Outcome};
 use crate::engine::{ENGINE, clock};
 
 #[derive(clap::Args)]
+#[command(after_help = "No engine is needed, and nothing is stored. The exit code is 1 if a message was refused.
+
+  tributary convert examples/messages/adt-a01.hl7 | head -40
+  tributary convert night/*.hl7 --out bundles/        one file for each: NAME.json, NAME-2.json, …
+  tributary convert oru.hl7 --report                  what no table took: the work list of an analyst
+  tributary convert oru.hl7 --maps my-site/maps/st-mary --time-zone America/Chicago")]
 pub(super) struct Args {
     /// Files with one message each, or batches (FHS, BHS, several MSH).
     #[arg(required = true)]
@@ -64,14 +70,17 @@ pub(super) fn convert(_: &Globals, args: &Args) -> Outcome {
                 continue;
             }
         };
-        for (number, part) in parts(&bytes).into_iter().enumerate() {
+        let parts = parts(&bytes);
+        let count = parts.len();
+        for (number, part) in parts.into_iter().enumerate() {
             match converter.convert(part) {
                 Ok((bundle, findings)) => {
                     let printed = if args.report { json!({ "bundle": bundle, "findings": findings }) } else { bundle };
                     emit(args.out.as_deref(), file, number, &printed)?;
                 }
                 Err(reason) => {
-                    note!("{}: {reason}", file.display());
+                    let which = if count > 1 { format!("message {} of {count}: ", number + 1) } else { String::new() };
+                    note!("{}: {which}{reason}", file.display());
                     refused = true;
                 }
             }
@@ -140,7 +149,7 @@ impl Converter {
             message = stamper.stamp(message, self.context.now).map_err(|error| error.to_string())?;
         }
         match message.body {
-            Body::Fhir(bundle) => Ok((bundle, message.findings)),
+            Body::Fhir(bundle) => Ok((bundle.into(), message.findings)),
             Body::Hl7v2(_) => Err("the transform left HL7 v2".to_owned()),
         }
     }

@@ -81,8 +81,15 @@ enum Command {
     /// Find every mistake in the configuration. Exit code 78 if there is one.
     Check(site::CheckArgs),
     /// Show what a reload would change.
+    #[command(after_help = "  tributary check && tributary plan && tributary reload")]
     Plan,
     /// Put the configuration on disk into force, channel by channel.
+    #[command(
+        after_help = "What has changed is drained and exchanged, the rest runs on. What does not start is rolled back, and
+the exit code is 1; with a mistake in any file nothing changes, and the exit code is 78.
+
+  tributary check && tributary plan && tributary reload"
+    )]
     Reload,
     /// Run the sample site with a stand-in repository and send it messages from three EMRs.
     Demo(demo::Args),
@@ -96,6 +103,10 @@ enum Command {
     /// Send HL7 v2 files to any MLLP receiver and show its acknowledgments.
     Send(send::Args),
     /// Show how every channel and destination stands.
+    #[command(after_help = "Says what to type next where something needs a person. For scripts:
+
+  tributary status --json | jq '.destinations[] | select(.state != \"up\")'
+  tributary status --json | jq .messages.dead")]
     Status,
     /// Look at messages.
     #[command(subcommand)]
@@ -117,6 +128,11 @@ enum Command {
     /// Walk from a message or delivery back to the bytes that came, and forth to every answer.
     Lineage(messages::LineageArgs),
     /// Read the whole store and prove that nothing is lost or altered.
+    #[command(
+        after_help = "Checks every checksum and every payload, counts everything again from the log and compares that with the
+index. Works beside a running engine, and takes as long as reading the log does. The exit code is 1 if
+something is wrong; what, and where, is printed."
+    )]
     Verify,
     /// Maintain the store.
     #[command(subcommand)]

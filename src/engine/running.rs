@@ -131,9 +131,9 @@ impl RunningChannel {
         }
     }
 
-    /// Its recipe in force.
-    pub(super) fn recipe(&self) -> Arc<Recipe> {
-        self.recipe.load_full()
+    /// Its recipe in force, now and after each reload.
+    pub(super) fn recipe(&self) -> Arc<ArcSwap<Recipe>> {
+        Arc::clone(&self.recipe)
     }
 
     /// Closes the feed; what was accepted goes on.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::Message;
+use crate::json::Text;
 
 /// A pure step over a message: the same message, time and tables give the same result.
 ///
@@ -70,9 +71,9 @@ pub struct Finding {
     /// What kind of thing.
     pub kind: FindingKind,
     /// Where: `PID-10[2].1` or `entry[3].resource.code`.
-    pub location: String,
+    pub location: Text,
     /// What, for a person; no values of the message.
-    pub text: String,
+    pub text: Text,
 }
 
 /// The kinds of [`Finding`].
@@ -87,6 +88,10 @@ pub enum FindingKind {
     Malformed,
     /// A segment where the message's grammar does not expect it.
     Unexpected,
+    /// What a script of the site says.
+    Noted,
+    /// An older event than one that was taken before: it changes nothing there.
+    Late,
 }
 
 /// Why a transform could not do its step. The message is parked as `failed` with it.

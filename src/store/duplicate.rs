@@ -19,9 +19,10 @@ use super::keys;
 
 /// Entries of one filter; then a new one begins.
 const ENTRIES: usize = 1 << 20;
-/// Words of 64 bits of one filter: 16 bits for each entry, 2 MiB.
-const WORDS: usize = ENTRIES * 16 / 64;
-const PROBES: u64 = 6;
+/// Words of 64 bits of one filter: 24 bits for each entry, 3 MiB. Two in a hundred thousand new ids are
+/// "perhaps", which costs a look into each of the buckets of a filter.
+const WORDS: usize = ENTRIES * 24 / 64;
+const PROBES: u64 = 10;
 
 /// Who used a control id before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

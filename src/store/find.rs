@@ -177,8 +177,11 @@ impl Finder {
         for entry in self.index.prefix(&keys::setting(prefix)) {
             let (key, value) = entry?;
             let name = String::from_utf8_lossy(key.get(1..).unwrap_or_default()).into_owned();
-            if let Some(value) = self.value(decode(&value)?)? {
-                settings.push((name, value));
+            match self.value(decode(&value)?) {
+                Ok(value) => settings.extend(value.map(|value| (name, value))),
+                // One that is lost must not take the others with it.
+                Err(StoreError::Damaged(damage)) => tracing::error!(setting = name, %damage, "a setting is damaged"),
+                Err(other) => return Err(other),
             }
         }
         Ok(settings)

@@ -5,6 +5,7 @@
 //! often never deletes: none is longer than [`entry::LONGEST`]. It panics on damaged pages: it is
 //! entered under `catch_unwind`. What was written last is in memory first ([`Recent`]) and goes to sled
 //! in batches, each with how far the log is in it; what a crash takes is applied again from the log.
+//! There it is kept in blocks of neighbouring keys ([`Pages`]).
 
 use std::fs::File;
 use std::ops::Bound;
@@ -21,6 +22,7 @@ use serde::de::DeserializeOwned;
 use super::entry::{self, Applied};
 use super::error::StoreError;
 use super::keys;
+use super::pages::{Pages, Walk};
 use super::recent::{Recent, Writes};
 
 /// So many keys are folded into sled as one; reads of what is in sled wait meanwhile.
@@ -32,7 +34,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The tree, and its file for `fdatasync`.
 pub(super) struct Index {
-    db: sled::Db,
+    pages: Arc<Pages>,
     recent: Arc<RwLock<Recent>>,
     /// Held while a fold is under way.
     folding: Mutex<()>,
@@ -56,7 +58,8 @@ impl Index {
                 .map_err(broken)?;
             let file = File::open(dir.join("db")).map_err(StoreError::io("cannot open the index"))?;
             let (recent, folding, folder) = Default::default();
-            let index = Self { db, recent, folding, folder, file, dir: dir.to_owned(), lock: None };
+            let pages = Arc::new(Pages::new(db)?);
+            let index = Self { pages, recent, folding, folder, file, dir: dir.to_owned(), lock: None };
             index.no_blobs()?;
             Ok(index)
         })
@@ -78,8 +81,7 @@ impl Index {
         if let Some(known) = self.recent().get(key) {
             return known.map(decode).transpose();
         }
-        let Some(bytes) = guard(|| self.db.get(key).map_err(broken))? else { return Ok(None) };
-        decode(&bytes).map(Some)
+        self.pages.get(key)?.as_deref().map(decode).transpose()
     }
 
     /// The value of `key`, as it stands.
@@ -87,7 +89,7 @@ impl Index {
         if let Some(known) = self.recent().get(key) {
             return Ok(known.map(<[u8]>::to_vec));
         }
-        guard(|| Ok(self.db.get(key).map_err(broken)?.map(|value| value.to_vec())))
+        self.pages.get(key)
     }
 
     /// The entries from `from` on that begin with `prefix`.
@@ -108,8 +110,8 @@ impl Index {
     }
 
     fn entries(&self, prefix: &[u8], edge: Bound<Vec<u8>>, backwards: bool) -> Entries {
-        let (db, recent, prefix) = (self.db.clone(), Arc::clone(&self.recent), prefix.to_vec());
-        Entries { db, recent, prefix, edge, backwards, sled: None }
+        let (pages, recent) = (Arc::clone(&self.pages), Arc::clone(&self.recent));
+        Entries { pages, recent, prefix: prefix.to_vec(), edge, backwards, walk: None }
     }
 
     /// Writes all of it or nothing. It is in memory when this returns, and in sled some time later.
@@ -134,17 +136,7 @@ impl Index {
         if writes.is_empty() {
             return Ok(());
         }
-        let mut batch = sled::Batch::default();
-        for (key, slot) in &*writes {
-            match slot.get() {
-                Some(value) => batch.insert(key.as_slice(), value),
-                None => batch.remove(key.as_slice()),
-            }
-        }
-        drop(writes);
-        guard(|| self.db.apply_batch(batch).map_err(broken))?;
-        self.recent_mut().folded();
-        Ok(())
+        self.pages.write(&writes, || self.recent_mut().folded())
     }
 
     /// What tells [`Index::run_folder`] that it is to work or to end; may be asked for once.
@@ -170,7 +162,7 @@ impl Index {
     /// Makes everything that was written durable.
     pub(super) fn checkpoint(&self) -> Result<(), StoreError> {
         self.fold()?;
-        guard(|| self.db.flush().map_err(broken))?;
+        self.pages.flush()?;
         self.file.sync_data().map_err(StoreError::io("cannot sync the index"))
     }
 
@@ -195,21 +187,14 @@ impl Index {
 
 /// Entries of the index, in the order of their keys or against it.
 pub(super) struct Entries {
-    db: sled::Db,
+    pages: Arc<Pages>,
     recent: Arc<RwLock<Recent>>,
     prefix: Vec<u8>,
     /// Where the rest begins; where it ends, if backwards.
     edge: Bound<Vec<u8>>,
     backwards: bool,
-    sled: Option<Sled>,
-}
-
-/// Sled's own entries, as far as they are read.
-struct Sled {
-    iter: sled::Iter,
-    head: Option<(sled::IVec, sled::IVec)>,
-    /// How many folds had ended when reading began.
-    folds: u64,
+    /// What sled has, as far as it is read.
+    walk: Option<Walk>,
 }
 
 type Pair = (Vec<u8>, Vec<u8>);
@@ -218,64 +203,40 @@ type Pair = (Vec<u8>, Vec<u8>);
 type Step = (Vec<u8>, Option<Vec<u8>>);
 
 impl Entries {
-    /// Sled's next entry, read since the last fold ended.
-    fn sled(&mut self) -> Result<Sled, StoreError> {
-        let folds = self.recent.read().unwrap_or_else(PoisonError::into_inner).folds();
-        match self.sled.take() {
-            Some(sled) if sled.folds == folds => Ok(sled),
-            _ => {
-                let edge = self.edge.as_ref().map(Vec::as_slice);
-                let iter = match self.backwards {
-                    true => self.db.range::<&[u8], _>((Bound::Unbounded, edge)),
-                    false => self.db.range::<&[u8], _>((edge, Bound::Unbounded)),
-                };
-                let mut sled = Sled { iter, head: None, folds };
-                sled.advance(self.backwards)?;
-                Ok(sled)
-            }
-        }
-    }
-
     /// The next key and its value, `None` if it is gone; no key at the end.
     fn step(&mut self) -> Result<Option<Step>, StoreError> {
         loop {
-            let mut sled = self.sled()?;
+            let walk = match self.walk.take() {
+                Some(walk) => walk,
+                None => self.pages.walk(self.edge.as_ref().map(Vec::as_slice), &self.prefix, self.backwards)?,
+            };
             let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner);
-            if recent.folds() != sled.folds {
+            // A fold that ended meanwhile has put in sled what is no longer in memory.
+            if recent.folds() != walk.folds() {
                 continue;
             }
             let edge = self.edge.as_ref().map(Vec::as_slice);
-            let head = sled.head.as_ref().map(|(key, _)| &**key);
+            let head = walk.head().map(|(key, _)| key.as_slice());
             let ours = match self.backwards {
                 true => recent.back(edge, &self.prefix, head),
                 false => recent.next(edge, &self.prefix, head),
             };
             let is_behind = |theirs: &[u8], ours: &[u8]| if self.backwards { theirs < ours } else { theirs > ours };
-            let (next, consumed) = match (ours, &sled.head) {
+            let (next, consumed) = match (ours, walk.head()) {
                 (Some((key, value)), _) if head.is_none_or(|theirs| is_behind(theirs, key) || theirs == key) => {
                     ((key.to_vec(), value.map(<[u8]>::to_vec)), head == Some(key))
                 }
-                (_, Some((key, value))) => ((key.to_vec(), Some(value.to_vec())), true),
+                (_, Some((key, value))) => ((key.clone(), Some(value.clone())), true),
                 (_, None) => return Ok(None),
             };
             drop(recent);
-            if consumed {
-                sled.advance(self.backwards)?;
-            }
-            self.sled = Some(sled);
             self.edge = Bound::Excluded(next.0.clone());
+            self.walk = match consumed {
+                true => self.pages.advance(walk)?,
+                false => Some(walk),
+            };
             return Ok(Some(next));
         }
-    }
-}
-
-impl Sled {
-    fn advance(&mut self, backwards: bool) -> Result<(), StoreError> {
-        self.head = guard(|| {
-            let next = if backwards { self.iter.next_back() } else { self.iter.next() };
-            next.transpose().map_err(broken)
-        })?;
-        Ok(())
     }
 }
 
@@ -317,7 +278,7 @@ pub(super) fn guard<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T
     })
 }
 
-fn broken(error: sled::Error) -> StoreError {
+pub(super) fn broken(error: sled::Error) -> StoreError {
     match error {
         sled::Error::Io(source) => StoreError::io("cannot read or write the index")(source),
         other => StoreError::Index(other.to_string()),

@@ -27,7 +27,7 @@ use super::record::{DeliveryId, State};
 pub(super) type Key = Vec<u8>;
 
 /// How many sequences share a bucket, as a power of two.
-const BUCKET_BITS: u32 = 20;
+const BUCKET_BITS: u32 = 13;
 
 /// `P`.
 pub(super) const APPLIED: &[u8] = b"P";

@@ -27,6 +27,7 @@
 mod appender;
 mod apply;
 mod big;
+mod block;
 mod change;
 mod codec;
 mod counts;
@@ -47,6 +48,7 @@ mod little_endian;
 mod metrics;
 mod open;
 mod options;
+mod pages;
 mod progress;
 mod query;
 mod read;

@@ -51,18 +51,30 @@ pub(super) fn read<'a>(plan: &MessagePlan, source: &Source<'a>) -> Groups<'a> {
     let root = Instance { node: 0, parent: 0, segments: Vec::new(), below: Vec::new() };
     let mut reader = Reader {
         nodes: &plan.nodes,
-        known: plan.nodes.iter().filter(|node| !node.is_group).map(|node| node.name.as_str()).collect(),
+        known: &plan.known,
         groups: Groups { instances: vec![root], placed: Vec::new() },
         at: Position { instance: 0, leaf: None },
     };
-    for (number, segment) in source.segments.iter().enumerate() {
-        let following = source.segments.get(number + 1..).unwrap_or_default().iter().map(|s| s.name);
-        let next = following.clone().find(|name| *name != segment.name);
+    for ((number, segment), next) in source.segments.iter().enumerate().zip(nexts(source)) {
         let placed = reader.place(segment.name, next);
         reader.note(placed.instance, segment.name, number);
         reader.groups.placed.push(placed);
     }
     reader.groups
+}
+
+/// For each segment the name of the next one that is called otherwise.
+fn nexts<'a>(source: &Source<'a>) -> Vec<Option<&'a str>> {
+    let mut nexts = vec![None; source.segments.len()];
+    let (mut after, mut next) = (None, None);
+    for (segment, slot) in source.segments.iter().zip(&mut nexts).rev() {
+        if after.is_some_and(|name| name != segment.name) {
+            next = after;
+        }
+        *slot = next;
+        after = Some(segment.name);
+    }
+    nexts
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +87,7 @@ struct Position {
 struct Reader<'p, 'a> {
     nodes: &'p [Node],
     /// The names of all segments of the grammar.
-    known: HashSet<&'p str>,
+    known: &'p HashSet<String>,
     groups: Groups<'a>,
     at: Position,
 }

@@ -28,7 +28,8 @@ fn convert_with(maps: &Arc<Maps>, options: &Options, event: &str, body: &str) ->
     let text = format!("MSH|^~\\&|A|B|C|D|20240101||{event}|1|P|2.5.1\n{body}").replace('\n', "\r");
     let bytes = Bytes::from(text);
     let message = hl7v2::Message::index(bytes.clone(), bytes).expect("a message");
-    Hl7v2ToFhir::new(Arc::clone(maps), options.clone()).convert(&message, &context())
+    let (bundle, findings) = Hl7v2ToFhir::new(Arc::clone(maps), options.clone()).convert(&message, &context());
+    (bundle.into(), findings)
 }
 
 fn convert(event: &str, body: &str) -> (Value, Vec<Finding>) {

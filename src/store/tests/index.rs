@@ -22,6 +22,11 @@ fn key(number: u8) -> Vec<u8> {
     vec![b'a' + number / 6, number]
 }
 
+/// So long that a few of them fill a block.
+fn long(value: u8) -> Vec<u8> {
+    vec![value; 450]
+}
+
 /// Everything that begins with `a`, in both directions, and each key by itself.
 #[track_caller]
 fn check(index: &Index, model: &BTreeMap<Vec<u8>, u8>) {
@@ -34,7 +39,7 @@ fn check(index: &Index, model: &BTreeMap<Vec<u8>, u8>) {
     expected.reverse();
     assert_eq!(values(index.range_back(b"a", None)), expected);
     for number in 0..12 {
-        assert_eq!(index.raw(&key(number)).unwrap(), model.get(&key(number)).map(|value| vec![*value]));
+        assert_eq!(index.raw(&key(number)).unwrap(), model.get(&key(number)).map(|value| long(*value)));
     }
 }
 
@@ -57,7 +62,7 @@ proptest! {
                         };
                     }
                     let raw = writes.into_iter().map(|(number, value)| {
-                        (key(number), value.map_or_else(Slot::gone, |value| Slot::value(vec![value])))
+                        (key(number), value.map_or_else(Slot::gone, |value| Slot::value(long(value))))
                     });
                     index.write(raw.collect()).unwrap();
                 }
@@ -71,7 +76,7 @@ proptest! {
 fn a_scan_that_a_fold_interrupts_sees_no_key_that_was_gone() {
     let dir = tempfile::tempdir().unwrap();
     let index = Index::open(dir.path(), 1 << 20).unwrap();
-    index.write((0..6).map(|number| (key(number), Slot::value(vec![number]))).collect()).unwrap();
+    index.write((0..6).map(|number| (key(number), Slot::value(long(number)))).collect()).unwrap();
     index.fold().unwrap();
     index.write([(key(1), Slot::gone()), (key(4), Slot::gone())].into()).unwrap();
     let mut scan = index.prefix(b"a");
