@@ -52,7 +52,7 @@ pub(super) fn known() -> &'static Known {
     &KNOWN
 }
 
-const LOGICAL: [&str; 6] = ["EpisodeOfCare", "Procedure", "ServiceRequest", "Specimen", "Condition", "Encounter"];
+const LOGICAL: [&str; 5] = ["Procedure", "ServiceRequest", "Specimen", "Condition", "Encounter"];
 
 const MERGED: [&str; 6] = ["Practitioner", "PractitionerRole", "Organization", "Location", "Device", "RelatedPerson"];
 

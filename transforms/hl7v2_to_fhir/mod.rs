@@ -22,8 +22,8 @@ mod values;
 
 use std::sync::Arc;
 
-use message::{Body, Context, Finding, FindingKind, Message, Sha256, Transform, TransformError, hl7v2};
 use message::json::Value;
+use message::{Body, Context, Finding, FindingKind, Message, Sha256, Transform, TransformError, hl7v2};
 
 pub use options::{
     EncounterStatus, IdentifierSystem, NextOfKin, Options, RaceAndEthnicity, ServiceRequests, ZSegments,

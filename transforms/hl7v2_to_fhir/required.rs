@@ -37,7 +37,10 @@ pub(super) fn complete(run: &Run<'_>, kind: TypeId, out: &mut Map) {
         }
     }
     if kind.name == "AllergyIntolerance" && !out.contains_key("clinicalStatus") {
-        out.put("clinicalStatus", concept("http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical", "active"));
+        out.put(
+            "clinicalStatus",
+            concept("http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical", "active"),
+        );
     }
 }
 
@@ -52,9 +55,7 @@ fn fallback(run: &Run<'_>, kind: &str, name: &str) -> Option<(&'static str, Valu
         ("Appointment", "status") => ("status", Value::fixed("proposed")),
         (_, "status") => ("status", Value::fixed("unknown")),
         ("ServiceRequest" | "MedicationRequest", "intent") => ("intent", Value::fixed("order")),
-        ("Encounter", "class") => {
-            ("class", coding("http://terminology.hl7.org/CodeSystem/v3-NullFlavor", "UNK"))
-        }
+        ("Encounter", "class") => ("class", coding("http://terminology.hl7.org/CodeSystem/v3-NullFlavor", "UNK")),
         ("Observation" | "DiagnosticReport" | "Basic", "code") => ("code", unknown()),
         ("Immunization", "vaccineCode") => ("vaccineCode", unknown()),
         ("Immunization", "occurrence") => ("occurrenceString", Value::fixed("unknown")),
@@ -63,13 +64,13 @@ fn fallback(run: &Run<'_>, kind: &str, name: &str) -> Option<(&'static str, Valu
         ("Provenance", "agent") => {
             let who = Value::object([("display", run.sender().into())]);
             ("agent", Value::Array(vec![Value::object([("who", who)])]))
-        },
+        }
         ("MessageHeader", "event") => {
             ("eventCoding", coding("http://terminology.hl7.org/CodeSystem/v2-0003", "unknown"))
         }
         ("MessageHeader", "source") => {
             ("source", Value::object([("endpoint", run.systems.own("ns", "unknown").into())]))
-        },
+        }
         _ => return None,
     })
 }

@@ -86,7 +86,11 @@ const INDEXED_FROM: u32 = 32;
 impl Tree {
     /// With room for what a message of `bytes` most often becomes.
     pub(super) fn for_message(bytes: usize) -> Self {
-        Self { nodes: Vec::with_capacity(bytes * 3 / 4), resources: Vec::with_capacity(bytes / 32), index: HashMap::new() }
+        Self {
+            nodes: Vec::with_capacity(bytes * 3 / 4),
+            resources: Vec::with_capacity(bytes / 32),
+            index: HashMap::new(),
+        }
     }
 
     fn add(&mut self, node: Node) -> NodeId {

@@ -4,11 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use message::json::Value;
 use message::{Context, Finding, FindingKind, TransformError, hl7v2};
 use rquickjs::context::EvalOptions;
 use rquickjs::function::Func;
 use rquickjs::{CaughtError, Ctx, Exception, Function, Object, Runtime};
-use message::json::Value;
 use serde_json::json;
 use uuid::Uuid;
 

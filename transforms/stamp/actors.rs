@@ -1,9 +1,9 @@
 //! The provider's Organization and the engine's Device: the same in every Bundle, so that writing
 //! them again changes nothing.
 
+use message::json::{Map, Text, Value, json};
 use message::provenance::Reference;
 use message::{Context, Provider};
-use message::json::{Map, Text, Value, json};
 
 use super::bundle::{Bundle, Entry, business_identifier};
 use super::ids::Ids;

@@ -2,8 +2,8 @@
 //! what was said and no more.
 
 use message::Provider;
-use message::json::Text;
 use message::hl7v2::{Component, Field, Repetition};
+use message::json::Text;
 use message::provenance::Reference;
 
 use smol_str::format_smolstr;

@@ -1,8 +1,8 @@
 //! A Bundle as a destination takes it: a transaction or a batch, each entry with its request.
 
 use message::TransformError;
-use message::provenance::Reference;
 use message::json::{Map, Text, Value};
+use message::provenance::Reference;
 
 /// A transaction or batch, taken apart so that its entries can be changed in place.
 #[derive(Debug)]
@@ -83,7 +83,8 @@ impl Entry {
         };
         let request = members.get("request").and_then(Value::as_object);
         let of_request = |key: &str| request.and_then(|request| text_of(request, key)).cloned();
-        let kind = resource.as_ref().and_then(|resource| text_of(resource, "resourceType")).cloned().unwrap_or_default();
+        let kind =
+            resource.as_ref().and_then(|resource| text_of(resource, "resourceType")).cloned().unwrap_or_default();
         let (method, url) = (of_request("method").unwrap_or_default(), of_request("url"));
         let writes = is_write(&method, url.as_deref());
         Self { members, full_url: full_url.filter(|url| !url.is_empty()), resource, kind, method, url, writes }

@@ -1,8 +1,8 @@
 //! The chain of custody of a whole message: its source Provenance and those of what the engine did.
 
 use jiff::Timestamp;
-use message::provenance::{Activity, Agent, Provenance, Reference, Role, Step};
 use message::json::Text;
+use message::provenance::{Activity, Agent, Provenance, Reference, Role, Step};
 use message::{Format, Original};
 
 use super::ids::Ids;

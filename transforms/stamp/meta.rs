@@ -237,7 +237,8 @@ fn restrict(security: &mut Vec<Value>, allowed: Option<&BTreeSet<Purpose>>) -> O
     }
     let is_left = |label: &Value| left.iter().any(|purpose| purpose.code() == code_of(label));
     security.retain(|label| system_of(label) != ACT_REASON || code_of(label) == TEST || is_left(label));
-    security.extend(left.iter().filter(|purpose| !own.contains(purpose)).map(|p| coding(ACT_REASON, Text::new(p.code()))));
+    security
+        .extend(left.iter().filter(|purpose| !own.contains(purpose)).map(|p| coding(ACT_REASON, Text::new(p.code()))));
     Some(left)
 }
 

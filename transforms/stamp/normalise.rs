@@ -9,8 +9,8 @@
 use std::collections::{HashMap, HashSet};
 
 use message::fhir::is_resource_type;
-use message::{Finding, FindingKind, Sha256, TransformError};
 use message::json::{Map, Text, Value};
+use message::{Finding, FindingKind, Sha256, TransformError};
 use smol_str::{ToSmolStr as _, format_smolstr};
 
 use super::bundle::{Bundle, Entry, Kind, business_identifier, error, kind_of, text};
@@ -155,14 +155,7 @@ fn keep(mut bundle: Bundle, naming: Naming<'_>) -> Result<Bundle, TransformError
 
 /// What `entry` is called: by its business identifier, by `id` (the sender's own), or by its place
 /// in the message.
-fn plan(
-    entry: &Entry,
-    resource: &Map,
-    id: Option<&str>,
-    shared: &HashSet<Text>,
-    naming: Naming<'_>,
-    i: usize,
-) -> Plan {
+fn plan(entry: &Entry, resource: &Map, id: Option<&str>, shared: &HashSet<Text>, naming: Naming<'_>, i: usize) -> Plan {
     let kind = entry.kind();
     let kept = entry.full_url().filter(|url| url.starts_with("urn:")).map(Text::new);
     if let Some(put) = conditional_update(resource).filter(|url| !shared.contains(url)) {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use message::hl7v2::{Message, Segment};
-use message::provenance::Reference;
 use message::json::Map;
+use message::provenance::Reference;
 
 use super::agents::Site;
 use super::bundle::{Bundle, objects, text};

@@ -4,8 +4,8 @@ use jiff::tz::TimeZone;
 use message::Original;
 use message::hl7v2::timestamp::Dtm;
 use message::hl7v2::{Message, Segment};
-use message::provenance::{Agent, Reference, Role};
 use message::json::{Map, Text};
+use message::provenance::{Agent, Reference, Role};
 
 use super::agents::{Hd, Site};
 use super::bundle::{Bundle, Kind, objects, text};
@@ -126,12 +126,7 @@ fn producers(message: &Message, site: Site<'_>) -> Vec<Reference> {
 
 /// The authors that a document or message names, each for its custodian; else the provider, or
 /// nobody known where it is a hub.
-fn written_by(
-    bundle: &Bundle,
-    header: Option<&Map>,
-    site: Site<'_>,
-    provider: &Reference,
-) -> Vec<Agent> {
+fn written_by(bundle: &Bundle, header: Option<&Map>, site: Site<'_>, provider: &Reference) -> Vec<Agent> {
     let document = bundle.first("Composition");
     let custodian = document.and_then(|document| objects(document, "custodian").find_map(reference));
     let responsible = ["sender", "responsible"];

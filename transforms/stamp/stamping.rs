@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use message::consent::{ACT_REASON, CONFIDENTIALITY, Confidentiality, Flags, Purpose};
+use message::json::{Text, Value, json};
 use message::provenance::{Provenance, Reference, Role, source_entity};
 use message::{Message, TransformError};
-use message::json::{Text, Value, json};
 
 use smol_str::format_smolstr;
 

@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use crate::Fault;
 use crate::json::{Map, Number, Text, Value};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// How big a resource may be in ways that its length does not tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

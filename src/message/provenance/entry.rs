@@ -141,7 +141,12 @@ impl Reference {
     /// What a URI identifies.
     #[must_use]
     pub fn uri(kind: impl Into<Option<&'static str>>, uri: impl Into<Text>, display: Option<Text>) -> Self {
-        Self::Logical { kind: kind.into(), system: Some(Text::new_static("urn:ietf:rfc:3986")), value: uri.into(), display }
+        Self::Logical {
+            kind: kind.into(),
+            system: Some(Text::new_static("urn:ietf:rfc:3986")),
+            value: uri.into(),
+            display,
+        }
     }
 }
 

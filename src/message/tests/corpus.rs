@@ -155,7 +155,10 @@ fn fhir_is_read_whole_or_refused_with_a_fault() {
     for path in paths.iter().filter(|path| path.extension().is_some_and(|e| e == "json")) {
         let bytes = std::fs::read(path).unwrap();
         match fhir::read(&bytes, &Limits::default()) {
-            Ok(resource) => assert_eq!(Ok(resource), serde_json::from_slice::<serde_json::Value>(&bytes).map(Into::into).map_err(|e| e.to_string())),
+            Ok(resource) => assert_eq!(
+                Ok(resource),
+                serde_json::from_slice::<serde_json::Value>(&bytes).map(Into::into).map_err(|e| e.to_string())
+            ),
             Err(fault) => {
                 let name = path.strip_prefix(&corpus).unwrap().display();
                 refused.push_str(&format!("{name}: {} {fault}\n", fault.code));

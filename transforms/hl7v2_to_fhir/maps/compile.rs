@@ -83,7 +83,11 @@ fn codes(table: super::layers::LayeredCodes) -> Codes {
         let translations: &mut Vec<Translation> = out.codes.entry(code.from).or_default();
         if let Some(to) = code.to {
             let system = code.system.filter(|s| !s.is_empty());
-            translations.push(Translation { code: to.into(), display: code.display.map(Into::into), system: system.map(Into::into) });
+            translations.push(Translation {
+                code: to.into(),
+                display: code.display.map(Into::into),
+                system: system.map(Into::into),
+            });
         }
     }
     out

@@ -63,12 +63,7 @@ impl<'a> Run<'a> {
 
     /// Translates one Coding of the table's own system; gives the sender's display where another
     /// takes its place, and the further translations.
-    fn translate_coding(
-        &mut self,
-        node: NodeId,
-        codes: usize,
-        at: &str,
-    ) -> Option<(Option<Text>, &'a [Translation])> {
+    fn translate_coding(&mut self, node: NodeId, codes: usize, at: &str) -> Option<(Option<Text>, &'a [Translation])> {
         let table = self.plan.codes.get(codes)?;
         let code = self.tree.text(node, "code")?.to_owned();
         let system = self.tree.text(node, "system");

@@ -3,6 +3,7 @@
 mod codes;
 mod conditions;
 mod convert;
+mod parents;
 mod rows;
 mod systems;
 mod z_segments;
@@ -12,9 +13,9 @@ use std::cell::Cell;
 use message::json::Text;
 use message::{Context, Finding, FindingKind};
 
+use super::groups::{self, Fit, Groups, Placed};
 use super::hashed::Hashed;
 use super::known::{KnownKind, known};
-use super::groups::{self, Fit, Groups, Placed};
 use super::maps::plan::{Link, MessagePlan, Plan, SegmentRow};
 use super::options::ZSegments;
 use super::source::{self, Source};
@@ -91,12 +92,13 @@ impl<'a> Run<'a> {
     /// Runs all rows over all segments, then sets the references between their resources.
     pub(super) fn segments(&mut self) {
         let placed = std::mem::take(&mut self.groups.placed);
-        for (number, placed) in placed.into_iter().enumerate() {
-            self.segment(number, placed);
+        for (number, placed) in placed.iter().enumerate() {
+            self.segment(number, *placed);
         }
         for (link, here) in std::mem::take(&mut self.pending) {
             self.link(link, here);
         }
+        self.parents(&placed);
     }
 
     fn segment(&mut self, number: usize, placed: Placed) {

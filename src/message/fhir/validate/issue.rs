@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
 use crate::json::{Value, json};
+use serde::Serialize;
 
 use crate::fhir::Severity;
 
