@@ -146,7 +146,7 @@ impl<'a> Document<'a> {
             self.trail.push((&kind.name, None));
         }
         let mut own = Object::new();
-        own.insert("resourceType".into(), Value::from(kind.name.as_str()));
+        own.insert("resourceType", Value::from(kind.name.as_str()));
         self.attributes(tag, &mut |_, _| Err("a resource has no attributes"))?;
         self.elements(tag, id, own).inspect(|_| {
             if root {
@@ -226,7 +226,7 @@ impl<'a> Document<'a> {
                         .element(name)
                         .filter(|e| e.attribute)
                         .ok_or("there is an attribute that R4 does not know")?;
-                    own.insert(name.into(), Value::from(value));
+                    own.insert(name, Value::from(value));
                     Ok(())
                 })?;
                 Ok((self.elements(tag, kind, own)?, Value::Null))
@@ -239,7 +239,7 @@ impl<'a> Document<'a> {
         self.attributes(tag, &mut |name, value| {
             match name {
                 "value" => text = Some(value),
-                "id" => drop(beside.insert("id".into(), Value::from(value))),
+                "id" => drop(beside.insert("id", Value::from(value))),
                 _ => return Err("there is an attribute that R4 does not know"),
             }
             Ok(())
