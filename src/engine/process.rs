@@ -105,7 +105,7 @@ fn attempt(
 ) -> Result<(Outcome, Message), Failure> {
     let context = Context { now, ..recipe.context.clone() };
     let Read { body, findings } = read_before.map_or_else(|| read(recipe, original), Ok)?;
-    let source = body.clone();
+    let lanes = lanes(recipe, &body);
     let mut message = Message::new(Arc::clone(original), body, Flags::default());
     message.findings = findings;
     for transform in &recipe.transforms {
@@ -115,7 +115,7 @@ fn attempt(
     let mut message = stamped.map_err(|error| Failure { step: "stamp".into(), error })?;
     let outcome = match valid::check(recipe.config.validate, &mut message) {
         Some(parked) => parked,
-        None => route(recipe, &source, &message),
+        None => route(recipe, lanes, &message),
     };
     Ok((outcome, message))
 }
@@ -153,8 +153,8 @@ fn step(recipe: &Recipe, transform: &dyn Transform, message: Message, context: &
 }
 
 /// Evaluates all conditions, then makes the deliveries of the routes that take the message.
-fn route(recipe: &Recipe, source: &Body, message: &Message) -> Outcome {
-    let facts = RouteFacts { source, body: &message.body };
+fn route(recipe: &Recipe, lanes: LaneSet, message: &Message) -> Outcome {
+    let facts = RouteFacts { received: message.as_received(), body: &message.body };
     let taken: Vec<&RouteConfig> =
         recipe.config.routes.iter().filter(|route| route.when.as_ref().is_none_or(|when| when.eval(&facts))).collect();
     if taken.is_empty() {
@@ -164,7 +164,6 @@ fn route(recipe: &Recipe, source: &Body, message: &Message) -> Outcome {
         };
         return Outcome::Filtered { reason };
     }
-    let lanes = lanes(recipe, source);
     let mut outputs = Outputs::default();
     let mut deliveries = Vec::new();
     for route in taken {
@@ -230,7 +229,7 @@ impl Outputs {
 }
 
 /// The lanes of a message: its patients', or its channel's where it has no patient.
-fn lanes(recipe: &Recipe, source: &Body) -> LaneSet {
+fn lanes(recipe: &Recipe, came: &Body) -> LaneSet {
     let hash = |text: &str| (recipe.hash)(text.as_bytes());
     let channel = || vec![hash(&format!("channel/{}", recipe.config.name))];
     match recipe.config.lane {
@@ -238,7 +237,7 @@ fn lanes(recipe: &Recipe, source: &Body) -> LaneSet {
         LaneKey::Channel => channel(),
         LaneKey::Patient => {
             let provider = &recipe.context.provider;
-            let patients: BTreeSet<Identifier> = match source {
+            let patients: BTreeSet<Identifier> = match came {
                 Body::Hl7v2(message) => patient::of_hl7v2(message, provider),
                 Body::Fhir(resource) => patient::of_fhir(resource, provider),
             };
@@ -251,17 +250,15 @@ fn lanes(recipe: &Recipe, source: &Body) -> LaneSet {
 
 /// What a route's condition sees: HL7 paths of what came, FHIRPath of what it became.
 struct RouteFacts<'a> {
-    source: &'a Body,
+    received: Option<&'a hl7v2::Message>,
     body: &'a Body,
 }
 
 impl Facts for RouteFacts<'_> {
     fn any(&self, place: &Place, test: &mut dyn FnMut(Fact<'_>) -> bool) -> bool {
-        match (place, self.source, self.body) {
-            (Place::Hl7v2(_), Body::Hl7v2(message), _) => message.any(place, test),
-            (Place::Fhir(_), _, Body::Fhir(resource)) | (Place::Fhir(_), Body::Fhir(resource), _) => {
-                resource.any(place, test)
-            }
+        match (place, self.received, self.body) {
+            (Place::Hl7v2(_), Some(message), _) => message.any(place, test),
+            (Place::Fhir(_), _, Body::Fhir(resource)) => resource.any(place, test),
             _ => false,
         }
     }

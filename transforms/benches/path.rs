@@ -50,7 +50,7 @@ fn oru(bencher: Bencher<'_, '_>, until: Until) {
 fn run(bencher: Bencher<'_, '_>, what: What, until: Until) {
     let bytes = Bytes::from(text(what));
     let context = context();
-    let Ok(maps) = hl7v2_to_fhir::load(None) else { return };
+    let Ok(maps) = hl7v2_to_fhir::load(None, &Options::default()) else { return };
     let transform = Hl7v2ToFhir::new(maps, Options::default());
     let Ok(stamper) = Stamper::new(&context, Flags::default(), &StampOptions::default()) else { return };
     let path = Path { transform, stamper, context };

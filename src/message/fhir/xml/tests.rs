@@ -1,5 +1,5 @@
 use expect_test::{Expect, expect};
-use serde_json::json;
+use crate::json::json;
 
 use super::*;
 use crate::fhir::{Limits, Value, parse};
@@ -227,7 +227,7 @@ proptest::proptest! {
     #[test]
     fn any_text_returns(text in "\\PC{1,40}", decimal in "-?(0|[1-9][0-9]{0,8})(\\.[0-9]{1,12})?([eE][+-]?[0-9]{1,3})?") {
         let quantity = format!("{{\"value\":{decimal}}}");
-        let quantity: Value = serde_json::from_str(&quantity).unwrap();
+        let quantity: Value = serde_json::from_str::<serde_json::Value>(&quantity).unwrap().into();
         let text = format!(" {text}\t\r\n\u{85}");
         returns(&json!({ "resourceType": "Observation", "valueQuantity": quantity, "code": { "text": text } }));
     }
