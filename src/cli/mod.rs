@@ -5,6 +5,7 @@ mod bench;
 mod connection;
 mod consent;
 mod convert;
+mod coverage;
 mod deliveries;
 mod demo;
 mod logging;
@@ -21,6 +22,7 @@ mod site;
 mod status;
 mod store;
 mod table;
+mod test;
 mod validate;
 
 use std::path::PathBuf;
@@ -82,6 +84,8 @@ enum Command {
     Init(site::InitArgs),
     /// Find every mistake in the configuration. Exit code 78 if there is one.
     Check(site::CheckArgs),
+    /// Run the tests that the site's analysts have written. Exit code 1 if one fails.
+    Test(test::Args),
     /// Show what a reload would change.
     #[command(after_help = "  tributary check && tributary plan && tributary reload")]
     Plan,
@@ -121,6 +125,8 @@ the exit code is 1; with a mistake in any file nothing changes, and the exit cod
     /// Look at dead letters.
     #[command(subcommand)]
     Dead(deliveries::Dead),
+    /// List what of stored messages reached no output, and codes without a translation.
+    Coverage(coverage::Args),
     /// Send stored messages through today's transforms, consent and routes again.
     Replay(replay::Args),
     /// Look at deliveries; hold, release or skip one.
@@ -223,6 +229,7 @@ async fn dispatch(globals: &Globals, command: Command) -> Outcome {
         Command::Run(args) => run::run(globals, args).await,
         Command::Init(args) => site::init(&args),
         Command::Check(args) => site::check(globals, &args).await,
+        Command::Test(args) => test::test(globals, &args),
         Command::Plan => site::plan(globals).await,
         Command::Reload => operate::reload(globals).await,
         Command::Demo(args) => demo::demo(globals, args).await,
@@ -235,6 +242,7 @@ async fn dispatch(globals: &Globals, command: Command) -> Outcome {
         Command::Status => status::status(globals).await,
         Command::Messages(command) => messages::messages(globals, command).await,
         Command::Dead(command) => deliveries::dead(globals, command).await,
+        Command::Coverage(args) => coverage::coverage(globals, args).await,
         Command::Replay(args) => replay::replay(globals, args).await,
         Command::Deliveries(command) => deliveries::deliveries(globals, command).await,
         Command::Channels(command) => operate::channels(globals, command).await,

@@ -33,6 +33,12 @@ struct ChannelOutcome {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChannelFinding {
+    channel: String,
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ChannelState {
     channel: String,
     state: &'static str,
@@ -59,6 +65,7 @@ pub struct Metrics {
     answer_seconds: Histograms<Channel>,
     outcomes: Family<ChannelOutcome, Counter>,
     invalid: Family<Channel, Counter>,
+    findings: Family<ChannelFinding, Counter>,
     delivered: Family<Destination, Counter>,
     retried: Family<Destination, Counter>,
     dead: Family<Destination, Counter>,
@@ -109,6 +116,11 @@ impl Default for Metrics {
             answer_seconds: histogram!("acknowledge", "From offer to answer"),
             outcomes: family!("messages_transformed", "What came of transforms and routes", Family::default()),
             invalid: family!("messages_invalid", "Messages that became FHIR that is not valid R4", Family::default()),
+            findings: family!(
+                "findings",
+                "What transforms noticed, by kind: fields that reached no output, codes without a translation",
+                Family::default()
+            ),
             delivered: family!("deliveries_delivered", "Deliveries taken", Family::default()),
             retried: family!("deliveries_retried", "Attempts that failed and are made again", Family::default()),
             dead: family!("deliveries_dead", "Deliveries that became dead letters", Family::default()),
@@ -161,10 +173,17 @@ impl Metrics {
         self.outcomes.get_or_create(&ChannelOutcome { channel: channel.to_owned(), outcome: kind }).inc();
     }
 
-    /// Counts a message in which the validator found something.
-    pub(super) fn found(&self, channel: &str, findings: &[Finding]) {
+    /// Counts what transforms noticed in a message, and the message if the validator found something in it.
+    pub(super) fn noticed(&self, channel: &str, findings: &[Finding]) {
         if findings.iter().any(|finding| finding.kind == FindingKind::Invalid) {
             self.invalid.get_or_create(&Channel { channel: channel.to_owned() }).inc();
+        }
+        for kind in FindingKind::ALL {
+            let count = findings.iter().filter(|finding| finding.kind == kind).count() as u64;
+            if count > 0 {
+                let label = ChannelFinding { channel: channel.to_owned(), kind: kind.as_str() };
+                self.findings.get_or_create(&label).inc_by(count);
+            }
         }
     }
 
@@ -206,6 +225,9 @@ impl Metrics {
         }
         for outcome in ["queued", "filtered", "failed"] {
             self.outcomes.get_or_create(&ChannelOutcome { channel: channel.clone(), outcome }).inc_by(0);
+        }
+        for kind in FindingKind::ALL {
+            self.findings.get_or_create(&ChannelFinding { channel: channel.clone(), kind: kind.as_str() }).inc_by(0);
         }
     }
 

@@ -9,6 +9,7 @@ use message::consent::{Decision, Flags, Request};
 use message::provenance::Step;
 use message::{Body, Context, Finding, Format, Message, Original, Transform, TransformError, consent, fhir, hl7v2};
 
+use super::late::{self, Event};
 use super::patient::{self, Identifier};
 use super::valid;
 use crate::config::{ChannelConfig, Content, DestinationConfig, LaneKey, RouteConfig};
@@ -45,12 +46,14 @@ pub(crate) struct Processed {
     pub(crate) steps: Vec<Step>,
     /// What the transforms noticed.
     pub(crate) findings: Vec<Finding>,
+    /// Its event, for the order of events.
+    pub(crate) event: Option<Event>,
 }
 
 impl Processed {
     /// What could not be processed.
     pub(crate) fn parked(at: Timestamp, outcome: Outcome) -> Self {
-        Self { at, outcome, steps: Vec::new(), findings: Vec::new() }
+        Self { at, outcome, steps: Vec::new(), findings: Vec::new(), event: None }
     }
 
     /// What of it goes to one destination; everything where `None`.
@@ -73,9 +76,9 @@ impl Processed {
 }
 
 /// Why a message could not be processed: the step and the place.
-struct Failure {
-    step: String,
-    error: TransformError,
+pub(crate) struct Failure {
+    pub(crate) step: String,
+    pub(crate) error: TransformError,
 }
 
 /// A message's bytes, read in their format.
@@ -90,7 +93,10 @@ pub(crate) struct Read {
 /// give the same result.
 pub(crate) fn process(recipe: &Recipe, original: &Arc<Original>, read: Option<Read>, now: Timestamp) -> Processed {
     match attempt(recipe, original, read, now) {
-        Ok((outcome, message)) => Processed { at: now, outcome, steps: message.steps, findings: message.findings },
+        Ok((outcome, message)) => {
+            let event = late::event_of(recipe, &message, &outcome);
+            Processed { at: now, outcome, steps: message.steps, findings: message.findings, event }
+        }
         Err(Failure { step, error: TransformError { location, reason } }) => {
             Processed::parked(now, Outcome::Failed { step, location, reason })
         }
@@ -103,6 +109,18 @@ fn attempt(
     read_before: Option<Read>,
     now: Timestamp,
 ) -> Result<(Outcome, Message), Failure> {
+    let (lanes, mut message) = transformed(recipe, original, read_before, now)?;
+    let outcome = outcome(recipe, lanes, &mut message);
+    Ok((outcome, message))
+}
+
+/// The lanes of what came, and what the transforms and the stamper make of it.
+pub(crate) fn transformed(
+    recipe: &Recipe,
+    original: &Arc<Original>,
+    read_before: Option<Read>,
+    now: Timestamp,
+) -> Result<(LaneSet, Message), Failure> {
     let context = Context { now, ..recipe.context.clone() };
     let Read { body, findings } = read_before.map_or_else(|| read(recipe, original), Ok)?;
     let lanes = lanes(recipe, &body);
@@ -112,12 +130,8 @@ fn attempt(
         message = step(recipe, transform.as_ref(), message, &context)?;
     }
     let stamped = recipe.stamper.stamp(message, now);
-    let mut message = stamped.map_err(|error| Failure { step: "stamp".into(), error })?;
-    let outcome = match valid::check(recipe.config.validate, &mut message) {
-        Some(parked) => parked,
-        None => route(recipe, lanes, &message),
-    };
-    Ok((outcome, message))
+    let message = stamped.map_err(|error| Failure { step: "stamp".into(), error })?;
+    Ok((lanes, message))
 }
 
 /// Reads the original bytes in their format.
@@ -150,6 +164,11 @@ fn step(recipe: &Recipe, transform: &dyn Transform, message: Message, context: &
         at: context.now,
     });
     Ok(message)
+}
+
+/// What comes of a stamped message: parked by the validator, or on its routes.
+pub(crate) fn outcome(recipe: &Recipe, lanes: LaneSet, message: &mut Message) -> Outcome {
+    valid::check(recipe.config.validate, message).unwrap_or_else(|| route(recipe, lanes, message))
 }
 
 /// Evaluates all conditions, then makes the deliveries of the routes that take the message.

@@ -25,6 +25,7 @@ mod fhir_faults;
 mod files;
 mod kit;
 mod lanes;
+mod late;
 mod limits;
 mod mllp_faults;
 mod operate;
