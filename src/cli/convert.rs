@@ -10,7 +10,7 @@ use message::hl7v2::batch::Batch;
 use message::hl7v2::{self, CharsetOptions};
 use message::{Body, Finding, Message, MessageId, Original, Provider, Sha256, consent::Flags};
 use message::{Format, Transform as _};
-use serde_json::{Value, json};
+use message::json::{Value, json};
 use transforms::hl7v2_to_fhir::{self, Hl7v2ToFhir};
 use transforms::stamp::{StampOptions, Stamper};
 

@@ -21,13 +21,13 @@ pub(super) fn check(policy: Validate, message: &mut Message) -> Option<Outcome> 
     let found: Vec<_> = errors
         .map(|issue| Finding {
             kind: FindingKind::Invalid,
-            text: issue.rule.map_or_else(|| issue.text.to_string(), |rule| format!("{} ({rule})", issue.text)),
-            location: issue.location,
+            text: issue.rule.map_or_else(|| issue.text.to_string(), |rule| format!("{} ({rule})", issue.text)).into(),
+            location: issue.location.into(),
         })
         .collect();
     let parked = found.first().filter(|_| policy == Validate::Hold).map(|first| Outcome::Failed {
         step: "validate".to_owned(),
-        location: first.location.clone(),
+        location: first.location.to_string(),
         reason: reason(&first.text, found.len() - 1),
     });
     message.findings.extend(found);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use message::consent::by_entry::{ACT_CODE, Directory, Entry};
 use message::consent::{CONFIDENTIALITY, Confidentiality};
-use serde_json::{Map, Value, json};
+use message::json::{Map, Value, json};
 
 use super::rules::LabelRules;
 
@@ -107,14 +107,16 @@ fn carried(entry: &Entry) -> Labels {
 
 /// Adds `labels` to `resource.meta.security`: what is there stays, the confidentiality only rises, and
 /// there is one (N where nothing says more).
-pub fn add_labels(resource: &mut Map<String, Value>, labels: &Labels) {
+pub fn add_labels(resource: &mut Map, labels: &Labels) {
     if !resource.get("meta").is_some_and(Value::is_object) {
         let at = resource.keys().take(2).take_while(|key| matches!(key.as_str(), "resourceType" | "id")).count();
         resource.shift_insert(at, "meta".to_owned(), json!({}));
     }
     let Some(Value::Object(meta)) = resource.get_mut("meta") else { return };
-    let security = meta.entry("security").or_insert_with(|| json!([]));
-    let Some(security) = security.as_array_mut() else { return };
+    if !meta.contains_key("security") {
+        meta.insert("security", json!([]));
+    }
+    let Some(Value::Array(security)) = meta.get_mut("security") else { return };
     let part = |label: &Value, key: &str| label.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let mut level = labels.level.unwrap_or_default();
     security.retain(|label| {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use message::consent::by_entry::Coded;
 use message::consent::{CONFIDENTIALITY, Confidentiality};
-use serde_json::Value;
+use message::json::Value;
 
 /// The value sets that come with the engine: ICD-10-CM, RxNorm and LOINC; illustrative, not complete.
 const SHIPPED: &str = include_str!("../../config/labels/sensitive.toml");
@@ -67,8 +67,8 @@ impl LabelRules {
     ///
     /// [`RuleError`] for what is not understood.
     pub fn add_toml(&mut self, text: &str) -> Result<(), RuleError> {
-        let value: Value = toml::from_str(text).map_err(|error| wrong("of the file", error.message()))?;
-        self.add(&value)
+        let value: serde_json::Value = toml::from_str(text).map_err(|error| wrong("of the file", error.message()))?;
+        self.add(&value.into())
     }
 
     /// Adds rules of the same shape as JSON: `{"rules": [{"id", "labels": [Coding], "match": [..]}]}`.

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use expect_test::{Expect, expect};
 use message::consent::by_entry::{Directory, Entry, Sources};
-use serde_json::{Value, json};
+use message::json::{Value, json};
 
 use super::{LabelRules, add_labels};
 
@@ -106,15 +106,17 @@ fn what_was_done_in_a_labelled_visit_is_labelled_like_it() {
 #[test]
 fn a_program_calls_for_its_law_whatever_the_code() {
     let mut ordinary = condition("c", "I10");
-    ordinary["recorder"] = json!({ "reference": "Practitioner/s" });
+    ordinary.as_object_mut().unwrap().insert("recorder", json!({ "reference": "Practitioner/s" }));
     check(&[ordinary], expect![[r#"c: 42CFRPart2 NORDSCLCD SUD R"#]]);
 }
 
 #[test]
 fn a_label_is_never_lowered() {
     let mut very = condition("c", "B20");
-    very["meta"] =
-        json!({ "security": [{ "system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "V" }] });
+    very.as_object_mut().unwrap().insert(
+        "meta",
+        json!({ "security": [{ "system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "V" }] }),
+    );
     check(&[very], expect![[r#"c: HIV V"#]]);
 }
 

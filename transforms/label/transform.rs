@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use message::consent::by_entry::{Directory, Entry, Sources};
+use message::json::Value;
 use message::{Body, Context, Finding, FindingKind, Message, Sha256, Transform, TransformError};
-use serde_json::Value;
 
 use super::apply::add_labels;
 use super::rules::LabelRules;
@@ -57,11 +57,12 @@ impl Transform for LabelSensitivity {
         if !uncovered.is_empty() {
             message.findings.push(Finding {
                 kind: FindingKind::Untranslated,
-                location: "Bundle".to_owned(),
+                location: "Bundle".into(),
                 text: format!(
                     "no label value set covers {} of its code systems: what those codes say goes unlabelled",
                     uncovered.len()
-                ),
+                )
+                .into(),
             });
         }
         Ok(message)

@@ -11,8 +11,8 @@ use message::consent::by_entry::{Coded, Directive, Entry, Sources, Status};
 use message::consent::vectors::{Kind, Outcome};
 use message::consent::{CONFIDENTIALITY, Flags, high_water_mark};
 use message::hl7v2::{self, CharsetOptions};
+use message::json::{Map, Value, json};
 use message::{Body, Context, Format, Message, MessageId, Original, Provider, Sha256, Transform as _, fhir};
-use serde_json::{Map, Value, json};
 use transforms::hl7v2_to_fhir::{self, Hl7v2ToFhir, Options};
 use transforms::label::add_labels;
 use transforms::stamp::{StampOptions, Stamper};
@@ -68,7 +68,7 @@ fn labels(vector: &Value, suite: &Suite) -> Value {
         (format!("{}/{}", text(resource, "resourceType"), text(resource, "id")), json!(labels_of(resource)))
     });
     let level = mark.iter().find(|label| text(label, "system") == CONFIDENTIALITY).map(|label| text(label, "code"));
-    json!({ "labels": told.collect::<Map<_, _>>(), "bundle_confidentiality": level })
+    json!({ "labels": told.collect::<Map>(), "bundle_confidentiality": level })
 }
 
 /// What an HL7 v2 message becomes, in the words of `expected`.
@@ -155,7 +155,7 @@ struct Converted {
 
 impl Converted {
     fn of(bytes: &Bytes, read: hl7v2::Message) -> Result<Self, String> {
-        let maps = hl7v2_to_fhir::load(None).map_err(|_| "the built-in maps cannot be read".to_owned())?;
+        let maps = hl7v2_to_fhir::load(None, &Options::default()).map_err(|_| "the built-in maps cannot be read".to_owned())?;
         let provider = Provider { key: "sender".into(), name: "Sender".into(), ..Provider::default() };
         let context = Context {
             now: Timestamp::UNIX_EPOCH,
@@ -198,14 +198,14 @@ impl Converted {
         self.resources().filter(move |resource| text(resource, "resourceType") == kind)
     }
 
-    fn tell(&self, expected: &Value, got: &mut Map<String, Value>) {
+    fn tell(&self, expected: &Value, got: &mut Map) {
         if let Some(wanted) = expected.get("labels").and_then(Value::as_object) {
             let told = wanted.keys().map(|kind| (kind.clone(), self.labels(kind)));
             got.insert("labels".to_owned(), Value::Object(told.collect()));
         }
         if expected.get("observation_performer").is_some() {
             let performers = self.of_kind("Observation").flat_map(|observation| list(observation, "performer"));
-            got.insert("observation_performer".to_owned(), performers.map(|p| json!(self.party(p))).collect());
+            got.insert("observation_performer".to_owned(), performers.map(|p| json!(self.party(p))).collect::<Value>());
         }
         if let Some(wanted) = expected.get("provenance").and_then(Value::as_object) {
             let told = wanted.iter().map(|(kind, wanted)| (kind.clone(), self.provenance(kind, wanted)));

@@ -1,7 +1,7 @@
 //! The policies that come with the engine, and the directory of the published vectors.
 
 use anyhow::Context as _;
-use serde_json::Value;
+use message::json::Value;
 
 /// Each jurisdiction pack by name.
 const POLICIES: &[(&str, &str)] = &[
@@ -25,15 +25,16 @@ const DIRECTORY: &str = include_str!("../../../tests/consent-vectors/directory.j
 /// The policies that come with the engine.
 pub(super) fn policies() -> anyhow::Result<Vec<(String, Value)>> {
     let read = |(name, text): &(&str, &str)| {
-        let value = toml::from_str(text).with_context(|| format!("the built-in policy {name}"))?;
-        Ok(((*name).to_owned(), value))
+        let value: serde_json::Value = toml::from_str(text).with_context(|| format!("the built-in policy {name}"))?;
+        Ok(((*name).to_owned(), value.into()))
     };
     POLICIES.iter().map(read).collect()
 }
 
 /// The directory of the published vectors.
 pub(super) fn directory() -> anyhow::Result<Value> {
-    serde_json::from_str(DIRECTORY).context("the built-in directory")
+    let value: serde_json::Value = serde_json::from_str(DIRECTORY).context("the built-in directory")?;
+    Ok(value.into())
 }
 
 #[cfg(test)]
@@ -52,7 +53,8 @@ mod tests {
         let mut compared = 0;
         for file in std::fs::read_dir(published).unwrap().map(|entry| entry.unwrap().path()) {
             let name = file.file_stem().unwrap().to_string_lossy().into_owned();
-            let value: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+            let value: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+            let value = Value::from(value);
             let (_, pack) = packs.iter().find(|(pack, _)| *pack == name).unwrap();
             let told = |value: &Value| format!("{:?}", Policy::read(&name, value).unwrap());
             assert_eq!(told(pack), told(&value), "{name}");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use message::consent::by_entry::{Directory, Terms};
 use message::consent::vectors::Folder;
-use serde_json::Value;
+use message::json::Value;
 use transforms::label::LabelRules;
 
 use super::embedded;
@@ -64,8 +64,8 @@ fn policies(home: &Path) -> anyhow::Result<BTreeMap<String, Value>> {
             policies.insert(stem(&path), json(&path)?);
         } else if is(&path, "toml") {
             let text = text(&path)?;
-            let value = toml::from_str(&text).with_context(|| path.display().to_string())?;
-            policies.insert(stem(&path), value);
+            let value: serde_json::Value = toml::from_str(&text).with_context(|| path.display().to_string())?;
+            policies.insert(stem(&path), value.into());
         }
     }
     Ok(policies)
@@ -117,7 +117,8 @@ fn text(path: &Path) -> anyhow::Result<String> {
 }
 
 fn json(path: &Path) -> anyhow::Result<Value> {
-    serde_json::from_str(&text(path)?).with_context(|| path.display().to_string())
+    let value: serde_json::Value = serde_json::from_str(&text(path)?).with_context(|| path.display().to_string())?;
+    Ok(value.into())
 }
 
 fn optional(path: &Path) -> anyhow::Result<Option<Value>> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use message::consent::by_entry::{Directive, Mode, Policy, Rule, Terms};
 use message::fhir;
-use serde_json::{Value, json};
+use message::json::{Value, json};
 use transforms::label::LabelRules;
 
 use crate::cli::print::say;
@@ -70,8 +70,8 @@ fn look(file: &Path, terms: &Terms, report: &mut Report) -> anyhow::Result<()> {
                 Ok(_) => anyhow::bail!("is no Consent"),
                 Err(fault) => {
                     // A policy or label rules as JSON.
-                    let value: Value = serde_json::from_slice(&bytes).map_err(|_| fault)?;
-                    table(&name, &value, terms, report)?;
+                    let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|_| fault)?;
+                    table(&name, &value.into(), terms, report)?;
                 }
             }
         }
@@ -80,8 +80,8 @@ fn look(file: &Path, terms: &Terms, report: &mut Report) -> anyhow::Result<()> {
 }
 
 fn toml_file(name: &str, text: &str, terms: &Terms, report: &mut Report) -> anyhow::Result<()> {
-    let value: Value = toml::from_str(text)?;
-    table(name, &value, terms, report)
+    let value: serde_json::Value = toml::from_str(text)?;
+    table(name, &value.into(), terms, report)
 }
 
 /// A policy, several under `[policy.NAME]`, or label rules.
@@ -93,7 +93,7 @@ fn table(name: &str, value: &Value, terms: &Terms, report: &mut Report) -> anyho
     }
     let listed = value.get("policy").and_then(Value::as_object);
     let policies: Vec<(String, &Value)> = match listed {
-        Some(listed) => listed.iter().map(|(name, value)| (name.clone(), value)).collect(),
+        Some(listed) => listed.iter().map(|(name, value)| (name.to_string(), value)).collect(),
         None => vec![(name.to_owned(), value)],
     };
     report.what = format!("policy {}", policies.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "));

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use message::consent::vectors::{Outcome as Answered, run};
-use serde_json::{Value, json};
+use message::json::{Value, json};
 
 use super::answers::answer;
 use super::folder::Suite;

@@ -10,6 +10,7 @@ use message::consent::by_entry::{
     decide,
 };
 use message::consent::redact;
+use message::json::Value as Own;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -37,14 +38,20 @@ impl Case {
 
     fn decide_at(&self, now: i64) -> Decision {
         let directory = Arc::new(directory());
-        let request = Request::read(&self.request, now, &directory);
-        let resources: Vec<(Option<&str>, &Value)> = self.entries.iter().map(|entry| (None, entry)).collect();
+        let request = Request::read(&own(&self.request), now, &directory);
+        let entries: Vec<Own> = self.entries.iter().map(own).collect();
+        let resources: Vec<(Option<&str>, &Own)> = entries.iter().map(|entry| (None, entry)).collect();
         let entries = Entry::read(Sources { resources: &resources, provenance: &[], context: &[] }, &directory);
-        let directives = self.consents.iter().map(Directive::read).collect();
-        let snapshot = Snapshot::new(directives, Source::read(self.source.as_ref(), now));
-        let policy = Policy::read("generated", &self.policy).unwrap();
+        let directives = self.consents.iter().map(|consent| Directive::read(&own(consent))).collect();
+        let snapshot = Snapshot::new(directives, Source::read(self.source.as_ref().map(own).as_ref(), now));
+        let policy = Policy::read("generated", &own(&self.policy)).unwrap();
         decide(&request, &entries, &snapshot, &policy, &TERMS)
     }
+}
+
+/// As the engine holds it.
+fn own(value: &Value) -> Own {
+    value.clone().into()
 }
 
 fn at(text: &str) -> i64 {
@@ -52,14 +59,14 @@ fn at(text: &str) -> i64 {
 }
 
 fn directory() -> Directory {
-    Directory::read(&json!({
+    Directory::read(&own(&json!({
         "organizations": {
             "Organization/gp": {}, "Organization/hosp": {}, "Organization/ed": { "partOf": "Organization/hosp" },
             "Organization/payer": { "type": "payer" },
         },
         "practitioners": { "Practitioner/e": { "organizations": ["Organization/ed"] } },
         "groups": { "Group/btg": ["Practitioner/e"] },
-    }))
+    })))
     .unwrap()
 }
 
@@ -99,7 +106,7 @@ fn actor() -> impl Strategy<Value = Value> {
 fn period() -> impl Strategy<Value = Value> {
     (pick(DATES), pick(DATES)).prop_filter_map("ordered", |(start, end)| {
         let period = json!({ "start": start, "end": end });
-        Span::of_period(&period).map(|_| period)
+        Span::of_period(&own(&period)).map(|_| period)
     })
 }
 
@@ -356,7 +363,7 @@ proptest! {
     fn what_cannot_be_computed_is_held(mut case in case(), which in 0..4_usize) {
         case.request.as_object_mut().unwrap().remove("emergency");
         let Some(consent) = case.consents.get_mut(which) else { return Ok(()) };
-        let counts = Directive::read(consent);
+        let counts = Directive::read(&own(consent));
         let now = at(case.now);
         if counts.dated.is_none_or(|d| d.from > now) || counts.nodes[0].period.is_some_and(|p| !p.holds(now)) { return Ok(()) }
         consent["category"] = json!([]);
@@ -444,9 +451,9 @@ proptest! {
     #[test]
     fn no_string_of_a_removed_entry_is_left((bundle, denied) in bundle()) {
         for notice in [message::consent::by_entry::Notice::Label, message::consent::by_entry::Notice::None] {
-            let redacted = redact(&bundle, &denied, notice);
+            let redacted = redact(&own(&bundle), &denied, notice);
             prop_assert!(redacted.removed.is_superset(&denied));
-            let Some(rest) = redacted.rest else { continue };
+            let Some(rest) = redacted.rest.map(Value::from) else { continue };
             let text = rest.to_string();
             for at in &redacted.removed {
                 for part in ["url", "id", "value", "text", "note"] {

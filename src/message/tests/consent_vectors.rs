@@ -9,14 +9,14 @@ use std::sync::Arc;
 use expect_test::expect;
 use message::consent::by_entry::{Directory, Terms};
 use message::consent::vectors::{Folder, explained, run};
-use serde_json::Value;
+use message::json::Value;
 
 fn home() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/consent-vectors")
 }
 
 fn read(path: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    serde_json::from_slice::<serde_json::Value>(&std::fs::read(path).unwrap()).unwrap().into()
 }
 
 /// Each file of a folder, by its name without `.json`.

@@ -1,7 +1,7 @@
 //! ARV, the access restriction segment (HL7 v2.6 and later): after PID it restricts the person, after
 //! PV1 the data of that encounter.
 
-use serde_json::{Map, Value, json};
+use crate::json::{Map, Value, json};
 
 use super::{Arrival, Reading, base_rule, code, frame, named, said_at, time_of};
 use crate::consent::CONFIDENTIALITY;
@@ -181,7 +181,7 @@ fn provision(
 }
 
 /// ARV-6, ended by action D.
-fn period(message: &Message, arv: &Segment<'_>, action: &str, reading: &Reading<'_>) -> Map<String, Value> {
+fn period(message: &Message, arv: &Segment<'_>, action: &str, reading: &Reading<'_>) -> Map {
     let range = arv.field(6);
     let part = |n| time_of(range.component(n).value().trim(), reading);
     let end = if action == "D" { said_at(message, reading) } else { part(2) };

@@ -1,6 +1,6 @@
 //! CON, the consent segment (HL7 v2.6 and later, chapter 9).
 
-use serde_json::{Map, Value, json};
+use crate::json::{Map, Value, json};
 
 use super::{Arrival, Reading, base_rule, code, frame, named, said_at, time};
 use crate::consent::by_entry::ACT_CODE;
@@ -82,12 +82,7 @@ pub(super) fn arrival(message: &Message, con: &Segment<'_>, reading: &Reading<'_
 }
 
 /// The base rule and the root of what can be computed; `None` where a person must code it.
-fn rule(
-    con: &Segment<'_>,
-    about: &About,
-    status: &str,
-    reading: &Reading<'_>,
-) -> Option<(Option<&'static str>, Map<String, Value>)> {
+fn rule(con: &Segment<'_>, about: &About, status: &str, reading: &Reading<'_>) -> Option<(Option<&'static str>, Map)> {
     let permits = match status {
         "A" => true,
         "R" => false,
@@ -134,7 +129,7 @@ fn decided(message: &Message, con: &Segment<'_>, reading: &Reading<'_>) -> Optio
 }
 
 /// CON-14 and CON-15.
-fn period(con: &Segment<'_>, reading: &Reading<'_>) -> Map<String, Value> {
+fn period(con: &Segment<'_>, reading: &Reading<'_>) -> Map {
     let ends = [("start", 14), ("end", 15)].into_iter();
     ends.filter_map(|(key, field)| Some((key.to_owned(), json!(time(con, field, reading)?)))).collect()
 }
@@ -146,7 +141,7 @@ fn identifier(con: &Segment<'_>, reading: &Reading<'_>) -> Option<Value> {
     field.component(1).is_valued().then(|| named(&part(2), &part(1), reading))
 }
 
-fn insert_identifier(consent: &mut Map<String, Value>, identifier: Option<Value>) {
+fn insert_identifier(consent: &mut Map, identifier: Option<Value>) {
     if let Some(identifier) = identifier {
         consent.shift_insert(1, "identifier".to_owned(), json!([identifier]));
     }

@@ -6,8 +6,8 @@
 mod arv;
 mod con;
 
+use crate::json::{Map, Value, json};
 use jiff::tz::TimeZone;
-use serde_json::{Map, Value, json};
 
 use super::by_entry::{ACT_CODE, Span};
 use crate::hl7v2::timestamp::Dtm;
@@ -46,7 +46,7 @@ pub fn arrivals(message: &Message, reading: &Reading<'_>) -> Vec<Arrival> {
 }
 
 /// The parts that every Consent made here has.
-fn frame(message: &Message, reading: &Reading<'_>, status: &str, decided: Option<String>) -> Map<String, Value> {
+fn frame(message: &Message, reading: &Reading<'_>, status: &str, decided: Option<String>) -> Map {
     let coding = |system: &str, code: &str| json!({ "coding": [{ "system": system, "code": code }] });
     let mut consent = Map::new();
     consent.insert("resourceType".to_owned(), json!("Consent"));

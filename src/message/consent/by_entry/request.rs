@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use crate::json::Value;
 
 use super::directory::{Directory, Party};
 use super::reference::{identifier, names, normal};

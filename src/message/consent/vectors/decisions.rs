@@ -1,6 +1,6 @@
 //! Vectors that ask for a decision, once or in the course of time.
 
-use serde_json::{Map, Value, json};
+use crate::json::{Map, Value, json};
 
 use super::{Folder, Outcome, differences};
 use crate::consent::by_entry::{
@@ -112,7 +112,7 @@ fn on_hand(vector: &Value, folder: &Folder, consents: &[Value], now: Micros) -> 
 
 /// A decision in the shape of `expected`.
 pub(super) fn shown(decision: &Decision) -> Value {
-    let resources: Map<String, Value> = decision
+    let resources: Map = decision
         .entries
         .iter()
         .map(|verdict| {
@@ -172,7 +172,12 @@ fn merge(target: &mut Value, patch: &Value) {
         if value.is_null() {
             members.shift_remove(key);
         } else {
-            merge(members.entry(key.clone()).or_insert(Value::Null), value);
+            if !members.contains_key(key) {
+                members.insert(key.clone(), Value::Null);
+            }
+            if let Some(member) = members.get_mut(key) {
+                merge(member, value);
+            }
         }
     }
 }

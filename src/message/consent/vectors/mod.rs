@@ -12,7 +12,7 @@ mod marks;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
 use super::by_entry::{Directory, Explanation, Terms};
 
