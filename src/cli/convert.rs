@@ -8,9 +8,9 @@ use bytes::Bytes;
 use message::fhir::xml;
 use message::hl7v2::batch::Batch;
 use message::hl7v2::{self, CharsetOptions};
+use message::json::{Value, json};
 use message::{Body, Finding, Message, MessageId, Original, Provider, Sha256, consent::Flags};
 use message::{Format, Transform as _};
-use message::json::{Value, json};
 use transforms::hl7v2_to_fhir::{self, Hl7v2ToFhir};
 use transforms::stamp::{StampOptions, Stamper};
 

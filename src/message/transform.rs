@@ -98,8 +98,8 @@ pub enum FindingKind {
 
 impl FindingKind {
     /// All kinds.
-    pub const ALL: [Self; 6] =
-        [Self::Unmapped, Self::Untranslated, Self::Malformed, Self::Unexpected, Self::Noted, Self::Late];
+    pub const ALL: [Self; 7] =
+        [Self::Unmapped, Self::Untranslated, Self::Malformed, Self::Unexpected, Self::Noted, Self::Late, Self::Invalid];
 
     /// Its name: `unmapped`, `untranslated`, …
     #[must_use]
@@ -111,6 +111,7 @@ impl FindingKind {
             Self::Unexpected => "unexpected",
             Self::Noted => "noted",
             Self::Late => "late",
+            Self::Invalid => "invalid",
         }
     }
 }

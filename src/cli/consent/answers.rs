@@ -155,7 +155,8 @@ struct Converted {
 
 impl Converted {
     fn of(bytes: &Bytes, read: hl7v2::Message) -> Result<Self, String> {
-        let maps = hl7v2_to_fhir::load(None, &Options::default()).map_err(|_| "the built-in maps cannot be read".to_owned())?;
+        let maps = hl7v2_to_fhir::load(None, &Options::default())
+            .map_err(|_| "the built-in maps cannot be read".to_owned())?;
         let provider = Provider { key: "sender".into(), name: "Sender".into(), ..Provider::default() };
         let context = Context {
             now: Timestamp::UNIX_EPOCH,

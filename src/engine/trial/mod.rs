@@ -133,7 +133,7 @@ fn run(recipe: &Recipe, case: &Case, update: bool) -> Verdict {
         && let Some(file) = &case.json
         && let Some(Body::Fhir(bundle)) = made.message.as_ref().map(|message| &message.body)
     {
-        match update::write(file, bundle) {
+        match update::write(file, &bundle.clone().into()) {
             Ok(written) => verdict.updated = written.then(|| file.clone()),
             Err(error) => verdict.problems.push(Difference::new(file.display().to_string(), "", error)),
         }
@@ -227,7 +227,7 @@ fn check(case: &Case, made: &Made) -> Vec<Difference> {
     }
     if let Some(file) = &case.json {
         match (update::read(file), &message.body) {
-            (Ok(expected), Body::Fhir(bundle)) => found.extend(compare::differences(&expected, bundle)),
+            (Ok(expected), Body::Fhir(bundle)) => found.extend(compare::differences(&expected, &bundle.clone().into())),
             (Ok(_), Body::Hl7v2(_)) => {
                 found.push(Difference::new("content", "FHIR", "HL7 v2: no transform converts it"))
             }

@@ -460,8 +460,10 @@ fn periods_are_compared_as_far_as_they_say() {
 #[test]
 fn tells_no_more_than_it_may_and_says_so() {
     let names: Vec<_> = (0..1000).map(|_| json!({ "nick": 1 })).collect();
-    let issues =
-        validate(&crate::json!({ "resourceType": "Patient", "name": names }), &Options { issues: 3, ..Options::default() });
+    let issues = validate(
+        &crate::json!({ "resourceType": "Patient", "name": names }),
+        &Options { issues: 3, ..Options::default() },
+    );
     assert_eq!(issues.len(), 4);
     assert_eq!(issues[3].to_string(), "Patient: there are more than the 3 issues that are told");
 }
@@ -472,8 +474,10 @@ fn depth_is_bounded() {
     for _ in 0..300 {
         value = json!({ "url": "http://e.org/x", "extension": [value] });
     }
-    let issues =
-        validate(&crate::json!({ "resourceType": "Patient", "extension": [value] }), &Options { depth: 9999, issues: 9 });
+    let issues = validate(
+        &crate::json!({ "resourceType": "Patient", "extension": [value] }),
+        &Options { depth: 9999, issues: 9 },
+    );
     assert!(issues.iter().all(|issue| issue.kind == IssueType::TooLong) && issues.len() == 1);
 }
 

@@ -1,5 +1,5 @@
-use expect_test::{Expect, expect};
 use crate::json::json;
+use expect_test::{Expect, expect};
 
 use super::*;
 use crate::fhir::{Limits, Value, parse};
