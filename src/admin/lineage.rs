@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use message::MessageId;
+use message::{FindingKind, MessageId};
 use serde::{Deserialize, Serialize};
 
 use super::operation::{MessageSummary, OperationError};
@@ -90,8 +90,13 @@ fn events_of(sequence: u64, record: &Record) -> Vec<(Option<DeliveryId>, Lineage
                 (None, event(&step.at, &step.transform, text))
             });
             let (what, text) = outcome_of(outcome, findings.len());
+            let late = findings.iter().filter(|finding| finding.kind == FindingKind::Late).count();
+            let late = (late > 0).then(|| {
+                let text = format!("a newer event was taken before of {late} of its resources");
+                (None, event(at, "late", text))
+            });
             let made = made_by(sequence, outcome).map(|(delivery, what, text)| (Some(delivery), event(at, what, text)));
-            steps.chain([(None, event(at, what, text))]).chain(made).collect()
+            steps.chain(late).chain([(None, event(at, what, text))]).chain(made).collect()
         }
         Record::Replayed { at, job, reason, .. } => {
             vec![(None, event(at, "replayed", format!("{reason} (job {job})")))]
@@ -104,7 +109,8 @@ fn events_of(sequence: u64, record: &Record) -> Vec<(Option<DeliveryId>, Lineage
         Record::Held { delivery, at, reason } => one(delivery, at, "held", reason),
         Record::Released { delivery, at, reason } => one(delivery, at, "released", reason),
         Record::Skipped { delivery, at, reason } => one(delivery, at, "skipped", reason),
-        Record::Setting { .. } => Vec::new(),
+        // What it changed is told with what came of the message.
+        Record::Setting { .. } | Record::Latest { .. } => Vec::new(),
     }
 }
 

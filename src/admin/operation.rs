@@ -27,6 +27,13 @@ pub enum Operation {
     Deliveries(DeliveryQuery),
     /// Everything that happened to a message. Answers a [`Lineage`](super::Lineage).
     Lineage(LineageOf),
+    /// What of messages reached no output. Answers a [`Coverage`](super::Coverage).
+    Coverage {
+        /// Which messages.
+        query: MessageQuery,
+        /// How many are looked at, the newest first.
+        limit: usize,
+    },
     /// Holds, releases or skips one delivery.
     ChangeDelivery {
         /// What is done to it.
@@ -121,6 +128,7 @@ impl Operation {
             | Self::Bytes(_)
             | Self::Deliveries(_)
             | Self::Lineage(_)
+            | Self::Coverage { .. }
             | Self::ReplayDryRun { .. }
             | Self::Replays
             | Self::Verify

@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::lineage;
 use super::operation::{LineageOf, MessageDetail, MessageSummary, Operation, OperationError, Part, PartBytes};
+use super::{coverage, lineage};
 use crate::config::{self, Overrides, Site};
 use crate::engine::{self, Change, Engine, Replayer, clock};
 use crate::store::{DeliveryId, DeliveryRecord, MessageRecord, Page, State, Store, StoreError};
@@ -105,6 +105,7 @@ async fn carry_out(desk: &Desk, operation: Operation) -> Result<Value, Operation
             };
             answer(lineage::of_message(store, id).await?)
         }
+        Operation::Coverage { query, limit } => answer(coverage::of_messages(store, query, limit).await?),
         Operation::ChangeDelivery { change, delivery, reason } => change_delivery(desk, change, delivery, reason).await,
         Operation::PauseChannel { name, reason } => pause_channel(desk, &name, Some(reason)).await,
         Operation::ResumeChannel { name } => pause_channel(desk, &name, None).await,

@@ -91,8 +91,11 @@ fn show(globals: &Globals, args: &ShowArgs) -> Outcome {
 fn of_channel(globals: &Globals, name: &str) -> Result<(Option<PathBuf>, Options), Failure> {
     let site = load_site(globals)?;
     let channel = site.channels.get(name).with_context(|| format!("there is no channel `{name}`"))?;
-    let TransformConfig::Hl7v2ToFhir(config) =
-        channel.transforms.first().with_context(|| format!("`{name}` converts nothing"))?;
+    let conversion = channel.transforms.iter().find_map(|transform| match transform {
+        TransformConfig::Hl7v2ToFhir(config) => Some(config),
+        TransformConfig::Script(_) => None,
+    });
+    let config = conversion.with_context(|| format!("`{name}` converts nothing"))?;
     Ok((config.maps.clone(), config.options.clone()))
 }
 

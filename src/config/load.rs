@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use message::{Provider, Sha256};
 use transforms::hl7v2_to_fhir::Options;
 
-use super::channel::{ChannelConfig, TransformConfig};
+use super::channel::{ChannelConfig, ScriptConfig, TransformConfig};
 use super::destination::DestinationConfig;
 use super::problem::Problem;
 use super::read::{self, Base, Document, Files, Fill, Part};
@@ -68,6 +68,7 @@ pub fn load_with(
     let hash = hash_of_all(&files, &channels);
     let mut problems = finish(files);
     problems.extend(read::maps(channels.values().flat_map(maps_of)));
+    problems.extend(read::scripts(&channels.values().flat_map(scripts_of).collect::<Vec<_>>()));
     match engine {
         Some(engine) if !problems.iter().any(Problem::is_error) => {
             let dir = dir.to_owned();
@@ -100,6 +101,10 @@ fn seal_channel(part: &Part, mut channel: ChannelConfig, providers: &Providers) 
     hash.add("file", part.document.text());
     hash.add_provider(providers.get(&channel.provider));
     maps_of(&channel).for_each(|(maps, _)| hash.add_folder(maps));
+    for script in scripts_of(&channel) {
+        hash.add("script", &std::fs::read_to_string(&script.file).unwrap_or_default());
+        read::code_sets_in(&script.codes).iter().for_each(|file| hash.add_file(file));
+    }
     channel.hash = hash.finish();
     (part.name.clone(), channel)
 }
@@ -119,10 +124,17 @@ fn seal_destination(
 
 /// The folders of maps of a channel, each with what the channel has chosen.
 fn maps_of(channel: &ChannelConfig) -> impl Iterator<Item = (&Path, &Options)> {
-    channel
-        .transforms
-        .iter()
-        .filter_map(|TransformConfig::Hl7v2ToFhir(config)| config.maps.as_deref().map(|maps| (maps, &config.options)))
+    channel.transforms.iter().filter_map(|transform| match transform {
+        TransformConfig::Hl7v2ToFhir(config) => config.maps.as_deref().map(|maps| (maps, &config.options)),
+        TransformConfig::Script(_) => None,
+    })
+}
+
+fn scripts_of(channel: &ChannelConfig) -> impl Iterator<Item = &ScriptConfig> {
+    channel.transforms.iter().filter_map(|transform| match transform {
+        TransformConfig::Script(options) => Some(options),
+        TransformConfig::Hl7v2ToFhir(_) => None,
+    })
 }
 
 fn hash_of_all(files: &Files, channels: &BTreeMap<String, ChannelConfig>) -> String {
@@ -159,6 +171,11 @@ impl Hash {
             let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
             self.add(&name, &std::fs::read_to_string(&path).unwrap_or_default());
         }
+    }
+
+    fn add_file(&mut self, file: &Path) {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.add(&name, &std::fs::read_to_string(file).unwrap_or_default());
     }
 
     fn finish(self) -> String {

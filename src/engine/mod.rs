@@ -10,6 +10,7 @@ pub mod clock;
 mod dispatch;
 mod health;
 mod intake;
+mod late;
 mod limits;
 mod metrics;
 mod pace;
@@ -25,6 +26,8 @@ mod settle;
 mod status;
 mod steady;
 mod task;
+mod trial;
+mod valid;
 mod waiters;
 mod wire;
 
@@ -42,6 +45,7 @@ pub use replay::{
 };
 pub use settle::{deliveries_of, last_answer};
 pub use status::{ChannelStatus, DestinationStatus, Status, offline as offline_status};
+pub use trial::{Difference as TestDifference, Verdict, run_tests};
 pub use wire::{ENGINE, WireError, outbound};
 
 use self::dispatch::Command;
@@ -96,6 +100,9 @@ pub enum EngineError {
     /// Something of the site could not be built.
     #[error(transparent)]
     Wire(#[from] WireError),
+    /// A channel's own tests fail with what is to be put into force.
+    #[error("{0}")]
+    Tests(String),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -133,6 +140,7 @@ impl Engine {
             limits: limits::Limits::new(&site.engine.limits),
             waiters: Arc::default(),
             wakers: Arc::default(),
+            latest: Arc::default(),
         };
         let site = Arc::new(site);
         let mut running = Running { site: Arc::clone(&site), channels: BTreeMap::new(), destinations: BTreeMap::new() };

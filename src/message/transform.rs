@@ -92,6 +92,27 @@ pub enum FindingKind {
     Noted,
     /// An older event than one that was taken before: it changes nothing there.
     Late,
+    /// What was made is not what FHIR R4 says it is.
+    Invalid,
+}
+
+impl FindingKind {
+    /// All kinds.
+    pub const ALL: [Self; 6] =
+        [Self::Unmapped, Self::Untranslated, Self::Malformed, Self::Unexpected, Self::Noted, Self::Late];
+
+    /// Its name: `unmapped`, `untranslated`, …
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unmapped => "unmapped",
+            Self::Untranslated => "untranslated",
+            Self::Malformed => "malformed",
+            Self::Unexpected => "unexpected",
+            Self::Noted => "noted",
+            Self::Late => "late",
+        }
+    }
 }
 
 /// Why a transform could not do its step. The message is parked as `failed` with it.

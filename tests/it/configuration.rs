@@ -180,3 +180,29 @@ fn a_removed_destination_keeps_its_queue_until_it_is_back() {
     site.cli(&["destinations", "resume", "out"]);
     running.wait_deliveries("out", &[("delivered", 1)]);
 }
+
+#[test]
+fn a_channel_whose_tests_fail_is_not_put_into_force() {
+    let sink = Sink::good();
+    let site = Site::relay(&format!("{}{QUICK}", sink.outbound("")));
+    let test =
+        "[[test]]\nname = \"an update goes out\"\nsend = \"../update.hl7\"\nexpect = { ack = \"AA\", to = \"out\" }\n";
+    site.write("update.hl7", update("P9", "T1", "Test"));
+    site.set_channel("in", &format!("{MLLP_IN}{TO_OUT}{test}"));
+    site.cli(&["test"]);
+    let running = site.start();
+    let nothing = "[[route]]\nto = \"out\"\npurpose = \"TREAT\"\nwhen = \"MSH-9.1 = 'ORU'\"\n";
+    site.set_channel("in", &format!("{MLLP_IN}{nothing}{test}"));
+    let tested = site.run(&["test"]);
+    assert_eq!(tested.status.code(), Some(1));
+    let said = String::from_utf8(tested.stdout).unwrap();
+    assert!(said.contains("FAIL  an update goes out") && said.contains("expected  out"), "{said}");
+    running.signal("HUP");
+    wait_until("the log says so", || site.logs().contains("1 of its 1 tests fail: `an update goes out`"));
+    send(&running, "in", "C1");
+    running.wait_messages(&[("delivered", 1)]);
+    site.set_channel("in", &format!("{MLLP_IN}{nothing}"));
+    site.cli(&["reload"]);
+    send(&running, "in", "C2");
+    running.wait_messages(&[("delivered", 1), ("filtered", 1)]);
+}

@@ -14,6 +14,7 @@
 mod acknowledge;
 mod bytes;
 mod clock;
+mod commands;
 mod configuration;
 mod corpus;
 mod crash;
@@ -24,6 +25,7 @@ mod fhir_faults;
 mod files;
 mod kit;
 mod lanes;
+mod late;
 mod limits;
 mod mllp_faults;
 mod operate;

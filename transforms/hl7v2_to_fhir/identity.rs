@@ -1,6 +1,7 @@
 //! What makes a resource the same one in the next message: its business identifier, or a natural
 //! key within what it belongs to; and from that its URL and its UUID.
 
+use message::Sha256;
 use message::fhir::uuid_v5;
 use message::json::Text;
 use smol_str::format_smolstr;
@@ -96,11 +97,12 @@ fn resource_id(number: usize) -> ResourceId {
     ResourceId(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
-/// Sender, MSH-7 and MSH-10: what makes this message this message.
+/// Sender, type and content: what makes this message this message. Sent again under another control id, it is the same.
 fn message_key(run: &Run<'_>) -> String {
     let Some(header) = run.source.segments.first().copied() else { return String::new() };
-    let fields = [3, 4, 7, 9, 10].map(|number| run.source.field(header, number));
-    joined(&fields)
+    let [application, facility, kind] = [3, 4, 9].map(|number| run.source.field(header, number));
+    let content = Sha256::of(run.source.body().as_bytes()).to_string();
+    joined(&[application, facility, kind, &content])
 }
 
 /// Numbers without an assigning authority are the sender's own: their system is made from the

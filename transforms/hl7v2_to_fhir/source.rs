@@ -91,6 +91,11 @@ impl<'a> Source<'a> {
         self.text.len()
     }
 
+    /// The text behind the first segment: what a message says, whenever and under whatever number it is sent.
+    pub(super) fn body(&self) -> &'a str {
+        self.text.split_once('\r').map_or("", |(_, body)| body)
+    }
+
     /// The numbers of the first field and of the one after the last.
     pub(super) fn numbers(&self, segment: Segment<'a>) -> std::ops::Range<usize> {
         segment.number..segment.number + segment.count

@@ -137,6 +137,14 @@ fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
     digits.chunks(2).map(|pair| u8::try_from(pair.iter().fold(0, |byte, digit| byte * 16 + digit)).ok()).collect()
 }
 
+/// True if `mime` says what `word`, a part of what it was made from, says.
+pub(super) fn is_said_by(mime: &str, word: &str) -> bool {
+    // Tables 0191 and 0291, as far as a MIME type says the same in other words.
+    const OTHER: [&str; 12] = ["ap", "au", "ft", "im", "ns", "si", "tx", "jpg", "tif", "txt", "plain", "sgml"];
+    let word = word.trim().to_ascii_lowercase();
+    mime.contains(&word) || OTHER.contains(&word.as_str())
+}
+
 /// The MIME type of ED.2 and ED.3, RP.3 and RP.4: `application` and `PDF`, `TEXT` and `HTML`.
 pub(super) fn mime(kind: &str, subtype: &str) -> Option<String> {
     let (kind, subtype) = (kind.trim().to_ascii_lowercase(), subtype.trim().to_ascii_lowercase());

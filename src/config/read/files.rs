@@ -125,7 +125,8 @@ fn is_name(name: &str) -> bool {
 
 /// Warns of what looks as if it were meant to be read.
 fn strays(dir: &Path, problems: &mut Vec<Problem>) {
-    const KNOWN: [&str; 6] = ["tributary.toml", "providers.toml", "channels", "destinations", "maps", "codes"];
+    const KNOWN: [&str; 10] =
+        ["tributary.toml", "providers.toml", "channels", "destinations", "maps", "scripts", "codes", "tests", "policies", "labels"];
     for name in names_in(dir, problems).into_iter().filter(|name| !KNOWN.contains(&name.as_str())) {
         let meant = nearest::nearest(&name, KNOWN.into_iter());
         if meant.is_some() || name.ends_with(".toml") {
@@ -144,6 +145,14 @@ const MAX_DEPTH: usize = 8;
 pub(in crate::config) fn tables_in(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     tables_below(folder, MAX_DEPTH, &mut found);
+    found.sort();
+    found
+}
+
+/// The CSV files of a folder of code sets, in the order of their names.
+pub(in crate::config) fn code_sets_in(folder: &Path) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut found: Vec<_> = files.filter(|path| path.extension().is_some_and(|found| found == "csv")).collect();
     found.sort();
     found
 }

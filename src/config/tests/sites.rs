@@ -58,7 +58,10 @@ fn files_of(site: &Site) -> Vec<PathBuf> {
     let destinations = site.destinations.values().map(|destination| destination.file.clone());
     let own = ["tributary.toml", "providers.toml"].map(|name| site.dir.join(name));
     let transforms = site.channels.values().flat_map(|channel| &channel.transforms);
-    let maps = transforms.filter_map(|TransformConfig::Hl7v2ToFhir(options)| options.maps.as_deref());
+    let maps = transforms.filter_map(|transform| match transform {
+        TransformConfig::Hl7v2ToFhir(options) => options.maps.as_deref(),
+        TransformConfig::Script(_) => None,
+    });
     channels.chain(destinations).chain(own).chain(maps.flat_map(tables_in)).collect()
 }
 

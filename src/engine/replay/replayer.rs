@@ -7,10 +7,12 @@ use arc_swap::ArcSwap;
 use channels::Clock;
 use jiff::Timestamp;
 use message::MessageId;
+use tokio::sync::Mutex;
 
 use super::job::remembered;
 use super::{ReplayError, ReplayProgress, ReplayRequest};
 use crate::config::Site;
+use crate::engine::late::Latest;
 use crate::engine::process::{Hash, Processed, Recipe, process};
 use crate::engine::{EngineError, settle, wire};
 use crate::store::{DeliveryId, Entry, MessageQuery, NewOutput, Outcome, Page, Record, State, Store, StoreError};
@@ -26,6 +28,8 @@ pub struct Replayer {
     pub(super) store: Store,
     recipes: Recipes,
     pub(super) clock: Clock,
+    /// The order of events; the engine's own, where one runs.
+    latest: Arc<Mutex<Latest>>,
 }
 
 /// A message of a selection.
@@ -55,12 +59,12 @@ impl Replayer {
             let recipe = wire::recipe(site, config, &hash)?;
             Ok((config.name.clone(), Arc::new(ArcSwap::from_pointee(recipe))))
         });
-        Ok(Self { recipes: recipes.collect::<Result<_, EngineError>>()?, store, clock })
+        Ok(Self { recipes: recipes.collect::<Result<_, EngineError>>()?, store, clock, latest: Arc::default() })
     }
 
-    /// A replayer with the recipes of a running engine.
-    pub(super) fn of(store: Store, recipes: Recipes, clock: Clock) -> Self {
-        Self { store, recipes, clock }
+    /// A replayer with the recipes of a running engine, and its order of events.
+    pub(super) fn of(store: Store, recipes: Recipes, clock: Clock, latest: Arc<Mutex<Latest>>) -> Self {
+        Self { store, recipes, clock, latest }
     }
 
     /// Replays one message: what it becomes takes the place of its open deliveries. The job's progress
@@ -75,7 +79,7 @@ impl Replayer {
         }
         let only = progress.request.destination.as_deref();
         let (job, at) = (progress.job, (self.clock)());
-        let Processed { outcome, steps, findings, .. } = self.process_now(id, only).await?;
+        let Processed { outcome, steps, findings, event, .. } = self.process_now(id, only).await?;
         let mut replaced: BTreeMap<String, Vec<DeliveryId>> = BTreeMap::new();
         // The store skips the open deliveries that this takes the place of, in the same group.
         for open in settle::deliveries_of(&self.store, id).await? {
@@ -87,12 +91,16 @@ impl Replayer {
         let (reason, destination) = (progress.request.reason.clone(), progress.request.destination.clone());
         let mut records = vec![Record::Replayed { message: id, at, job, destination, reason }];
         records.push(Record::Processed { message: id, at, outcome: outcome.clone(), steps, findings });
+        // Held until it is written, as the pipelines do.
+        let mut latest = self.latest.lock().await;
+        records.extend(event.and_then(|event| latest.keep(id, &event)));
         let mut after = progress.clone();
         after.cursor = Some(place);
         after.replayed += 1;
         after.failed += u64::from(matches!(outcome, Outcome::Failed { .. }));
         records.push(remembered(&after));
         self.store.commit_synced(records).await?;
+        drop(latest);
         *progress = after;
         Ok(Replayed { outcome, replaced })
     }
@@ -137,7 +145,10 @@ impl Replayer {
         let channel = original.channel.to_string();
         let recipe = self.recipes.get(&channel).ok_or(ReplayError::NoChannel(channel))?.load_full();
         let done = tokio::task::spawn_blocking(move || process(&recipe, &original, None, now)).await;
-        Ok(done.unwrap_or_else(|_| Processed::broken(now)).only_to(only))
+        let mut done = done.unwrap_or_else(|_| Processed::broken(now));
+        // What newer events wrote stays, too, when an older message is sent again.
+        self.latest.lock().await.apply(&self.store, &mut done).await?;
+        Ok(done.only_to(only))
     }
 
     /// When the message last became something that was to go out, and when it first did: a replay that

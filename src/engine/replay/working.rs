@@ -60,7 +60,8 @@ impl Engine {
     pub async fn replayer(&self) -> Replayer {
         let running = self.running.lock().await;
         let recipes = running.channels.iter().map(|(name, channel)| (name.clone(), channel.recipe()));
-        Replayer::of(self.shared.store.clone(), recipes.collect(), Arc::clone(&self.shared.clock))
+        let (clock, latest) = (Arc::clone(&self.shared.clock), Arc::clone(&self.shared.latest));
+        Replayer::of(self.shared.store.clone(), recipes.collect(), clock, latest)
     }
 
     /// Begins a replay job; it works beside everything else and goes on after a restart.

@@ -12,13 +12,14 @@ mod resource_type;
 pub mod validate;
 mod walk;
 mod xhtml;
+pub mod xml;
 
 use crate::json::{Map as Object, Value};
 
 pub use check::check;
 pub use id::{NAMESPACE, deterministic_id, uuid_v5};
 pub use outcome::{Severity, fault_outcome, issue_type, operation_outcome, outcome_summary};
-pub use read::{Limits, read};
+pub use read::{Limits, parse, read};
 pub use resource_type::is_resource_type;
 pub use walk::{Identifier, for_each_reference, for_each_reference_mut, get, get_str, patient_identifiers, resources};
 

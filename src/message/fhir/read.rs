@@ -34,6 +34,17 @@ const NUMBER: &str = "$serde_json::private::Number";
 /// A [`Fault`] with the element as location, and line and column in its text: if the bytes are no JSON in UTF-8, name
 /// an element twice, are nested too deep, or are no resource that is taken here.
 pub fn read(bytes: &[u8], limits: &Limits) -> Result<Value, Fault> {
+    let value = parse(bytes, limits)?;
+    super::check::check(&value, limits)?;
+    Ok(value)
+}
+
+/// Reads any JSON as [`read()`] does, without a look at what it says.
+///
+/// # Errors
+///
+/// As [`read()`], but for what is no resource that is taken here.
+pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Value, Fault> {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     if memchr::memmem::find(bytes, NUMBER.as_bytes()).is_some() {
         // Such an object could not be told from a number.
@@ -47,7 +58,6 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Value, Fault> {
         let text = "something follows the end of the resource; send one resource at a time";
         return Err(Fault::new(102, None, format!("{text} ({})", position(&error))));
     }
-    super::check::check(&value, limits)?;
     Ok(value)
 }
 

@@ -38,12 +38,20 @@ impl<'a> Run<'a> {
 
     /// An HD that begins at component `first`.
     fn identifier_system(&mut self, slice: Slice<'a>, first: usize) -> Option<Text> {
-        let [namespace, id, id_type] = [first, first + 1, first + 2].map(|part| self.component(slice, part));
-        self.systems.of_identifiers(&namespace, &id, &id_type)
+        let leaves = [first, first + 1, first + 2].map(|part| self.source.leaf(self.source.part(slice, part)).text);
+        let [namespace, id, id_type] = leaves.map(|text| self.source.unescaped(text));
+        let (system, says) = self.systems.of_identifiers(&namespace, &id, &id_type)?;
+        // What does not show in the system is left for other rows, or for the report.
+        leaves.into_iter().zip(says).filter(|(_, says)| *says).for_each(|(leaf, _)| self.source.take(leaf));
+        Some(system)
     }
 
     fn base64(&mut self, slice: Slice<'a>, around: Slice<'a>) -> String {
-        let encoding = self.component(around, 4);
+        let said = self.source.leaf(self.source.part(around, 4)).text;
+        let encoding = self.source.unescaped(said);
+        if ["base64", "hex", "a"].iter().any(|known| encoding.eq_ignore_ascii_case(known)) {
+            self.source.take(said);
+        }
         self.source.take(slice.text);
         let text = self.source.unescaped(slice.text);
         values::base64_of(&text, &encoding).unwrap_or_else(|| {
@@ -56,9 +64,15 @@ impl<'a> Run<'a> {
     fn mime(&mut self, slice: Slice<'a>) -> Option<String> {
         let (kind, subtype) =
             if self.source.part(slice, 4).text.is_empty() || self.is_ed(slice) { (2, 3) } else { (3, 4) };
-        let kind = self.component(slice, kind);
-        let subtype = self.component(slice, subtype);
-        values::mime(&kind, &subtype)
+        let leaves = [kind, subtype].map(|part| self.source.leaf(self.source.part(slice, part)).text);
+        let [kind, subtype] = leaves.map(|text| self.source.unescaped(text));
+        let mime = values::mime(&kind, &subtype)?;
+        for (leaf, word) in leaves.into_iter().zip([kind, subtype]) {
+            if values::is_said_by(&mime, &word) {
+                self.source.take(leaf);
+            }
+        }
+        Some(mime)
     }
 
     /// ED has its data in component 5; RP ends at 4.
@@ -82,8 +96,15 @@ impl<'a> Run<'a> {
         self.source.take(field);
         let parts =
             self.source.repetitions(field).flat_map(|slice| self.source.parts(slice).map(|(_, part)| part.text));
-        let number = |text: &str| values::decimal(text).map_or_else(|| "E".to_owned(), |number| number.to_string());
-        parts.filter(|text| !text.trim().is_empty()).map(number).collect::<Vec<_>>().join(" ")
+        let parts: Vec<&str> = parts.filter(|text| !text.trim().is_empty()).collect();
+        let number = |text: &&str| match values::decimal(text) {
+            Some(number) => number.to_string(),
+            None => {
+                self.finding(FindingKind::Malformed, text, "the value is no number; an error stands in its place");
+                "E".to_owned()
+            }
+        };
+        parts.iter().map(number).collect::<Vec<_>>().join(" ")
     }
 
     fn dimensions(&mut self, slice: Slice<'a>) -> usize {

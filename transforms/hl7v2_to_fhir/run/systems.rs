@@ -30,17 +30,23 @@ impl<'a> Systems<'a> {
     /// The system of identifiers that an HD (`namespace`, `id`, `id_type`) assigns.
     ///
     /// First `Provider.systems` by namespace, then by universal id; then the universal id by its
-    /// type; then `<base_uri>/ns/<provider>/<namespace>`.
-    pub(super) fn of_identifiers(&self, namespace: &str, id: &str, id_type: &str) -> Option<Text> {
+    /// type; then `<base_uri>/ns/<provider>/<namespace>`. Also tells which of the three it says.
+    pub(super) fn of_identifiers(&self, namespace: &str, id: &str, id_type: &str) -> Option<(Text, [bool; 3])> {
         let systems = &self.context.provider.systems;
         let known = [namespace, id].into_iter().filter(|name| !name.is_empty()).find_map(|name| systems.get(name));
         if let Some(known) = known {
-            return Some(Text::new(known));
+            return Some((Text::new(known), [true; 3]));
         }
-        universal(id, id_type).map(Text::from).or_else(|| {
-            let name = if namespace.is_empty() { id } else { namespace };
-            (!name.trim().is_empty()).then(|| self.own("ns", name))
-        })
+        // Table 0301: a local one, which says no more.
+        let says_no_more = matches!(id_type.trim(), "L" | "M" | "N");
+        if let Some(universal) = universal(id, id_type) {
+            let says_type =
+                ["ISO", "UUID", "GUID", "URI", "DNS"].iter().any(|of| id_type.trim().eq_ignore_ascii_case(of));
+            return Some((Text::from(universal), [false, true, says_type || says_no_more]));
+        }
+        let by_name = !namespace.is_empty();
+        let name = if by_name { namespace } else { id };
+        (!name.trim().is_empty()).then(|| (self.own("ns", name), [by_name, !by_name, says_no_more]))
     }
 
     /// The system behind the name of a coding system (CWE.3): table 0396, HL7's own tables,
