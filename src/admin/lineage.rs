@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use message::MessageId;
+use message::{FindingKind, MessageId};
 use serde::{Deserialize, Serialize};
 
 use super::operation::{MessageSummary, OperationError};
@@ -57,7 +57,7 @@ pub(super) async fn of_message(store: &Store, id: MessageId) -> Result<Lineage, 
     let mut events = Vec::new();
     let mut by_delivery: BTreeMap<DeliveryId, Vec<LineageEvent>> = BTreeMap::new();
     for entry in store.history(id).await.map_err(OperationError::failed)? {
-        for (delivery, event) in events_of(&entry.record) {
+        for (delivery, event) in events_of(entry.sequence, &entry.record) {
             match delivery {
                 Some(delivery) => by_delivery.entry(delivery).or_default().push(event),
                 None => events.push(event),
@@ -73,7 +73,7 @@ pub(super) async fn of_message(store: &Store, id: MessageId) -> Result<Lineage, 
     Ok(Lineage { message: message.into(), events, deliveries: deliveries.collect() })
 }
 
-fn events_of(record: &Record) -> Vec<(Option<DeliveryId>, LineageEvent)> {
+fn events_of(sequence: u64, record: &Record) -> Vec<(Option<DeliveryId>, LineageEvent)> {
     let event = |at: &Timestamp, what: &str, text: String| LineageEvent { at: *at, what: what.to_owned(), text };
     let one = |delivery: &DeliveryId, at, what, text: &str| vec![(Some(*delivery), event(at, what, text.to_owned()))];
     match record {
@@ -90,7 +90,13 @@ fn events_of(record: &Record) -> Vec<(Option<DeliveryId>, LineageEvent)> {
                 (None, event(&step.at, &step.transform, text))
             });
             let (what, text) = outcome_of(outcome, findings.len());
-            steps.chain([(None, event(at, what, text))]).collect()
+            let late = findings.iter().filter(|finding| finding.kind == FindingKind::Late).count();
+            let late = (late > 0).then(|| {
+                let text = format!("a newer event was taken before of {late} of its resources");
+                (None, event(at, "late", text))
+            });
+            let made = made_by(sequence, outcome).map(|(delivery, what, text)| (Some(delivery), event(at, what, text)));
+            steps.chain(late).chain([(None, event(at, what, text))]).chain(made).collect()
         }
         Record::Replayed { at, job, reason, .. } => {
             vec![(None, event(at, "replayed", format!("{reason} (job {job})")))]
@@ -103,12 +109,25 @@ fn events_of(record: &Record) -> Vec<(Option<DeliveryId>, LineageEvent)> {
         Record::Held { delivery, at, reason } => one(delivery, at, "held", reason),
         Record::Released { delivery, at, reason } => one(delivery, at, "released", reason),
         Record::Skipped { delivery, at, reason } => one(delivery, at, "skipped", reason),
-        Record::Setting { .. } => Vec::new(),
+        // What it changed is told with what came of the message.
+        Record::Setting { .. } | Record::Latest { .. } => Vec::new(),
     }
 }
 
 fn again(reason: &str, at: Timestamp, due: Timestamp) -> String {
     if due <= at { format!("{reason}; next when it is back") } else { format!("{reason}; next at {due}") }
+}
+
+/// How the deliveries of an outcome began. Their numbers follow its record's.
+fn made_by(sequence: u64, outcome: &Outcome) -> impl Iterator<Item = (DeliveryId, &'static str, String)> {
+    let deliveries = match outcome {
+        Outcome::Queued { deliveries, .. } => deliveries.as_slice(),
+        Outcome::Filtered { .. } | Outcome::Failed { .. } => &[],
+    };
+    (sequence + 1..).zip(deliveries).map(|(id, delivery)| match &delivery.held {
+        Some(reason) => (id, "held", reason.clone()),
+        None => (id, "queued", format!("for {}", delivery.purposes.join(", "))),
+    })
 }
 
 fn outcome_of(outcome: &Outcome, findings: usize) -> (&'static str, String) {
@@ -124,4 +143,39 @@ fn outcome_of(outcome: &Outcome, findings: usize) -> (&'static str, String) {
 
 fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::NewDelivery;
+
+    fn delivery(destination: &str, held: Option<&str>) -> NewDelivery {
+        NewDelivery {
+            destination: destination.to_owned(),
+            output: 0,
+            lanes: Vec::new(),
+            purposes: vec!["TREAT".to_owned()],
+            held: held.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn deliveries_begin_queued_or_held_under_the_numbers_after_their_record() {
+        let deliveries = vec![delivery("archive", None), delivery("heart-registry", Some("no research"))];
+        let record = Record::Processed {
+            message: MessageId(uuid::Uuid::nil()),
+            at: Timestamp::UNIX_EPOCH,
+            outcome: Outcome::Queued { outputs: Vec::new(), deliveries },
+            steps: Vec::new(),
+            findings: Vec::new(),
+        };
+        let told = events_of(7, &record).into_iter().map(|(id, event)| (id, event.what, event.text));
+        let expected = [
+            (None, "queued", "for archive, heart-registry; 0 findings"),
+            (Some(8), "queued", "for TREAT"),
+            (Some(9), "held", "no research"),
+        ];
+        assert_eq!(told.collect::<Vec<_>>(), expected.map(|(id, what, text)| (id, what.to_owned(), text.to_owned())));
+    }
 }

@@ -5,11 +5,13 @@
 //! when one is up, and opens the store when none is.
 
 pub mod client;
+mod coverage;
 mod lineage;
 mod operation;
 mod perform;
 pub mod server;
 
+pub use coverage::{Coverage, CoverageItem};
 pub use lineage::{Lineage, LineageDelivery, LineageEvent};
 pub use operation::{LineageOf, MessageDetail, MessageSummary, Operation, OperationError, Part, PartBytes};
 pub use perform::{Desk, Source, perform};

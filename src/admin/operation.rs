@@ -27,6 +27,13 @@ pub enum Operation {
     Deliveries(DeliveryQuery),
     /// Everything that happened to a message. Answers a [`Lineage`](super::Lineage).
     Lineage(LineageOf),
+    /// What of messages reached no output. Answers a [`Coverage`](super::Coverage).
+    Coverage {
+        /// Which messages.
+        query: MessageQuery,
+        /// How many are looked at, the newest first.
+        limit: usize,
+    },
     /// Holds, releases or skips one delivery.
     ChangeDelivery {
         /// What is done to it.
@@ -60,7 +67,8 @@ pub enum Operation {
         /// Its name.
         name: String,
     },
-    /// What a replay would change, for at most `limit` messages.
+    /// What a replay would change, for at most `limit` messages. Answers
+    /// [`Differences`](crate::engine::Differences).
     ReplayDryRun {
         /// What is to be replayed.
         request: ReplayRequest,
@@ -73,6 +81,8 @@ pub enum Operation {
     Replays,
     /// Stops a replay job.
     CancelReplay(Uuid),
+    /// Takes up a replay job that was cancelled.
+    ResumeReplay(Uuid),
     /// Reads the whole store and proves that its numbers add up.
     Verify,
     /// Drops what ended before this time.
@@ -108,6 +118,7 @@ impl Operation {
             Self::ResumeDestination { name } => Some(format!("resume destination {name}")),
             Self::Replay(_) => Some("replay".to_owned()),
             Self::CancelReplay(job) => Some(format!("cancel replay {job}")),
+            Self::ResumeReplay(job) => Some(format!("resume replay {job}")),
             Self::Prune { before } => Some(format!("prune the store before {before}")),
             Self::Backup { to } => Some(format!("back the store up to {}", to.display())),
             Self::Reload => Some("reload".to_owned()),
@@ -117,6 +128,7 @@ impl Operation {
             | Self::Bytes(_)
             | Self::Deliveries(_)
             | Self::Lineage(_)
+            | Self::Coverage { .. }
             | Self::ReplayDryRun { .. }
             | Self::Replays
             | Self::Verify
@@ -159,6 +171,8 @@ pub struct PartBytes {
 pub struct MessageSummary {
     /// Its id.
     pub id: MessageId,
+    /// Its place in the order of acceptance.
+    pub sequence: u64,
     /// The inbound channel.
     pub channel: String,
     /// Who sent it, in the transport's words.
@@ -179,7 +193,7 @@ pub struct MessageSummary {
     pub state: State,
     /// When that last changed.
     pub changed: Timestamp,
-    /// Why it failed or was filtered.
+    /// Why it failed or was filtered; why a delivery of it is dead or held: `regional-repository: …`.
     pub reason: String,
     /// True if its record on disk is damaged.
     pub damaged: bool,
@@ -187,9 +201,10 @@ pub struct MessageSummary {
 
 impl From<MessageRecord> for MessageSummary {
     fn from(record: MessageRecord) -> Self {
-        let MessageRecord { received, size, state, changed, reason, damaged, .. } = record;
+        let MessageRecord { sequence, received, size, state, changed, reason, damaged, .. } = record;
         Self {
             id: received.id,
+            sequence,
             channel: received.channel,
             peer: received.peer,
             at: received.at,

@@ -7,12 +7,13 @@ use base64::Engine as _;
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
+use uuid::Uuid;
 
-use super::lineage;
 use super::operation::{LineageOf, MessageDetail, MessageSummary, Operation, OperationError, Part, PartBytes};
+use super::{coverage, lineage};
 use crate::config::{self, Overrides, Site};
 use crate::engine::{self, Change, Engine, Replayer, clock};
-use crate::store::{DeliveryId, Page, Store};
+use crate::store::{DeliveryId, DeliveryRecord, MessageRecord, Page, State, Store, StoreError};
 
 /// Where operations are carried out.
 pub enum Desk {
@@ -80,7 +81,10 @@ async fn carry_out(desk: &Desk, operation: Operation) -> Result<Value, Operation
         Operation::Status => status(desk).await,
         Operation::Messages(query) => {
             let page = store.messages(&query).await.map_err(OperationError::failed)?;
-            let items: Vec<MessageSummary> = page.items.into_iter().map(Into::into).collect();
+            let mut items = Vec::with_capacity(page.items.len());
+            for message in page.items {
+                items.push(summary(store, message).await.map_err(OperationError::failed)?);
+            }
             answer(Page { items, next: page.next })
         }
         Operation::Deliveries(query) => answer(store.deliveries(&query).await.map_err(OperationError::failed)?),
@@ -88,7 +92,7 @@ async fn carry_out(desk: &Desk, operation: Operation) -> Result<Value, Operation
             let message = store.message(id).await.map_err(OperationError::failed)?;
             let message = message.ok_or_else(|| OperationError::not_found(format!("there is no message {id}")))?;
             let deliveries = engine::deliveries_of(store, id).await.map_err(OperationError::failed)?;
-            answer(MessageDetail { message: message.into(), deliveries })
+            answer(MessageDetail { message: with_reason(message, &deliveries), deliveries })
         }
         Operation::Bytes(part) => {
             let bytes = bytes(store, part).await?;
@@ -101,6 +105,7 @@ async fn carry_out(desk: &Desk, operation: Operation) -> Result<Value, Operation
             };
             answer(lineage::of_message(store, id).await?)
         }
+        Operation::Coverage { query, limit } => answer(coverage::of_messages(store, query, limit).await?),
         Operation::ChangeDelivery { change, delivery, reason } => change_delivery(desk, change, delivery, reason).await,
         Operation::PauseChannel { name, reason } => pause_channel(desk, &name, Some(reason)).await,
         Operation::ResumeChannel { name } => pause_channel(desk, &name, None).await,
@@ -112,7 +117,11 @@ async fn carry_out(desk: &Desk, operation: Operation) -> Result<Value, Operation
         }
         Operation::Replay(request) => replay(desk, request).await,
         Operation::Replays => answer(engine::jobs(store).await.map_err(OperationError::failed)?),
-        Operation::CancelReplay(job) => answer(engine::cancel(store, job).await.map_err(OperationError::failed)?),
+        Operation::CancelReplay(job) => {
+            let is_worked_on = matches!(desk, Desk::Engine(..));
+            answer(engine::cancel(store, job, is_worked_on).await.map_err(OperationError::failed)?)
+        }
+        Operation::ResumeReplay(job) => resume_replay(desk, job).await,
         Operation::Verify => answer(store.verify().await.map_err(OperationError::failed)?),
         Operation::Prune { before } => answer(store.prune(before).await.map_err(OperationError::failed)?),
         Operation::Backup { to } => {
@@ -133,6 +142,27 @@ async fn status(desk: &Desk) -> Result<Value, OperationError> {
     }
 }
 
+/// A message with the reason for its state, be it a delivery's.
+async fn summary(store: &Store, message: MessageRecord) -> Result<MessageSummary, StoreError> {
+    let deliveries = match message.state {
+        State::Dead | State::Held if message.reason.is_empty() => {
+            engine::deliveries_of(store, message.received.id).await?
+        }
+        _ => Vec::new(),
+    };
+    Ok(with_reason(message, &deliveries))
+}
+
+fn with_reason(message: MessageRecord, deliveries: &[DeliveryRecord]) -> MessageSummary {
+    let state = message.state;
+    let cause = deliveries.iter().find(|it| it.state == state && matches!(state, State::Dead | State::Held));
+    let mut summary = MessageSummary::from(message);
+    if let Some(cause) = cause.filter(|_| summary.reason.is_empty()) {
+        summary.reason = format!("{}: {}", cause.destination, cause.reason);
+    }
+    summary
+}
+
 async fn bytes(store: &Store, part: Part) -> Result<Bytes, OperationError> {
     match part {
         Part::Original(id) => store.payload(id).await.map_err(OperationError::failed),
@@ -145,7 +175,7 @@ async fn bytes(store: &Store, part: Part) -> Result<Bytes, OperationError> {
     }
 }
 
-async fn delivery(store: &Store, id: DeliveryId) -> Result<crate::store::DeliveryRecord, OperationError> {
+async fn delivery(store: &Store, id: DeliveryId) -> Result<DeliveryRecord, OperationError> {
     let found = store.delivery(id).await.map_err(OperationError::failed)?;
     found.ok_or_else(|| OperationError::not_found(format!("there is no delivery {id}")))
 }
@@ -189,6 +219,20 @@ async fn replay(desk: &Desk, request: engine::ReplayRequest) -> Result<Value, Op
     }
     let replayer = desk.replayer().await?;
     let job = replayer.begin(request).await.map_err(OperationError::failed)?;
+    work(&replayer, job).await
+}
+
+async fn resume_replay(desk: &Desk, job: Uuid) -> Result<Value, OperationError> {
+    if let Desk::Engine(engine, _) = desk {
+        return answer(engine.take_up_replay(job).await.map_err(OperationError::failed)?);
+    }
+    let replayer = desk.replayer().await?;
+    let job = replayer.take_up(job).await.map_err(OperationError::failed)?;
+    work(&replayer, job).await
+}
+
+/// Works on a job to its end, where no engine does.
+async fn work(replayer: &Replayer, job: engine::ReplayProgress) -> Result<Value, OperationError> {
     // Held for as long as the job takes: it never fires.
     let (_stopper, stop) = channels::Stopper::new();
     let done = replayer.work(job, stop, |_, _| std::future::ready(())).await;

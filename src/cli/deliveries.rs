@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use clap::{Args, Subcommand};
 
-use super::connection::connect;
+use super::connection::{Connection, connect};
 use super::messages::{ROWS, print_bytes, print_events};
 use super::operate::{done, print_json, signed};
 use super::print::{self, OutputError, say};
@@ -14,21 +14,37 @@ use crate::engine::Change;
 use crate::store::{DeliveryId, DeliveryQuery, DeliveryRecord, Page, State};
 
 #[derive(Subcommand)]
+#[command(
+    after_help = "A dead letter was refused, or is out of attempts. Where the destination was to blame, send it again
+in its old place; where our mapping was, mend it, reload, and make it anew:
+
+  tributary dead list --destination regional-repository
+  tributary dead show 4711
+  tributary deliveries release 4711 --reason 'server mended'
+  tributary replay --state dead --destination regional-repository --dry-run"
+)]
 pub(super) enum Dead {
     /// The newest dead letters.
     List {
         /// Of this destination.
         #[arg(long)]
         destination: Option<String>,
-        /// How many.
-        #[arg(long, short = 'n', default_value_t = ROWS)]
-        limit: usize,
+        #[command(flatten)]
+        page: PageArgs,
     },
     /// One dead letter with the answer that it got.
     Show(DeliveryArgs),
 }
 
 #[derive(Subcommand)]
+#[command(after_help = "A delivery is one message on its way to one destination. Its number is in every list.
+
+  tributary deliveries list --destination regional-repository --state queued
+  tributary deliveries show 4711
+  tributary deliveries show 4711 --content > bundle.json
+  tributary deliveries hold 4711 --reason 'asked by the lab'
+  tributary deliveries release 4711 --reason 'settled'
+  tributary deliveries skip 4711 --reason 'entered by hand'")]
 pub(super) enum Deliveries {
     /// Deliveries by destination and state.
     List {
@@ -38,9 +54,8 @@ pub(super) enum Deliveries {
         /// In this state.
         #[arg(long, value_parser = states())]
         state: Option<State>,
-        /// How many.
-        #[arg(long, short = 'n', default_value_t = ROWS)]
-        limit: usize,
+        #[command(flatten)]
+        page: PageArgs,
     },
     /// One delivery, and what the destination answered last.
     Show(DeliveryArgs),
@@ -50,6 +65,17 @@ pub(super) enum Deliveries {
     Release(ChangeArgs),
     /// Never send a delivery.
     Skip(ChangeArgs),
+}
+
+/// Which part of a long list.
+#[derive(Args)]
+pub(super) struct PageArgs {
+    /// How many.
+    #[arg(long, short = 'n', default_value_t = ROWS)]
+    limit: usize,
+    /// Those behind this delivery: the last of the page before.
+    #[arg(long, value_name = "NUMBER")]
+    after: Option<DeliveryId>,
 }
 
 #[derive(Args)]
@@ -72,14 +98,14 @@ pub(super) struct ChangeArgs {
 
 pub(super) async fn dead(globals: &Globals, command: Dead) -> Outcome {
     match command {
-        Dead::List { destination, limit } => list(globals, destination, Some(State::Dead), limit).await,
+        Dead::List { destination, page } => list(globals, destination, Some(State::Dead), page).await,
         Dead::Show(args) => show(globals, &args).await,
     }
 }
 
 pub(super) async fn deliveries(globals: &Globals, command: Deliveries) -> Outcome {
     match command {
-        Deliveries::List { destination, state, limit } => list(globals, destination, state, limit).await,
+        Deliveries::List { destination, state, page } => list(globals, destination, state, page).await,
         Deliveries::Show(args) => show(globals, &args).await,
         Deliveries::Hold(args) => change(globals, Change::Hold, args).await,
         Deliveries::Release(args) => change(globals, Change::Release, args).await,
@@ -87,23 +113,40 @@ pub(super) async fn deliveries(globals: &Globals, command: Deliveries) -> Outcom
     }
 }
 
-async fn list(globals: &Globals, destination: Option<String>, state: Option<State>, limit: usize) -> Outcome {
+async fn list(globals: &Globals, destination: Option<String>, state: Option<State>, page: PageArgs) -> Outcome {
     let connection = connect(globals).await?;
     let states = state.into_iter().collect();
-    let query =
-        DeliveryQuery { destination: destination.clone(), states, limit, newest_first: true, ..Default::default() };
-    let page: Page<DeliveryRecord> = connection.call(Operation::Deliveries(query)).await?;
-    if page.items.is_empty() {
-        known(&connection, None, destination.as_deref()).await?;
+    let PageArgs { limit, after } = page;
+    let destination_asked = destination.clone();
+    let query = DeliveryQuery { destination, states, limit, after, newest_first: true, ..Default::default() };
+    let (deliveries, more) = newest(&connection, query).await?;
+    if deliveries.is_empty() {
+        known(&connection, None, destination_asked.as_deref()).await?;
     }
     if globals.json {
-        return print_json(&page.items);
+        return print_json(&deliveries);
     }
-    print_deliveries(&page.items, "None.")?;
-    if page.next.is_some() {
-        say!("\nThere are more: ask for them with --limit.")?;
+    print_deliveries(&deliveries, "None.")?;
+    if let Some(last) = deliveries.last().filter(|_| more) {
+        say!("\nThere are more: the same with --after {}, or with a higher --limit.", last.id)?;
     }
     Ok(())
+}
+
+/// The newest deliveries that `query` selects, up to its limit, and whether there are more. A store
+/// looks at so many entries at a time; it is asked until there are enough.
+async fn newest(connection: &Connection, mut query: DeliveryQuery) -> anyhow::Result<(Vec<DeliveryRecord>, bool)> {
+    let limit = query.limit;
+    let mut found = Vec::new();
+    loop {
+        let page: Page<DeliveryRecord> = connection.call(Operation::Deliveries(query.clone())).await?;
+        found.extend(page.items);
+        query.limit = limit.saturating_sub(found.len());
+        query.after = page.next;
+        if query.after.is_none() || query.limit == 0 {
+            return Ok((found, query.after.is_some()));
+        }
+    }
 }
 
 pub(super) fn print_deliveries(deliveries: &[DeliveryRecord], none: &str) -> Result<(), OutputError> {
@@ -147,7 +190,7 @@ async fn show(globals: &Globals, args: &DeliveryArgs) -> Outcome {
         Some(answer) => say!("\nIts answer:\n{answer}")?,
         None => say!("\nNo answer is kept.")?,
     }
-    Ok(say!("\nWhat is to leave: tributary deliveries show {} --content", args.id)?)
+    Ok(say!("\nIts bytes: tributary deliveries show {} --content", args.id)?)
 }
 
 async fn change(globals: &Globals, change: Change, ChangeArgs { id, reason }: ChangeArgs) -> Outcome {

@@ -23,12 +23,10 @@ const CONTROL_ID: usize = 36;
 #[derive(Subcommand)]
 pub(super) enum Messages {
     /// The newest messages.
-    List {
-        /// How many.
-        #[arg(long, short = 'n', default_value_t = ROWS)]
-        limit: usize,
-    },
+    List(PageArgs),
     /// One message with its deliveries.
+    #[command(after_help = "  tributary messages show 01890a5d-ac96-774b-bcce-b302099a8057
+  tributary messages show 01890a5d-ac96-774b-bcce-b302099a8057 --original > message.hl7")]
     Show {
         /// Its id.
         #[arg(value_parser = message_id)]
@@ -46,13 +44,27 @@ pub(super) enum Messages {
     Search {
         #[command(flatten)]
         select: Box<Select>,
-        /// How many.
-        #[arg(long, short = 'n', default_value_t = ROWS)]
-        limit: usize,
+        #[command(flatten)]
+        page: PageArgs,
     },
 }
 
+/// Which part of a long list.
 #[derive(clap::Args)]
+pub(super) struct PageArgs {
+    /// How many.
+    #[arg(long, short = 'n', default_value_t = ROWS)]
+    limit: usize,
+    /// Those behind this message: the last of the page before.
+    #[arg(long, value_name = "ID", value_parser = message_id)]
+    after: Option<MessageId>,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = "Tells what came, what each step made of it, where it went and what each destination answered.
+
+  tributary lineage 01890a5d-ac96-774b-bcce-b302099a8057     a message, by its id
+  tributary lineage 4711                                     that of a delivery, by its number")]
 pub(super) struct LineageArgs {
     /// A message's id, or a delivery's number.
     id: String,
@@ -68,15 +80,21 @@ pub(super) fn message_id(text: &str) -> Result<MessageId, String> {
 pub(super) async fn messages(globals: &Globals, command: Messages) -> Outcome {
     let connection = connect(globals).await?;
     match command {
-        Messages::List { limit } => list(globals, &connection, MessageQuery { limit, ..Default::default() }).await,
-        Messages::Search { select, limit } => list(globals, &connection, select.query(limit)).await,
+        Messages::List(page) => list(globals, &connection, MessageQuery::default(), page).await,
+        Messages::Search { select, page } => list(globals, &connection, select.query(), page).await,
         Messages::Show { id, original: true } => print_bytes(&connection, Part::Original(id)).await,
         Messages::Show { id, original: false } => show(globals, &connection, id).await,
     }
 }
 
-async fn list(globals: &Globals, connection: &Connection, query: MessageQuery) -> Outcome {
+async fn list(globals: &Globals, connection: &Connection, query: MessageQuery, page: PageArgs) -> Outcome {
+    let PageArgs { limit, after } = page;
     let (channel, destination) = (query.channel.clone(), query.destination.clone());
+    let mut query = MessageQuery { limit, newest_first: true, ..query };
+    if let Some(id) = after {
+        let MessageDetail { message, deliveries } = connection.call(Operation::Message(id)).await?;
+        query.after = Some(query.behind(message.sequence, &deliveries));
+    }
     let (messages, more) = newest(connection, query).await?;
     if messages.is_empty() {
         known(connection, channel.as_deref(), destination.as_deref()).await?;
@@ -97,8 +115,8 @@ async fn list(globals: &Globals, connection: &Connection, query: MessageQuery) -
         ]
     });
     table::print(["id", "accepted", "channel", "type", "control id", "state", "reason"], rows, "No messages.")?;
-    if more {
-        say!("\nThere are more: ask for them with --limit, or select closer.")?;
+    if let Some(last) = messages.last().filter(|_| more) {
+        say!("\nThere are more: the same with --after {}, with a higher --limit, or select closer.", last.id)?;
     }
     Ok(())
 }
@@ -107,7 +125,6 @@ async fn list(globals: &Globals, connection: &Connection, query: MessageQuery) -
 /// looks at so many entries at a time; it is asked until there are enough.
 async fn newest(connection: &Connection, mut query: MessageQuery) -> anyhow::Result<(Vec<MessageSummary>, bool)> {
     let limit = query.limit;
-    query.newest_first = true;
     let mut found = Vec::new();
     loop {
         let page: Page<MessageSummary> = connection.call(Operation::Messages(query.clone())).await?;

@@ -3,10 +3,13 @@
 
 mod bench;
 mod connection;
+mod consent;
 mod convert;
+mod coverage;
 mod deliveries;
 mod demo;
 mod logging;
+mod maps;
 mod messages;
 mod operate;
 mod print;
@@ -19,6 +22,8 @@ mod site;
 mod status;
 mod store;
 mod table;
+mod test;
+mod validate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -79,19 +84,40 @@ enum Command {
     Init(site::InitArgs),
     /// Find every mistake in the configuration. Exit code 78 if there is one.
     Check(site::CheckArgs),
+    /// Run the tests that the site's analysts have written. Exit code 1 if one fails.
+    Test(test::Args),
     /// Show what a reload would change.
+    #[command(after_help = "  tributary check && tributary plan && tributary reload")]
     Plan,
     /// Put the configuration on disk into force, channel by channel.
+    #[command(
+        after_help = "What has changed is drained and exchanged, the rest runs on. What does not start is rolled back, and
+the exit code is 1; with a mistake in any file nothing changes, and the exit code is 78.
+
+  tributary check && tributary plan && tributary reload"
+    )]
     Reload,
     /// Run the sample site with a stand-in repository and send it messages from three EMRs.
     Demo(demo::Args),
     /// Run a stand-in FHIR R4 repository, for demos and tests.
     Repository(repository::Args),
+    /// Test consent decisions; check Consents, policies and label rules.
+    #[command(subcommand)]
+    Consent(consent::Consent),
     /// Convert HL7 v2 files to FHIR and print the Bundles.
     Convert(convert::Args),
+    /// Find what is wrong with FHIR files. Exit code 1 if there is an error in one.
+    Validate(validate::Args),
+    /// Look at the mapping tables, and compare them with HL7's guide.
+    #[command(subcommand)]
+    Maps(maps::Maps),
     /// Send HL7 v2 files to any MLLP receiver and show its acknowledgments.
     Send(send::Args),
     /// Show how every channel and destination stands.
+    #[command(after_help = "Says what to type next where something needs a person. For scripts:
+
+  tributary status --json | jq '.destinations[] | select(.state != \"up\")'
+  tributary status --json | jq .messages.dead")]
     Status,
     /// Look at messages.
     #[command(subcommand)]
@@ -99,6 +125,8 @@ enum Command {
     /// Look at dead letters.
     #[command(subcommand)]
     Dead(deliveries::Dead),
+    /// List what of stored messages reached no output, and codes without a translation.
+    Coverage(coverage::Args),
     /// Send stored messages through today's transforms, consent and routes again.
     Replay(replay::Args),
     /// Look at deliveries; hold, release or skip one.
@@ -113,6 +141,11 @@ enum Command {
     /// Walk from a message or delivery back to the bytes that came, and forth to every answer.
     Lineage(messages::LineageArgs),
     /// Read the whole store and prove that nothing is lost or altered.
+    #[command(
+        after_help = "Checks every checksum and every payload, counts everything again from the log and compares that with the
+index. Works beside a running engine, and takes as long as reading the log does. The exit code is 1 if
+something is wrong; what, and where, is printed."
+    )]
     Verify,
     /// Maintain the store.
     #[command(subcommand)]
@@ -196,15 +229,20 @@ async fn dispatch(globals: &Globals, command: Command) -> Outcome {
         Command::Run(args) => run::run(globals, args).await,
         Command::Init(args) => site::init(&args),
         Command::Check(args) => site::check(globals, &args).await,
+        Command::Test(args) => test::test(globals, &args),
         Command::Plan => site::plan(globals).await,
         Command::Reload => operate::reload(globals).await,
         Command::Demo(args) => demo::demo(globals, args).await,
         Command::Repository(args) => repository::repository(args).await,
+        Command::Consent(command) => consent::consent(globals, &command),
         Command::Convert(args) => convert::convert(globals, &args),
+        Command::Validate(args) => validate::validate(globals, &args),
+        Command::Maps(command) => maps::maps(globals, &command),
         Command::Send(args) => send::send(globals, args).await,
         Command::Status => status::status(globals).await,
         Command::Messages(command) => messages::messages(globals, command).await,
         Command::Dead(command) => deliveries::dead(globals, command).await,
+        Command::Coverage(args) => coverage::coverage(globals, args).await,
         Command::Replay(args) => replay::replay(globals, args).await,
         Command::Deliveries(command) => deliveries::deliveries(globals, command).await,
         Command::Channels(command) => operate::channels(globals, command).await,

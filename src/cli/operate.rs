@@ -10,6 +10,8 @@ use crate::admin::Operation;
 use crate::engine::Reloaded;
 
 #[derive(Subcommand)]
+#[command(after_help = "  tributary channels pause st-mary-adt --reason 'their upgrade, until 06:00'
+  tributary channels resume st-mary-adt")]
 pub(super) enum Channels {
     /// Stop taking messages; what was accepted goes on. Lasts over restarts.
     Pause(PauseArgs),
@@ -18,6 +20,8 @@ pub(super) enum Channels {
 }
 
 #[derive(Subcommand)]
+#[command(after_help = "  tributary destinations pause regional-repository --reason 'maintenance, until 06:00'
+  tributary destinations resume regional-repository")]
 pub(super) enum Destinations {
     /// Stop sending; the queue grows. Lasts over restarts.
     Pause(PauseArgs),

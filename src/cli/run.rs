@@ -16,6 +16,17 @@ use crate::config::{Overrides, Site};
 use crate::engine::{Engine, clock};
 
 #[derive(clap::Args)]
+#[command(
+    after_help = "SIGTERM, Ctrl-C   reads nothing new, finishes what is in hand, exits 0; a second one stops at once
+SIGHUP            reloads: what has changed is exchanged, a configuration with mistakes changes nothing
+kill -9           loses nothing that was acknowledged
+
+The exit code is 78 if the configuration cannot be used, 1 if it cannot run. Logs go to standard error;
+RUST_LOG=debug shows each message's way. The other commands talk to it while it runs:
+
+  tributary run -c /etc/tributary
+  tributary status -c /etc/tributary"
+)]
 pub(super) struct Args {}
 
 pub(super) async fn run(globals: &Globals, Args {}: Args) -> Outcome {

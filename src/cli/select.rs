@@ -44,7 +44,7 @@ pub(super) struct Select {
 
 impl Select {
     /// As a query of the store.
-    pub(super) fn query(self, limit: usize) -> MessageQuery {
+    pub(super) fn query(self) -> MessageQuery {
         MessageQuery {
             channel: self.channel,
             destination: self.destination,
@@ -55,7 +55,6 @@ impl Select {
             control_id: self.control_id,
             kind: self.kind,
             error: self.error,
-            limit,
             ..MessageQuery::default()
         }
     }
@@ -160,8 +159,8 @@ mod tests {
         for one in ["--channel a", "--state dead", "--since 2h", "--patient 1", "--type ADT", "--error x"] {
             assert!(!select(&format!("x {one}")).unwrap().is_everything(), "{one}");
         }
-        let query = select("x --state dead --type ADT^A01").unwrap().query(7);
-        assert_eq!((query.states, query.kind.as_deref(), query.limit), (vec![State::Dead], Some("ADT^A01"), 7));
+        let query = select("x --state dead --type ADT^A01").unwrap().query();
+        assert_eq!((query.states, query.kind.as_deref()), (vec![State::Dead], Some("ADT^A01")));
         assert!(select("x --state deaf").is_err());
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Args {
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// The receiver.
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = receiver)]
     to: String,
     /// How long to wait for each acknowledgment.
     #[arg(long, default_value = "30s", value_parser = span, value_name = "TIME")]
@@ -35,6 +35,13 @@ pub(super) struct Args {
     /// Print each acknowledgment as it came.
     #[arg(long)]
     raw: bool,
+}
+
+fn receiver(text: &str) -> Result<String, String> {
+    let port =
+        text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
+    let named = port.is_some_and(|port| port > 0);
+    if named { Ok(text.to_owned()) } else { Err("write host and port, such as emr.example.org:2575".to_owned()) }
 }
 
 fn span(text: &str) -> Result<Span, String> {
@@ -140,6 +147,16 @@ mod tests {
         let message = b"MSH|^~\\&|EMR|A|B|C|20260131||ADT^A01|42|P|2.5.1\r";
         let Sent { control_id, code, text, .. } = judged("a.hl7".into(), message, answer.as_bytes(), Duration::ZERO);
         expected.assert_eq(&format!("{control_id} {code} {text}"));
+    }
+
+    #[test]
+    fn a_receiver_has_a_host_and_a_port() {
+        for good in ["localhost:2575", "127.0.0.1:1", "[::1]:2575"] {
+            assert_eq!(receiver(good).unwrap(), good);
+        }
+        for bad in ["localhost", "localhost:", ":2575", "localhost:http", "localhost:0", "localhost:70000"] {
+            assert!(receiver(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

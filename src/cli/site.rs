@@ -21,6 +21,13 @@ pub(super) struct InitArgs {
 }
 
 #[derive(clap::Args)]
+#[command(
+    after_help = "All mistakes of all files at once, with file, line, column and what to do. The exit code is 78 if there
+is one, 1 if a destination is not reached.
+
+  tributary check -c /etc/tributary
+  tributary check -c /etc/tributary --connect"
+)]
 pub(super) struct CheckArgs {
     /// Also reach every destination, without sending anything.
     #[arg(long)]

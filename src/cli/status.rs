@@ -16,6 +16,9 @@ pub(super) async fn status(globals: &Globals) -> Outcome {
     if !status.running {
         say!("The engine is not running; this is what its store holds.\n")?;
     }
+    if status.exchanging {
+        say!("A channel or destination is being drained and exchanged; states are those of before.\n")?;
+    }
     let channels = status.channels.iter().map(channel);
     table::print(["channel", "state", "accepted", "listens on", ""], channels, "No channels.")?;
     say!()?;

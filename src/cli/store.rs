@@ -13,6 +13,9 @@ use crate::admin::Operation;
 use crate::store::{PruneReport, Store as Stored, VerifyReport};
 
 #[derive(Subcommand)]
+#[command(after_help = "  tributary store backup /var/backups/tributary/2026-01-31
+  tributary store prune --before 7d          open messages, dead letters and failed ones are kept
+  tributary store rebuild                    with the engine stopped; the log has everything")]
 pub(super) enum Store {
     /// Build the index again from the log. The engine must be stopped.
     Rebuild,

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use channels::{Acknowledge, file, http, mllp};
 use message::condition::Condition;
 use message::consent::{Confidentiality, Purpose};
-use message::hl7v2::CharsetOptions;
+use message::hl7v2::{CharsetOptions, Path as Hl7Path};
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
 use transforms::hl7v2_to_fhir;
+use transforms::script;
 use transforms::stamp::StampOptions;
 
 use super::read::one_or_many;
@@ -46,8 +48,12 @@ pub struct ChannelConfig {
     pub confidentiality: Confidentiality,
     /// How messages are stamped: their provenance, labels and flags.
     pub stamp: StampOptions,
+    /// What becomes of FHIR that is not what R4 says it is.
+    pub validate: Validate,
     /// What orders deliveries.
     pub lane: LaneKey,
+    /// What becomes of older events that arrive late.
+    pub late_events: LateConfig,
     /// What is done to each message, in order.
     pub transforms: Vec<TransformConfig>,
     /// Where each message goes.
@@ -98,6 +104,19 @@ impl InboundKind {
     }
 }
 
+/// What becomes of FHIR that is not what R4 says it is, before it is queued.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Validate {
+    /// It goes on; what is wrong is kept with the message, and counted.
+    #[default]
+    Warn,
+    /// The message is parked as `failed`, with what is wrong as the reason.
+    Hold,
+    /// Nobody looks.
+    Off,
+}
+
 /// What orders the deliveries of a channel: those of one lane to one destination leave one at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -111,6 +130,83 @@ pub enum LaneKey {
     None,
 }
 
+/// What becomes of older events that arrive late: `[late_events]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct LateConfig {
+    /// Whether what a newer event wrote stays.
+    pub policy: LatePolicy,
+    /// Where the time of a message's event stands: the first of these that has one.
+    #[serde(deserialize_with = "paths")]
+    pub time: Vec<Hl7Path>,
+    /// The types of resources whose events are told apart.
+    #[serde(deserialize_with = "resource_types")]
+    pub resources: Vec<String>,
+}
+
+impl Default for LateConfig {
+    fn default() -> Self {
+        let path = |field| Hl7Path {
+            segment: if field == 7 { "MSH" } else { "EVN" }.to_owned(),
+            occurrence: None,
+            field: Some(field),
+            repetition: None,
+            component: None,
+            subcomponent: None,
+        };
+        Self {
+            policy: LatePolicy::default(),
+            time: vec![path(6), path(2), path(7)],
+            resources: LATE_RESOURCES.map(str::to_owned).to_vec(),
+        }
+    }
+}
+
+/// What has a state that an older message must not bring back.
+const LATE_RESOURCES: [&str; 15] = [
+    "Patient",
+    "RelatedPerson",
+    "Encounter",
+    "Account",
+    "Coverage",
+    "Appointment",
+    "Condition",
+    "AllergyIntolerance",
+    "ServiceRequest",
+    "DiagnosticReport",
+    "Observation",
+    "Specimen",
+    "Immunization",
+    "MedicationRequest",
+    "DocumentReference",
+];
+
+/// Whether what a newer event wrote stays when an older one comes late.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LatePolicy {
+    /// It stays; the late message writes only what is not there yet.
+    #[default]
+    HoldBack,
+    /// It is written over, and a finding says so.
+    Note,
+    /// Events are not told apart.
+    Take,
+}
+
+fn paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Hl7Path>, D::Error> {
+    let paths: Vec<String> = one_or_many(deserializer)?;
+    paths.iter().map(|path| path.parse().map_err(D::Error::custom)).collect()
+}
+
+fn resource_types<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let names: Vec<String> = one_or_many(deserializer)?;
+    match names.iter().find(|name| transforms::r4::types().id(name).is_none()) {
+        Some(name) => Err(D::Error::custom(format!("R4 has no resource `{name}`; write it like \"Encounter\""))),
+        None => Ok(names),
+    }
+}
+
 /// One step: `[[transform]]`, named by its key.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -118,6 +214,9 @@ pub enum TransformConfig {
     /// HL7 v2 to FHIR R4 by the mapping tables.
     #[serde(rename = "hl7v2-to-fhir")]
     Hl7v2ToFhir(Hl7v2ToFhirConfig),
+    /// JavaScript of the site's own.
+    #[serde(rename = "script")]
+    Script(ScriptConfig),
 }
 
 /// Options of `hl7v2-to-fhir`.
@@ -137,11 +236,62 @@ pub struct Hl7v2ToFhirConfig {
 struct Hl7v2ToFhirFile {
     maps: Option<PathBuf>,
     structure: Option<String>,
+    next_of_kin: hl7v2_to_fhir::NextOfKin,
+    encounter_status: hl7v2_to_fhir::EncounterStatus,
+    service_requests: hl7v2_to_fhir::ServiceRequests,
+    identifier_system: hl7v2_to_fhir::IdentifierSystem,
+    race_and_ethnicity: hl7v2_to_fhir::RaceAndEthnicity,
+    z_segments: hl7v2_to_fhir::ZSegments,
 }
 
 impl From<Hl7v2ToFhirFile> for Hl7v2ToFhirConfig {
-    fn from(Hl7v2ToFhirFile { maps, structure }: Hl7v2ToFhirFile) -> Self {
-        Self { maps, options: hl7v2_to_fhir::Options { structure } }
+    fn from(file: Hl7v2ToFhirFile) -> Self {
+        let options = hl7v2_to_fhir::Options {
+            structure: file.structure,
+            next_of_kin: file.next_of_kin,
+            encounter_status: file.encounter_status,
+            service_requests: file.service_requests,
+            identifier_system: file.identifier_system,
+            race_and_ethnicity: file.race_and_ethnicity,
+            z_segments: file.z_segments,
+        };
+        Self { maps: file.maps, options }
+    }
+}
+
+/// Options of `script`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "ScriptFile")]
+pub struct ScriptConfig {
+    /// The file; relative to the site's folder.
+    pub file: PathBuf,
+    /// The folder of the site's code sets: `codes` in the site's folder.
+    pub codes: PathBuf,
+    /// What the transform itself is told.
+    pub options: script::Options,
+}
+
+/// [`ScriptConfig`] as it is written.
+#[derive(Deserialize)]
+struct ScriptFile {
+    file: PathBuf,
+    #[serde(default = "most_steps")]
+    max_steps: u32,
+    #[serde(default = "most_memory")]
+    max_memory: u32,
+}
+
+fn most_steps() -> u32 {
+    script::Options::default().max_steps
+}
+
+fn most_memory() -> u32 {
+    script::Options::default().max_memory
+}
+
+impl From<ScriptFile> for ScriptConfig {
+    fn from(ScriptFile { file, max_steps, max_memory }: ScriptFile) -> Self {
+        Self { file, codes: PathBuf::from("codes"), options: script::Options { max_steps, max_memory } }
     }
 }
 
@@ -193,8 +343,26 @@ pub struct TestConfig {
 pub struct Expectation {
     /// MSA-1 of the answer.
     pub ack: Option<String>,
-    /// A destination that a route must take it to.
-    pub to: Option<String>,
-    /// What must be true of the converted content.
-    pub fhirpath: Option<String>,
+    /// Destinations that routes must take it to.
+    #[serde(deserialize_with = "one_or_many")]
+    pub to: Vec<String>,
+    /// What must come of it: `queued`, `filtered` or `failed`. Without it, a message that fails fails the test.
+    pub state: Option<ExpectedState>,
+    /// What must be true of the message and of what became of it: conditions.
+    #[serde(deserialize_with = "one_or_many")]
+    pub fhirpath: Vec<Condition>,
+    /// A file with what must be in the converted content; relative to the channel's file.
+    pub json: Option<PathBuf>,
+}
+
+/// What must come of a test's message as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExpectedState {
+    /// A route takes it, even if it is then held.
+    Queued,
+    /// No route takes it.
+    Filtered,
+    /// A transform cannot be done.
+    Failed,
 }

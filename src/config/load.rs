@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use message::{Provider, Sha256};
+use transforms::hl7v2_to_fhir::Options;
 
-use super::channel::{ChannelConfig, TransformConfig};
+use super::channel::{ChannelConfig, ScriptConfig, TransformConfig};
 use super::destination::DestinationConfig;
 use super::problem::Problem;
 use super::read::{self, Base, Document, Files, Fill, Part};
@@ -40,7 +41,7 @@ pub fn load_with(
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Site, Vec<Problem>> {
     let fill = Fill { dir, env };
-    let files = read::read_folder(&fill);
+    let mut files = read::read_folder(&fill);
     let data_dir = overrides.data_dir.as_deref();
     let engine = files.engine.as_ref().and_then(|document| read::engine(document, dir, data_dir));
     let (time_zone, data_dir) = match &engine {
@@ -48,7 +49,14 @@ pub fn load_with(
         None => (TimeZone::UTC, dir.to_owned()),
     };
     let base = Base { dir, data_dir: &data_dir, time_zone: &time_zone };
-    let providers = files.providers.as_ref().map(read::providers).unwrap_or_default();
+    let mut providers = files.providers.as_ref().map(read::providers).unwrap_or_default();
+    let systems = read::systems(dir, &mut files.problems);
+    for provider in providers.values_mut().map(Arc::make_mut) {
+        for (name, system) in &systems {
+            // What a provider says of its own names stands.
+            provider.systems.entry(name.clone()).or_insert_with(|| system.clone());
+        }
+    }
     let channels: Vec<_> = files.channels.iter().filter_map(|part| Some((part, read::channel(part, &base)?))).collect();
     let destinations: Vec<_> =
         files.destinations.iter().filter_map(|part| Some((part, read::destination(part, &base)?))).collect();
@@ -59,7 +67,8 @@ pub fn load_with(
         destinations.into_iter().map(|(part, destination)| seal_destination(part, destination, &providers)).collect();
     let hash = hash_of_all(&files, &channels);
     let mut problems = finish(files);
-    problems.extend(read::maps(&channels.values().flat_map(maps_of).collect()));
+    problems.extend(read::maps(channels.values().flat_map(maps_of)));
+    problems.extend(read::scripts(&channels.values().flat_map(scripts_of).collect::<Vec<_>>()));
     match engine {
         Some(engine) if !problems.iter().any(Problem::is_error) => {
             let dir = dir.to_owned();
@@ -91,7 +100,11 @@ fn seal_channel(part: &Part, mut channel: ChannelConfig, providers: &Providers) 
     let mut hash = Hash::default();
     hash.add("file", part.document.text());
     hash.add_provider(providers.get(&channel.provider));
-    maps_of(&channel).for_each(|maps| hash.add_folder(maps));
+    maps_of(&channel).for_each(|(maps, _)| hash.add_folder(maps));
+    for script in scripts_of(&channel) {
+        hash.add("script", &std::fs::read_to_string(&script.file).unwrap_or_default());
+        read::code_sets_in(&script.codes).iter().for_each(|file| hash.add_file(file));
+    }
     channel.hash = hash.finish();
     (part.name.clone(), channel)
 }
@@ -109,8 +122,19 @@ fn seal_destination(
     (part.name.clone(), destination)
 }
 
-fn maps_of(channel: &ChannelConfig) -> impl Iterator<Item = &Path> {
-    channel.transforms.iter().filter_map(|TransformConfig::Hl7v2ToFhir(options)| options.maps.as_deref())
+/// The folders of maps of a channel, each with what the channel has chosen.
+fn maps_of(channel: &ChannelConfig) -> impl Iterator<Item = (&Path, &Options)> {
+    channel.transforms.iter().filter_map(|transform| match transform {
+        TransformConfig::Hl7v2ToFhir(config) => config.maps.as_deref().map(|maps| (maps, &config.options)),
+        TransformConfig::Script(_) => None,
+    })
+}
+
+fn scripts_of(channel: &ChannelConfig) -> impl Iterator<Item = &ScriptConfig> {
+    channel.transforms.iter().filter_map(|transform| match transform {
+        TransformConfig::Script(options) => Some(options),
+        TransformConfig::Hl7v2ToFhir(_) => None,
+    })
 }
 
 fn hash_of_all(files: &Files, channels: &BTreeMap<String, ChannelConfig>) -> String {
@@ -147,6 +171,11 @@ impl Hash {
             let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
             self.add(&name, &std::fs::read_to_string(&path).unwrap_or_default());
         }
+    }
+
+    fn add_file(&mut self, file: &Path) {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.add(&name, &std::fs::read_to_string(file).unwrap_or_default());
     }
 
     fn finish(self) -> String {

@@ -18,8 +18,8 @@ mod site;
 mod tests;
 
 pub use channel::{
-    ChannelConfig, Content, Expectation, Hl7v2ToFhirConfig, InboundKind, LaneKey, RouteConfig, TestConfig,
-    TransformConfig,
+    ChannelConfig, Content, Expectation, ExpectedState, Hl7v2ToFhirConfig, InboundKind, LaneKey, LateConfig,
+    LatePolicy, RouteConfig, ScriptConfig, TestConfig, TransformConfig, Validate,
 };
 pub use destination::{Attempts, Budget, DestinationConfig, OnUnknown, OutboundKind, PauseConfig, RetryConfig};
 pub use init::{InitError, init};

@@ -45,8 +45,8 @@ pub(super) enum End {
     Delivered,
     /// It is tried again.
     Again {
-        /// When.
-        due: Timestamp,
+        /// After how long.
+        wait: Duration,
         /// Because the whole destination is down.
         down: bool,
     },
@@ -157,7 +157,7 @@ fn failed(loaded: &Loaded, error: &DeliveryError, config: &DestinationConfig, at
     let attempt = loaded.delivery.attempts.saturating_add(1);
     let (record, end) = match retry::next(error, attempt, &config.retry, rand::random()) {
         Next::Again { wait, down, rest } => {
-            let end = End::Again { due: at + wait, down };
+            let end = End::Again { wait, down };
             // What waits for the destination to be back waits for no time: a restart tries at once.
             let due = if down && !says_when(error) { at } else { at + wait };
             (Record::Attempted { delivery, at, reason: reason.clone(), due, answer, rest }, end)

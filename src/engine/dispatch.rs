@@ -25,6 +25,7 @@ use super::quiet::Quiet;
 use super::schedule::Schedule;
 use super::settle;
 use super::status::Snapshot;
+use super::steady::Steady;
 use super::waiters::Waiters;
 use crate::config::DestinationConfig;
 use crate::store::{DeliveryId, DeliveryQuery, DeliveryRecord, Record, State, Store, StoreError};
@@ -117,6 +118,8 @@ pub(super) struct Dispatcher {
     waiters: Arc<Waiters>,
     metrics: Arc<Metrics>,
     clock: Clock,
+    /// What waiting is measured by: the wall clock may jump.
+    steady: Steady,
     waker: Arc<Notify>,
     schedule: Schedule,
     health: Health,
@@ -161,6 +164,7 @@ impl Dispatcher {
             limits,
             waiters,
             metrics,
+            steady: Steady::new(clock()),
             clock,
             waker,
             schedule: Schedule::default(),
@@ -179,7 +183,7 @@ impl Dispatcher {
             let loaded = self.load().await;
             let next = self.launch();
             // What could not be loaded is asked for again, whatever else happens.
-            let wake_at = if loaded { next } else { Some((self.clock)()) };
+            let wake_at = if loaded { next } else { Some(self.steady.now()) };
             self.report();
             tokio::select! {
                 biased;
@@ -188,7 +192,7 @@ impl Dispatcher {
                 Some(done) = self.written.next() => self.place_all(done).await,
                 Some(ended) = self.attempts.join_next(), if !self.attempts.is_empty() => self.settle(ended),
                 () = self.waker.notified() => self.more = true,
-                () = sleep_until(wake_at, &self.clock) => {}
+                () = sleep_until(wake_at, &self.steady) => {}
             }
         }
         while let Some(ended) = self.attempts.join_next().await {
@@ -214,7 +218,7 @@ impl Dispatcher {
                 }
             };
             for dead in page.items {
-                self.schedule.add(dead.id, dead.lanes, dead.created);
+                self.schedule.add(dead.id, dead.lanes, self.steady.now());
                 self.schedule.block(dead.id);
             }
             match page.next {
@@ -228,7 +232,7 @@ impl Dispatcher {
     /// the store could not be read.
     async fn load(&mut self) -> bool {
         let enough = self.config.concurrency.get().saturating_mul(4);
-        while self.more && self.schedule.len() < WINDOW && self.schedule.ready((self.clock)(), enough) < enough {
+        while self.more && self.schedule.len() < WINDOW && self.schedule.ready(self.steady.now(), enough) < enough {
             let page = match self.store.queued(&self.config.name, self.cursor, PAGE).await {
                 Ok(page) => page,
                 Err(error) => {
@@ -248,12 +252,13 @@ impl Dispatcher {
 
     fn add(&mut self, delivery: DeliveryRecord) {
         let due = delivery.due.unwrap_or(delivery.created);
+        let due = self.steady.due(delivery.changed, due, (self.clock)());
         self.schedule.add(delivery.id, delivery.lanes, due);
     }
 
     /// Starts every attempt that may start now. Returns when to look again, if nothing else happens.
     fn launch(&mut self) -> Option<Timestamp> {
-        let now = (self.clock)();
+        let now = self.steady.now();
         if !self.config.enabled {
             return None;
         }
@@ -321,15 +326,15 @@ impl Dispatcher {
     }
 
     async fn place(&mut self, attempt: Attempt) {
-        let now = (self.clock)();
+        let now = self.steady.now();
         self.metrics.attempted(&self.config.name, &attempt);
         match attempt.end {
             End::Delivered => {
                 self.note_reached(now);
                 self.schedule.remove(attempt.delivery);
             }
-            End::Again { due, down } => {
-                self.schedule.put_back(attempt.delivery, due, down);
+            End::Again { wait, down } => {
+                self.schedule.put_back(attempt.delivery, self.steady.after(wait), down);
                 self.note_answer(down, &attempt.summary, now);
                 self.health.erred(&attempt.summary);
             }
@@ -345,7 +350,7 @@ impl Dispatcher {
                 }
             }
             End::Held | End::Gone => self.schedule.remove(attempt.delivery),
-            End::Unread => self.schedule.put_back(attempt.delivery, now + STORE_RETRY, false),
+            End::Unread => self.schedule.put_back(attempt.delivery, self.steady.after(STORE_RETRY), false),
         }
         self.log(&attempt);
         if let Some(message) = attempt.message {
@@ -396,7 +401,7 @@ impl Dispatcher {
             End::Delivered => tracing::debug!(destination, channel, delivery, message_id, summary, "delivered"),
             End::Again { .. } | End::Unread => {
                 // While it is down that has been said, and every probe would say it again.
-                let now = (self.clock)();
+                let now = self.steady.now();
                 match self.quiet.say(summary, now).filter(|_| !self.health.is_down()) {
                     Some(unsaid) => tracing::warn!(
                         destination,
@@ -440,7 +445,7 @@ impl Dispatcher {
             Command::Pause(reason) => self.health.stop(reason),
             Command::Resume => {
                 self.health.resume();
-                self.schedule.hasten((self.clock)());
+                self.schedule.hasten(self.steady.now());
             }
             Command::Forget(replaced) => {
                 for id in replaced.into_iter().filter(|id| !self.schedule.is_in_flight(*id)).collect::<Vec<_>>() {
@@ -488,10 +493,9 @@ async fn write(store: &Store, destination: &str, records: Vec<Record>) {
     }
 }
 
-/// Sleeps until `at` by `clock`; for ever where there is nothing to wait for.
-async fn sleep_until(at: Option<Timestamp>, clock: &Clock) {
+/// Sleeps until `at`; for ever where there is nothing to wait for.
+async fn sleep_until(at: Option<Timestamp>, clock: &Steady) {
     let Some(at) = at else { return std::future::pending().await };
-    let wait = Duration::try_from(at.duration_since(clock())).unwrap_or_default();
-    // A clock that jumps back must not put us to sleep for hours.
-    tokio::time::sleep(wait.min(Duration::from_secs(5)).max(Duration::from_millis(1))).await;
+    let wait = Duration::try_from(at.duration_since(clock.now())).unwrap_or_default();
+    tokio::time::sleep(wait.max(Duration::from_millis(1))).await;
 }

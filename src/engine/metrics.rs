@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use message::Answer;
+use message::{Answer, Finding, FindingKind};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -33,6 +33,12 @@ struct ChannelOutcome {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChannelFinding {
+    channel: String,
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ChannelState {
     channel: String,
     state: &'static str,
@@ -58,6 +64,8 @@ pub struct Metrics {
     answers: Family<ChannelAnswer, Counter>,
     answer_seconds: Histograms<Channel>,
     outcomes: Family<ChannelOutcome, Counter>,
+    invalid: Family<Channel, Counter>,
+    findings: Family<ChannelFinding, Counter>,
     delivered: Family<Destination, Counter>,
     retried: Family<Destination, Counter>,
     dead: Family<Destination, Counter>,
@@ -107,6 +115,12 @@ impl Default for Metrics {
             answers: family!("messages_acknowledged", "Answers given to senders, by kind", Family::default()),
             answer_seconds: histogram!("acknowledge", "From offer to answer"),
             outcomes: family!("messages_transformed", "What came of transforms and routes", Family::default()),
+            invalid: family!("messages_invalid", "Messages that became FHIR that is not valid R4", Family::default()),
+            findings: family!(
+                "findings",
+                "What transforms noticed, by kind: fields that reached no output, codes without a translation",
+                Family::default()
+            ),
             delivered: family!("deliveries_delivered", "Deliveries taken", Family::default()),
             retried: family!("deliveries_retried", "Attempts that failed and are made again", Family::default()),
             dead: family!("deliveries_dead", "Deliveries that became dead letters", Family::default()),
@@ -159,6 +173,20 @@ impl Metrics {
         self.outcomes.get_or_create(&ChannelOutcome { channel: channel.to_owned(), outcome: kind }).inc();
     }
 
+    /// Counts what transforms noticed in a message, and the message if the validator found something in it.
+    pub(super) fn noticed(&self, channel: &str, findings: &[Finding]) {
+        if findings.iter().any(|finding| finding.kind == FindingKind::Invalid) {
+            self.invalid.get_or_create(&Channel { channel: channel.to_owned() }).inc();
+        }
+        for kind in FindingKind::ALL {
+            let count = findings.iter().filter(|finding| finding.kind == kind).count() as u64;
+            if count > 0 {
+                let label = ChannelFinding { channel: channel.to_owned(), kind: kind.as_str() };
+                self.findings.get_or_create(&label).inc_by(count);
+            }
+        }
+    }
+
     pub(super) fn attempted(&self, destination: &str, attempt: &Attempt) {
         let label = Destination { destination: destination.to_owned() };
         let counter = match attempt.end {
@@ -191,11 +219,15 @@ impl Metrics {
     pub(super) fn introduce_channel(&self, channel: &str) {
         let channel = channel.to_owned();
         self.received.get_or_create(&Channel { channel: channel.clone() }).inc_by(0);
+        self.invalid.get_or_create(&Channel { channel: channel.clone() }).inc_by(0);
         for answer in ["stored", "duplicate", "conflict", "unsupported", "invalid", "unavailable"] {
             self.answers.get_or_create(&ChannelAnswer { channel: channel.clone(), answer }).inc_by(0);
         }
         for outcome in ["queued", "filtered", "failed"] {
             self.outcomes.get_or_create(&ChannelOutcome { channel: channel.clone(), outcome }).inc_by(0);
+        }
+        for kind in FindingKind::ALL {
+            self.findings.get_or_create(&ChannelFinding { channel: channel.clone(), kind: kind.as_str() }).inc_by(0);
         }
     }
 

@@ -10,6 +10,7 @@ pub mod clock;
 mod dispatch;
 mod health;
 mod intake;
+mod late;
 mod limits;
 mod metrics;
 mod pace;
@@ -23,12 +24,15 @@ mod running;
 mod schedule;
 mod settle;
 mod status;
+mod steady;
 mod task;
+mod trial;
+mod valid;
 mod waiters;
 mod wire;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use channels::Clock;
@@ -36,9 +40,12 @@ use tokio::sync::{Mutex, oneshot};
 
 pub use dispatch::{Change, Refusal};
 pub use metrics::Metrics;
-pub use replay::{Difference, ReplayError, ReplayProgress, ReplayRequest, ReplayState, Replayer, cancel, jobs};
+pub use replay::{
+    Difference, Differences, ReplayError, ReplayProgress, ReplayRequest, ReplayState, Replayer, cancel, jobs,
+};
 pub use settle::{deliveries_of, last_answer};
 pub use status::{ChannelStatus, DestinationStatus, Status, offline as offline_status};
+pub use trial::{Difference as TestDifference, Verdict, run_tests};
 pub use wire::{ENGINE, WireError, outbound};
 
 use self::dispatch::Command;
@@ -61,7 +68,12 @@ pub struct Engine {
     shared: Shared,
     running: Mutex<Running>,
     replays: replay::Jobs,
+    /// How everything stood when that was last looked at.
+    known: std::sync::Mutex<Status>,
 }
+
+/// How long a question waits for parts that are being exchanged.
+const STATUS_PATIENCE: Duration = Duration::from_millis(500);
 
 struct Running {
     site: Arc<Site>,
@@ -88,6 +100,9 @@ pub enum EngineError {
     /// Something of the site could not be built.
     #[error(transparent)]
     Wire(#[from] WireError),
+    /// A channel's own tests fail with what is to be put into force.
+    #[error("{0}")]
+    Tests(String),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -125,6 +140,7 @@ impl Engine {
             limits: limits::Limits::new(&site.engine.limits),
             waiters: Arc::default(),
             wakers: Arc::default(),
+            latest: Arc::default(),
         };
         let site = Arc::new(site);
         let mut running = Running { site: Arc::clone(&site), channels: BTreeMap::new(), destinations: BTreeMap::new() };
@@ -139,7 +155,8 @@ impl Engine {
         for channel in running.channels.values_mut() {
             channel.open(&shared).await?;
         }
-        let engine = Arc::new(Self { shared, running: Mutex::new(running), replays: replay::Jobs::default() });
+        let known = std::sync::Mutex::new(status::collect(&shared, &running));
+        let engine = Arc::new(Self { shared, running: Mutex::new(running), replays: replay::Jobs::default(), known });
         engine.resume_replays().await?;
         Ok(engine)
     }
@@ -168,21 +185,28 @@ impl Engine {
         bound.collect()
     }
 
-    /// How everything stands.
+    /// How everything stands. While something is drained and exchanged, which may take a while, the parts
+    /// are told of as they were before.
     pub async fn status(&self) -> Status {
-        let running = self.running.lock().await;
-        status::collect(&self.shared, &running)
+        let running = tokio::time::timeout(STATUS_PATIENCE, self.running.lock()).await;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        match running {
+            Ok(running) => *known = status::collect(&self.shared, &running),
+            Err(_) => *known = status::recount(&self.shared, &known),
+        }
+        known.clone()
     }
 
     /// Stops reading, finishes what is in hand within `grace`, and leaves the rest to the store.
     pub async fn stop(&self, grace: Duration) {
-        let mut running = self.running.lock().await;
-        let Running { channels, destinations, .. } = &mut *running;
         // In the direction of the flow: what comes in last still goes as far as it can. All within one grace.
         let deadline = tokio::time::Instant::now() + grace;
         let left = || deadline.saturating_duration_since(tokio::time::Instant::now());
+        // A replay asks for what is running: it must have ended before that is taken.
+        self.replays.stop(left()).await;
+        let mut running = self.running.lock().await;
+        let Running { channels, destinations, .. } = &mut *running;
         futures_util::future::join_all(channels.values_mut().map(|channel| channel.close(left()))).await;
-        self.replays.stop().await;
         futures_util::future::join_all(std::mem::take(channels).into_values().map(|channel| channel.stop(left())))
             .await;
         let dispatchers = std::mem::take(destinations).into_values();

@@ -12,10 +12,11 @@ use channels::{Clock, Stop};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
-use message::{MessageId, Original};
+use message::{FindingKind, MessageId, Original};
 use tokio::sync::{Mutex, mpsc};
 
 use super::intake::{Door, Pending};
+use super::late::Latest;
 use super::limits::Limits;
 use super::metrics::Metrics;
 use super::process::{Processed, Read, Recipe, process};
@@ -47,6 +48,7 @@ pub(super) struct Pipeline {
     pub(super) waiters: Arc<Waiters>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
+    pub(super) latest: Arc<Mutex<Latest>>,
 }
 
 /// What came of one run: its messages in order.
@@ -189,13 +191,25 @@ impl Pipeline {
         if done.is_empty() {
             return;
         }
-        let records: Vec<Record> = done.iter().map(|(id, processed)| record(*id, processed)).collect();
+        // Held until all is written: what is late is decided in the order of the log.
+        let mut latest = match done.iter().any(|(_, processed)| processed.event.is_some()) {
+            true => Some(self.latest.lock().await),
+            false => None,
+        };
+        let events = match &mut latest {
+            Some(latest) => self.settle(latest, &mut done).await,
+            None => Vec::new(),
+        };
+        let mut records: Vec<Record> = done.iter().map(|(id, processed)| record(*id, processed)).collect();
+        records.extend(events);
         while let Err(error) = self.store.commit(records.clone()).await {
             tracing::error!(channel = &*self.channel, %error, "cannot write what came of messages: trying again");
             tokio::time::sleep(STORE_RETRY).await;
         }
+        drop(latest);
         for (id, processed) in &done {
             self.metrics.processed(&self.channel, &processed.outcome);
+            self.metrics.noticed(&self.channel, &processed.findings);
             self.log(*id, processed);
         }
         self.wakers.wake(done.iter().map(|(_, processed)| &processed.outcome));
@@ -204,8 +218,25 @@ impl Pipeline {
         }
     }
 
+    /// Leaves what newer events wrote as it is.
+    async fn settle(&self, latest: &mut Latest, done: &mut [(MessageId, Processed)]) -> Vec<Record> {
+        loop {
+            match latest.settle(&self.store, done).await {
+                Ok(records) => return records,
+                Err(error) => {
+                    tracing::error!(channel = &*self.channel, %error, "cannot see which events are newer: trying again");
+                    tokio::time::sleep(STORE_RETRY).await;
+                }
+            }
+        }
+    }
+
     fn log(&self, id: MessageId, processed: &Processed) {
         let channel = &*self.channel;
+        let late = processed.findings.iter().filter(|finding| finding.kind == FindingKind::Late).count();
+        if late > 0 {
+            tracing::info!(channel, message_id = %id, resources = late, "an older event came late");
+        }
         match &processed.outcome {
             Outcome::Queued { deliveries, .. } => {
                 tracing::debug!(channel, message_id = %id, deliveries = deliveries.len(), "queued");

@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 
 use super::dispatch::{Command, Dispatcher, Parts};
 use super::intake::{ChannelIntake, Door, DoorSettings};
+use super::late::Latest;
 use super::limits::Limits;
 use super::metrics::Metrics;
 use super::pipeline::{self, Pipeline};
@@ -19,7 +20,7 @@ use super::settle::Wakers;
 use super::status::Snapshot;
 use super::task::Task;
 use super::waiters::Waiters;
-use super::{EngineError, Reloaded, Running, paused_channel_key, paused_key, wire};
+use super::{EngineError, Reloaded, Running, paused_channel_key, paused_key, trial, wire};
 use crate::config::{ChannelConfig, DestinationConfig, Site};
 use crate::store::Store;
 
@@ -37,6 +38,8 @@ pub(super) struct Shared {
     pub(super) waiters: Arc<Waiters>,
     pub(super) wakers: Arc<Wakers>,
     pub(super) hash: Hash,
+    /// The order of events, for all channels.
+    pub(super) latest: Arc<Mutex<Latest>>,
 }
 
 /// A channel: its pipeline always, its feed unless paused or disabled.
@@ -68,6 +71,7 @@ impl RunningChannel {
             waiters: Arc::clone(&shared.waiters),
             metrics: Arc::clone(&shared.metrics),
             clock: Arc::clone(&shared.clock),
+            latest: Arc::clone(&shared.latest),
         };
         let paused = shared.store.setting(&paused_channel_key(&config.name)).await?;
         shared.metrics.introduce_channel(&config.name);
@@ -131,9 +135,9 @@ impl RunningChannel {
         }
     }
 
-    /// Its recipe in force.
-    pub(super) fn recipe(&self) -> Arc<Recipe> {
-        self.recipe.load_full()
+    /// Its recipe in force, now and after each reload.
+    pub(super) fn recipe(&self) -> Arc<ArcSwap<Recipe>> {
+        Arc::clone(&self.recipe)
     }
 
     /// Closes the feed; what was accepted goes on.
@@ -251,15 +255,18 @@ pub(super) async fn reload(
     // Everything is built before anything is touched.
     let mut recipes = Vec::new();
     for config in site.channels.values() {
-        recipes.push((config, wire::recipe(&site, config, &shared.hash)?));
+        recipes.push((config, wire::recipe(&site, config, &shared.hash)?, failing_tests(&site, config).await));
     }
     for config in site.destinations.values() {
         wire::outbound(config, &shared.clock)?;
     }
     let mut report = Vec::new();
     reload_destinations(shared, running, &site, &mut report).await;
-    for (config, recipe) in recipes {
-        let (change, result) = reload_channel(shared, running, &site, config, recipe).await;
+    for (config, recipe, failing) in recipes {
+        let (change, result) = match failing {
+            Some(why) => (change_of(running, config), Err(EngineError::Tests(why))),
+            None => reload_channel(shared, running, &site, config, recipe).await,
+        };
         report.push(reloaded("channel", &config.name, change, result));
     }
     let gone: BTreeSet<String> =
@@ -272,6 +279,25 @@ pub(super) async fn reload(
     }
     running.site = site;
     Ok(report)
+}
+
+/// Why a channel is not put into force: its own tests.
+async fn failing_tests(site: &Arc<Site>, config: &ChannelConfig) -> Option<String> {
+    let (site, config) = (Arc::clone(site), config.clone());
+    let run = tokio::task::spawn_blocking(move || trial::run_tests(&site, &config, false));
+    match run.await {
+        Ok(Ok(verdicts)) => trial::failures(&verdicts),
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some("a test broke off (a defect in Tributary: please report it)".to_owned()),
+    }
+}
+
+fn change_of(running: &Running, config: &ChannelConfig) -> &'static str {
+    match running.channels.get(&config.name) {
+        Some(channel) if is_same(&channel.config, config) => "unchanged",
+        Some(_) => "changed",
+        None => "added",
+    }
 }
 
 async fn reload_channel(

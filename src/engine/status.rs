@@ -45,6 +45,10 @@ pub struct Status {
     pub free_bytes: u64,
     /// False where only the store was asked: the engine is not running.
     pub running: bool,
+    /// True while something is drained and exchanged (a reload, a pause): channels and destinations are
+    /// told of as they were before that.
+    #[serde(default)]
+    pub exchanging: bool,
 }
 
 /// How one channel stands.
@@ -105,6 +109,22 @@ pub(super) fn collect(shared: &Shared, running: &Running) -> Status {
     status
 }
 
+/// How a running site stands whose parts cannot be asked now: the counts of now, the rest as `before`.
+pub(super) fn recount(shared: &Shared, before: &Status) -> Status {
+    let mut status = of_store(&shared.store, (shared.clock)());
+    (status.running, status.exchanging) = (true, true);
+    for known in &before.channels {
+        let Some(entry) = entry(&mut status.channels, &known.name) else { continue };
+        *entry = ChannelStatus { accepted: entry.accepted, ..known.clone() };
+    }
+    for known in &before.destinations {
+        let Some(entry) = entry(&mut status.destinations, &known.name) else { continue };
+        let (deliveries, oldest_queued) = (std::mem::take(&mut entry.deliveries), entry.oldest_queued);
+        *entry = DestinationStatus { deliveries, oldest_queued, ..known.clone() };
+    }
+    status
+}
+
 /// How a site stands that no engine runs, by its store.
 ///
 /// # Errors
@@ -156,6 +176,7 @@ fn of_store(store: &Store, at: Timestamp) -> Status {
         log_bytes: counts.log_bytes,
         free_bytes: counts.free_bytes,
         running: false,
+        exchanging: false,
     }
 }
 

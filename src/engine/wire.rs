@@ -6,6 +6,7 @@ use channels::{ChannelError, Clock, Inbound, Outbound, fhir, file, http, mllp};
 use message::consent::Flags;
 use message::{Context, Provider, Transform};
 use transforms::hl7v2_to_fhir::{self, Hl7v2ToFhir};
+use transforms::script::{CodeSets, Script, ScriptError};
 use transforms::stamp::Stamper;
 
 use super::process::{Hash, Recipe};
@@ -39,6 +40,12 @@ pub enum WireError {
         /// The configuration file.
         file: String,
         /// One line for each mistake.
+        problems: String,
+    },
+    /// A script or a code set of the site is wrong.
+    #[error("{problems}")]
+    Script {
+        /// One line for each mistake, with its place.
         problems: String,
     },
 }
@@ -77,11 +84,20 @@ pub(crate) fn recipe(site: &Site, config: &ChannelConfig, hash: &Hash) -> Result
 fn build_transform(config: &ChannelConfig, transform: &TransformConfig) -> Result<Box<dyn Transform>, WireError> {
     match transform {
         TransformConfig::Hl7v2ToFhir(options) => {
-            let maps = hl7v2_to_fhir::load(options.maps.as_deref()).map_err(|errors| WireError::Maps {
-                file: config.file.display().to_string(),
-                problems: errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
-            })?;
+            let maps =
+                hl7v2_to_fhir::load(options.maps.as_deref(), &options.options).map_err(|errors| WireError::Maps {
+                    file: config.file.display().to_string(),
+                    problems: errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+                })?;
             Ok(Box::new(Hl7v2ToFhir::new(maps, options.options.clone())))
+        }
+        TransformConfig::Script(options) => {
+            let wrong = |errors: Vec<ScriptError>| WireError::Script {
+                problems: errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+            };
+            let codes = CodeSets::load(&options.codes).map_err(wrong)?;
+            let script = Script::load(&options.file, Arc::new(codes), options.options.clone());
+            Ok(Box::new(script.map_err(|error| wrong(vec![error]))?))
         }
     }
 }

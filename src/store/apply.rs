@@ -13,7 +13,7 @@ use super::index::decode;
 use super::keys::{self, Key, SearchKeys};
 use super::lifecycle::{delivery_of, happen};
 use super::recent::{self, Slot};
-use super::record::{DeliveryId, NewDelivery, NewOutput, Outcome, Received, Record, State};
+use super::record::{DeliveryId, Lane, NewDelivery, NewOutput, Outcome, Received, Record, State};
 use super::segment::Position;
 
 /// The reason that replaced deliveries are given.
@@ -82,7 +82,9 @@ impl Change<'_> {
                 None
             }
             Record::Received(received) => Some(received.id),
-            Record::Processed { message, .. } | Record::Replayed { message, .. } => Some(*message),
+            Record::Processed { message, .. } | Record::Replayed { message, .. } | Record::Latest { message, .. } => {
+                Some(*message)
+            }
             other => match delivery_of(other) {
                 Some(id) => self.get::<DeliveryEntry>(&keys::delivery(id))?.map(|entry| entry.message),
                 None => None,
@@ -133,6 +135,7 @@ impl Change<'_> {
             Record::Processed { message, at, outcome, .. } => self.processed(item, message, *at, outcome),
             Record::Replayed { message, at, .. } => self.replayed(item, message, *at),
             Record::Setting { key, value } => self.setting(item, key, value.as_deref()).map(|()| None),
+            Record::Latest { message, event, resources } => self.latest(item, message, *event, resources),
             other => self.event(item, other),
         }
     }
@@ -282,6 +285,28 @@ impl Change<'_> {
         }
         self.put(keys::delivery(id), &entry)?;
         Ok(Some(message))
+    }
+
+    /// Keeps the latest event of each resource. A message that is carried forward says it again.
+    fn latest(
+        &mut self,
+        item: &Item,
+        message: &MessageId,
+        event: Timestamp,
+        resources: &[Lane],
+    ) -> Result<Option<MessageId>, StoreError> {
+        if self.known(message)?.is_none() {
+            return Ok(None);
+        }
+        let event = event.as_microsecond();
+        for resource in resources {
+            let key = keys::latest(keys::bucket(item.sequence), resource);
+            if self.get::<i64>(&key)?.is_none_or(|before| before < event) {
+                self.put(key, &event)?;
+            }
+        }
+        self.put(keys::event(message, item.sequence), &item.at)?;
+        Ok(Some(*message))
     }
 
     fn setting(&mut self, item: &Item, key: &str, value: Option<&str>) -> Result<(), StoreError> {

@@ -14,7 +14,7 @@ use super::index::{Index, decode};
 use super::keys;
 use super::progress::Progress;
 use super::read::Records;
-use super::record::{DeliveryId, DeliveryRecord, NewOutput, Outcome, Received, Record, State};
+use super::record::{DeliveryId, DeliveryRecord, Lane, NewOutput, Outcome, Received, Record, State};
 use super::segment::{Position, damage_at};
 use super::warm::Ready;
 use super::{Content, Due, Entry, MessageRecord};
@@ -189,13 +189,31 @@ impl Finder {
         entry.map(|entry| self.value(entry)).transpose().map(Option::flatten)
     }
 
+    /// When the latest event that was taken of each resource happened, in microseconds.
+    pub(super) fn latest(&self, resources: &[Lane]) -> Result<Vec<Option<i64>>, StoreError> {
+        let newest = keys::bucket(self.index.applied()?.map_or(0, |applied| applied.next));
+        let buckets = newest.saturating_sub(keys::LATEST_BUCKETS - 1)..=newest;
+        let one = |resource: &Lane| -> Result<Option<i64>, StoreError> {
+            for bucket in buckets.clone().rev() {
+                if let Some(event) = self.index.get::<i64>(&keys::latest(bucket, resource))? {
+                    return Ok(Some(event));
+                }
+            }
+            Ok(None)
+        };
+        resources.iter().map(one).collect()
+    }
+
     pub(super) fn settings(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
         let mut settings = Vec::new();
         for entry in self.index.prefix(&keys::setting(prefix)) {
             let (key, value) = entry?;
             let name = String::from_utf8_lossy(key.get(1..).unwrap_or_default()).into_owned();
-            if let Some(value) = self.value(decode(&value)?)? {
-                settings.push((name, value));
+            match self.value(decode(&value)?) {
+                Ok(value) => settings.extend(value.map(|value| (name, value))),
+                // One that is lost must not take the others with it.
+                Err(StoreError::Damaged(damage)) => tracing::error!(setting = name, %damage, "a setting is damaged"),
+                Err(other) => return Err(other),
             }
         }
         Ok(settings)

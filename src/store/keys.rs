@@ -9,13 +9,14 @@
 //! F message file                         -> ()           its payloads in files
 //! V delivery                             -> DeliveryEntry
 //! Q destination 0 state delivery         -> ()           deliveries by destination and state
+//! R bucket hash16                        -> i64          the latest event that was taken of a resource
 //! K name                                 -> SettingEntry
 //! N kind name 0 state                    -> u64          counts
 //! G segment                              -> Span         what a segment's times and sequences are
 //! P                                      -> Applied      how far the log is in the index
 //! ```
 //!
-//! `D` and `S` are hashes, and hashes scatter: the bucket, which rises with the sequence, keeps what
+//! `D`, `S` and `R` are hashes, and hashes scatter: the bucket, which rises with the sequence, keeps what
 //! is being written together, so that the cost of a message is the same with ten million stored.
 
 use message::MessageId;
@@ -63,6 +64,18 @@ pub(super) fn search(bucket: u32, hash: &[u8; 16], sequence: u64) -> Key {
 
 pub(super) fn search_prefix(bucket: u32, hash: &[u8; 16]) -> Key {
     join(b'S', &[&bucket.to_be_bytes(), hash])
+}
+
+/// For how many buckets the latest events of resources are kept.
+pub(super) const LATEST_BUCKETS: u32 = 16;
+
+pub(super) fn latest(bucket: u32, resource: &[u8; 16]) -> Key {
+    join(b'R', &[&bucket.to_be_bytes(), resource])
+}
+
+/// The bucket of a key of [`latest`].
+pub(super) fn latest_bucket(key: &[u8]) -> u32 {
+    key.get(1..).and_then(<[u8]>::first_chunk).copied().map_or(u32::MAX, u32::from_be_bytes)
 }
 
 pub(super) fn event(id: &MessageId, sequence: u64) -> Key {

@@ -389,6 +389,17 @@ impl Store {
         self.read(move |finder| finder.settings(&prefix)).await
     }
 
+    /// When the latest event that was taken of each resource happened: what [`Record::Latest`] said of it, as far
+    /// as that is not too long ago (some sixteen million records).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn latest(&self, resources: Vec<Lane>) -> Result<Vec<Option<Timestamp>>, StoreError> {
+        let found = self.read(move |finder| finder.latest(&resources)).await?;
+        Ok(found.into_iter().map(|event| event.and_then(|event| Timestamp::from_microsecond(event).ok())).collect())
+    }
+
     /// What the store has done since it was opened.
     #[must_use]
     pub fn metrics(&self) -> StoreMetrics {

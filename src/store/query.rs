@@ -48,6 +48,23 @@ pub struct MessageQuery {
     pub limit: usize,
 }
 
+impl MessageQuery {
+    /// [`MessageQuery::after`] for what comes behind a message that this found: by its place in the order
+    /// of acceptance and its deliveries.
+    #[must_use]
+    pub fn behind(&self, sequence: u64, deliveries: &[DeliveryRecord]) -> u64 {
+        let to = |delivery: &&DeliveryRecord| Some(&delivery.destination) == self.destination.as_ref();
+        let last = deliveries.iter().filter(to).map(|delivery| delivery.id).max();
+        last.filter(|_| self.is_by_delivery()).unwrap_or(sequence)
+    }
+
+    /// Oldest first goes by acceptance, whatever is asked: who works through it (a replay) makes new
+    /// deliveries on the way, and must not meet the same message again behind its cursor.
+    fn is_by_delivery(&self) -> bool {
+        self.newest_first && self.destination.is_some() && self.search.is_none() && self.control_id.is_none()
+    }
+}
+
 /// Which deliveries. Every part that is given must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliveryQuery {
@@ -121,10 +138,7 @@ impl Finder {
     /// One page of messages.
     pub(super) fn messages(&self, query: &MessageQuery) -> Result<Page<MessageRecord>, StoreError> {
         let bounds = self.sequences(query.from, query.to)?;
-        // Oldest first goes by acceptance, whatever is asked: who works through it (a replay) makes new
-        // deliveries on the way, and must not meet the same message again behind its cursor.
-        let by_delivery =
-            query.newest_first && query.destination.is_some() && query.search.is_none() && query.control_id.is_none();
+        let by_delivery = query.is_by_delivery();
         let prefixes = if by_delivery { self.by_delivery(query) } else { self.by_message(query)? };
         let start = match (query.after, query.newest_first) {
             (None, _) if by_delivery => None,

@@ -172,6 +172,17 @@ pub enum Record {
         /// Its value; `None` forgets it.
         value: Option<String>,
     },
+    /// The message holds the latest event that was taken of these resources: an older one that comes later
+    /// changes nothing there. In one group with its `Processed`.
+    Latest {
+        /// The message.
+        message: MessageId,
+        /// When its event happened.
+        #[serde(with = "micros")]
+        event: Timestamp,
+        /// Keyed hashes of the resources.
+        resources: Vec<Lane>,
+    },
 }
 
 /// What came of a message's transforms and routes.

@@ -26,6 +26,8 @@ use super::writer::Prepared;
 const TRIES: usize = 8;
 /// So many messages leave the index as one.
 const AT_ONCE: usize = 200;
+/// So many entries of resources leave the index as one.
+const FORGOTTEN_AT_ONCE: usize = 4096;
 
 /// What retention did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +53,7 @@ impl Keeper {
     pub(super) fn retain(&mut self, before: Timestamp) -> Result<PruneReport, StoreError> {
         let mut report = PruneReport::default();
         let current = self.finder.index.applied()?.map_or(0, |applied| applied.segment);
+        self.forget_latest()?;
         for number in self.finder.records.segments.numbers()? {
             let span = self.finder.index.get::<Span>(&keys::span(number))?;
             let old = span.is_none_or(|span| span.to < before.as_microsecond());
@@ -59,6 +62,31 @@ impl Keeper {
             }
         }
         Ok(report)
+    }
+
+    /// Takes the latest events of resources out of the index that are too long ago to matter, some at a time.
+    fn forget_latest(&self) -> Result<(), StoreError> {
+        let newest = keys::bucket(self.finder.index.applied()?.map_or(0, |applied| applied.next));
+        let Some(oldest) = newest.checked_sub(keys::LATEST_BUCKETS - 1) else { return Ok(()) };
+        loop {
+            let mut old = Vec::new();
+            for entry in self.finder.index.prefix(b"R").take(FORGOTTEN_AT_ONCE) {
+                let (key, _) = entry?;
+                if keys::latest_bucket(&key) >= oldest {
+                    break;
+                }
+                old.push(key.to_vec());
+            }
+            if old.is_empty() {
+                return Ok(());
+            }
+            self.between_groups(move |indexer| -> Result<(), StoreError> {
+                let mut change = Change::new(&indexer.index, &indexer.records);
+                old.into_iter().for_each(|key| change.delete(key));
+                let applied = indexer.index.applied()?.unwrap_or_default();
+                change.finish(applied, &indexer.tallies)
+            })??;
+        }
     }
 
     /// False if the segment has to stay.

@@ -220,6 +220,11 @@ fn compared(key: &[u8]) -> bool {
 
 /// A count of nothing is the same as none.
 fn is_nothing(key: &[u8], ours: &Option<Vec<u8>>, theirs: &Option<Vec<u8>>) -> bool {
+    if key.first() == Some(&b'R') {
+        // The latest event of a resource outlives the message that said so.
+        let event = |value: &Option<Vec<u8>>| value.as_deref().and_then(|value| decode::<i64>(value).ok());
+        return event(ours) <= event(theirs);
+    }
     let count = |value: &Option<Vec<u8>>| value.as_ref().map_or(0, |value| keys::number(value));
     key.first() == Some(&b'N') && count(ours) == count(theirs)
 }

@@ -1,7 +1,9 @@
 //! Configurations that change under a running engine, and those that cannot be used.
 
-use crate::kit::hl7::update;
-use crate::kit::mllp::Sender;
+use std::process::Stdio;
+
+use crate::kit::hl7::{code, update};
+use crate::kit::mllp::{Sender, framed};
 use crate::kit::{MLLP_IN, QUICK, Reply, Running, Sink, Site, TO_OUT, wait_until};
 
 fn send(running: &Running<'_>, channel: &str, control_id: &str) {
@@ -58,6 +60,32 @@ fn a_broken_configuration_leaves_the_old_one_in_force() {
     running.wait_messages(&[("delivered", 1)]);
     let refused = site.run(&["check"]);
     assert_eq!(refused.status.code(), Some(78));
+}
+
+#[test]
+fn status_answers_while_a_channel_is_drained() {
+    let sink = Sink::good();
+    let site = Site::relay(&format!("{}{QUICK}", sink.outbound("")));
+    let held = format!("{MLLP_IN}acknowledge = \"delivered\"\n{TO_OUT}");
+    site.set_channel("in", &held);
+    let running = site.start();
+    sink.set_deaf(true);
+    let mut sender = Sender::connect(running.address("in"));
+    sender.write(&framed(&update("P1", "C1", "Ada"))).unwrap();
+    wait_until("it is under way", || running.destination("out").in_flight == 1);
+    site.set_channel("in", &format!("description = \"another\"\n{held}"));
+    // The reload waits for the answer that the channel owes.
+    let reload = site.command(&["reload"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until("the channel is drained", || running.status().exchanging);
+    let status = running.status();
+    assert_eq!((&*status.channels[0].state, status.destinations[0].in_flight), ("open", 1));
+    assert!(site.cli(&["status"]).contains("exchanged"));
+    sink.set_deaf(false);
+    assert_eq!(code(&sender.read().unwrap()), "AA");
+    let reloaded = reload.wait_with_output().unwrap();
+    assert!(reloaded.status.success(), "{}", String::from_utf8_lossy(&reloaded.stderr));
+    assert!(!running.status().exchanging);
+    send(&running, "in", "C2");
 }
 
 #[test]
@@ -151,4 +179,30 @@ fn a_removed_destination_keeps_its_queue_until_it_is_back() {
     site.cli(&["reload"]);
     site.cli(&["destinations", "resume", "out"]);
     running.wait_deliveries("out", &[("delivered", 1)]);
+}
+
+#[test]
+fn a_channel_whose_tests_fail_is_not_put_into_force() {
+    let sink = Sink::good();
+    let site = Site::relay(&format!("{}{QUICK}", sink.outbound("")));
+    let test =
+        "[[test]]\nname = \"an update goes out\"\nsend = \"../update.hl7\"\nexpect = { ack = \"AA\", to = \"out\" }\n";
+    site.write("update.hl7", update("P9", "T1", "Test"));
+    site.set_channel("in", &format!("{MLLP_IN}{TO_OUT}{test}"));
+    site.cli(&["test"]);
+    let running = site.start();
+    let nothing = "[[route]]\nto = \"out\"\npurpose = \"TREAT\"\nwhen = \"MSH-9.1 = 'ORU'\"\n";
+    site.set_channel("in", &format!("{MLLP_IN}{nothing}{test}"));
+    let tested = site.run(&["test"]);
+    assert_eq!(tested.status.code(), Some(1));
+    let said = String::from_utf8(tested.stdout).unwrap();
+    assert!(said.contains("FAIL  an update goes out") && said.contains("expected  out"), "{said}");
+    running.signal("HUP");
+    wait_until("the log says so", || site.logs().contains("1 of its 1 tests fail: `an update goes out`"));
+    send(&running, "in", "C1");
+    running.wait_messages(&[("delivered", 1)]);
+    site.set_channel("in", &format!("{MLLP_IN}{nothing}"));
+    site.cli(&["reload"]);
+    send(&running, "in", "C2");
+    running.wait_messages(&[("delivered", 1), ("filtered", 1)]);
 }

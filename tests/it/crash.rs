@@ -122,6 +122,7 @@ fn a_killed_engine_loses_and_alters_nothing() {
     eprintln!("TRIBUTARY_SEED={seed}");
     let mut random = SmallRng::seed_from_u64(seed);
     let ((sink, answered_aa), fhir) = (rude(seed), Fhir::start());
+    sink.leave_what_was_given_up();
     let site = site(&sink, &fhir);
     let (address, ended) = (Arc::new(Mutex::new(None)), Arc::new(AtomicBool::new(false)));
     let accepted = Arc::new(AtomicU64::new(0));
@@ -167,7 +168,8 @@ fn a_killed_engine_loses_and_alters_nothing() {
     sink.script(|_, _| Reply::Code("AA"));
     let running = site.start();
     running.wait_idle();
-    eprintln!("{rounds} kills, {} messages accepted, verified {verified} times on the way", sent.iter().sum::<u64>());
+    let (accepted, late) = (sent.iter().sum::<u64>(), sink.abandoned());
+    eprintln!("{rounds} kills, {accepted} messages accepted, verified {verified} times, {late} read too late to count");
     check(&site, &running, &sink, &fhir, &sent);
     let repeated = repeated(&sink.taken(), &answered_aa.lock().unwrap());
     assert!(
@@ -224,8 +226,14 @@ fn check_order(of: usize, taken: &[Vec<u8>]) {
     let mut ids: Vec<String> = taken.iter().filter(|m| patient(m) == name).map(|m| control_id(m)).collect();
     ids.dedup();
     for pair in ids.windows(2) {
-        assert!(pair[0] < pair[1], "{} came after {}", pair[1], pair[0]);
+        assert!(pair[0] < pair[1], "{} came after {}: {:?}", pair[1], pair[0], around(&ids, &pair[1]));
     }
+}
+
+/// What came before and after each time that `id` came.
+fn around<'a>(ids: &'a [String], id: &str) -> Vec<&'a [String]> {
+    let places = (0..ids.len()).filter(|place| ids[*place] == id);
+    places.map(|place| &ids[place.saturating_sub(3)..(place + 4).min(ids.len())]).collect()
 }
 
 /// How often a message came again though it had been answered AA.

@@ -13,17 +13,23 @@
 
 mod acknowledge;
 mod bytes;
+mod clock;
+mod commands;
 mod configuration;
 mod corpus;
 mod crash;
+mod damage;
 mod disk;
 mod duplicates;
 mod fhir_faults;
 mod files;
 mod kit;
 mod lanes;
+mod late;
+mod limits;
 mod mllp_faults;
 mod operate;
 mod privacy;
 mod replay;
 mod stop;
+mod tls;

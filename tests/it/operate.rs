@@ -1,5 +1,7 @@
 //! What operators do: hold, release, skip, pause, resume, look.
 
+use serde_json::Value;
+
 use crate::kit::hl7::{adt, update};
 use crate::kit::mllp::Sender;
 use crate::kit::{MLLP_IN, QUICK, Reply, Running, Sink, Site, wait_until};
@@ -109,6 +111,9 @@ fn what_a_route_may_not_send_is_held_with_the_reason_until_it_may() {
     running.wait_deliveries("out", &[("held", 1)]);
     let held = site.delivery("C1");
     assert!(held["reason"].as_str().unwrap().contains("HRESCH"), "{held:#}");
+    let lineage = site.json(&["lineage", &held["id"].to_string()]);
+    let begun = &lineage["deliveries"][0]["events"][0];
+    assert_eq!((&begun["what"], &begun["text"]), (&"held".into(), &held["reason"]));
     // An operator's release does not override it: it is decided again before every attempt.
     site.cli(&["deliveries", "release", &held["id"].to_string(), "--reason", "please"]);
     wait_until("it is held again", || {
@@ -122,6 +127,13 @@ fn what_a_route_may_not_send_is_held_with_the_reason_until_it_may() {
     site.cli(&["replay", "--state", "held", "--reason", "they agreed"]);
     running.wait_deliveries("out", &[("delivered", 1), ("skipped", 1)]);
     running.wait_messages(&[("delivered", 1)]);
+    let lineage = site.json(&["lineage", &held["id"].to_string()]);
+    let whats = |n: usize| -> Vec<&str> {
+        let events = lineage["deliveries"][n]["events"].as_array().unwrap();
+        events.iter().map(|event| event["what"].as_str().unwrap()).collect()
+    };
+    assert_eq!(whats(0), ["held", "released", "held", "skipped"]);
+    assert_eq!(whats(1), ["queued", "delivered"]);
 }
 
 #[test]
@@ -154,7 +166,7 @@ fn lineage_walks_from_the_bytes_to_every_answer() {
     };
     assert_eq!(whats(&lineage["events"])[0], "received");
     assert!(whats(&lineage["events"]).contains(&"queued".to_owned()), "{lineage:#}");
-    assert_eq!(whats(&lineage["deliveries"][0]["events"]), ["attempted", "delivered"]);
+    assert_eq!(whats(&lineage["deliveries"][0]["events"]), ["queued", "attempted", "delivered"]);
     let received = lineage["events"][0]["text"].as_str().unwrap();
     assert!(received.contains(message["message"]["sha256"].as_str().unwrap()));
     let by_delivery = site.json(&["lineage", &message["deliveries"][0]["id"].to_string()]);
@@ -184,6 +196,44 @@ fn messages_are_found_by_patient_type_and_error() {
     assert_eq!(found(&["--type", "ORU"]), Vec::<String>::new());
     assert_eq!(found(&["--state", "dead", "--destination", "out"]), ["C2"]);
     assert_eq!(found(&["--error", "AR"]), ["C2"]);
+    let dead = site.json(&["messages", "search", "--state", "dead"]);
+    assert!(dead[0]["reason"].as_str().unwrap().starts_with("out: "), "{dead:#}");
     assert_eq!(found(&["--since", "1h", "--channel", "in"]), ["C2", "C1"]);
     assert_eq!(found(&["--until", "1h"]), Vec::<String>::new());
+}
+
+#[test]
+fn long_lists_go_on_page_by_page() {
+    let sink = Sink::start(|_, _| Reply::Code("AR"));
+    let site = Site::relay(&format!("{}{QUICK}", sink.outbound("")));
+    let running = site.start();
+    for n in 1..=7 {
+        send(&running, &format!("P{n}"), &format!("C{n}"));
+    }
+    running.wait_messages(&[("dead", 7)]);
+    let walk = |command: &[&str]| -> Vec<String> {
+        let (mut found, mut last) = (Vec::new(), None::<String>);
+        loop {
+            let after = last.iter().flat_map(|last| ["--after", last]).collect::<Vec<_>>();
+            let page = site.json(&[command, &["-n", "3"], &after].concat());
+            let Some(end) = page.as_array().unwrap().last() else { return found };
+            let end = end["id"].to_string().trim_matches('"').to_owned();
+            let message = |row: &Value| row.get("message").unwrap_or(&row["id"]).as_str().unwrap().to_owned();
+            found.extend(page.as_array().unwrap().iter().map(message));
+            last = Some(end);
+        }
+    };
+    let all: Vec<String> = site.messages().iter().map(|it| it["id"].as_str().unwrap().to_owned()).collect();
+    for command in [
+        &["messages", "list"][..],
+        &["messages", "search", "--state", "dead"],
+        &["messages", "search", "--destination", "out"],
+        &["messages", "search", "--type", "ADT", "--since", "1h"],
+        &["dead", "list"],
+        &["deliveries", "list", "--destination", "out"],
+    ] {
+        assert_eq!(walk(command), all, "{command:?}");
+    }
+    let said = site.cli(&["messages", "search", "--state", "dead", "-n", "3"]);
+    assert!(said.contains(&format!("--after {}", all[2])), "{said}");
 }

@@ -113,6 +113,25 @@ fn a_dry_run_shows_what_would_change_and_sends_nothing() {
 }
 
 #[test]
+fn a_dry_run_tells_what_cannot_be_replayed_and_that_there_is_more() {
+    let sink = Sink::good();
+    let site = Site::relay(&format!("{}{QUICK}", sink.outbound("")));
+    site.set_channel("gone", &format!("{MLLP_IN}{TO_OUT}"));
+    let running = site.start();
+    send(&running, 1..=3);
+    Sender::connect(running.address("gone")).accepted(&update("P9", "C9", "Zoe"));
+    running.wait_messages(&[("delivered", 4)]);
+    std::fs::remove_file(site.path("channels/gone.toml")).unwrap();
+    site.cli(&["reload"]);
+    let all = site.cli(&["replay", "--all", "--dry-run"]);
+    assert!(all.contains("no channel `gone`") && all.contains("3 would go out as before, 1 would not"), "{all}");
+    let first = site.json(&["replay", "--all", "--dry-run", "-n", "2"]);
+    assert_eq!((first["compared"].as_array().unwrap().len(), &first["more"]), (2, &true.into()));
+    let done = site.json(&["replay", "--all", "--reason", "all of it"]);
+    assert_eq!((&done["replayed"], &done["skipped"]), (&3.into(), &1.into()));
+}
+
+#[test]
 fn a_failed_message_is_replayed_when_its_cause_is_mended() {
     let sink = Sink::good();
     let site = Site::relay(&format!("{}{QUICK}", sink.outbound("")));
@@ -159,7 +178,7 @@ fn a_job_can_be_cancelled() {
     let running = site.start();
     send(&running, 1..=20);
     running.wait_messages(&[("delivered", 20)]);
-    let begun = site.json(&["replay", "--all", "--rate", "4", "--background", "--reason", "a mistake"]);
+    let begun = site.json(&["replay", "--all", "--rate", "2", "--background", "--reason", "a mistake"]);
     site.cli(&["replay", "--cancel", begun["job"].as_str().unwrap()]);
     wait_until("it is cancelled", || job(&site)["state"] == "cancelled");
     let replayed = job(&site)["replayed"].as_u64().unwrap();
@@ -169,6 +188,69 @@ fn a_job_can_be_cancelled() {
     let running = site.start();
     assert_eq!(job(&site)["state"], "cancelled");
     running.wait_deliveries("out", &[("delivered", 20 + replayed)]);
+    // It was no mistake after all: it goes on where it stopped.
+    let begun = site.json(&["replay", "--resume", begun["job"].as_str().unwrap(), "--background"]);
+    assert_eq!((&begun["state"], &begun["replayed"]), (&"running".into(), &replayed.into()));
+    let done = wait_for("the job is done", || Some(job(&site)).filter(|job| job["state"] == "done"));
+    assert_eq!(done["replayed"], 20);
+    running.wait_deliveries("out", &[("delivered", 40)]);
+    let ended = site.run(&["replay", "--resume", begun["job"].as_str().unwrap()]);
+    assert_eq!(ended.status.code(), Some(1), "what is done is not taken up again");
+}
+
+#[test]
+fn a_job_is_cancelled_and_taken_up_without_an_engine_too() {
+    let sink = Sink::good();
+    let site = Site::relay(&format!("{}{QUICK}", sink.outbound("")));
+    let running = site.start();
+    send(&running, 1..=20);
+    running.wait_messages(&[("delivered", 20)]);
+    let begun = site.json(&["replay", "--all", "--rate", "2", "--background", "--reason", "all of it"]);
+    wait_until("it has begun", || job(&site)["replayed"].as_u64().unwrap() >= 2);
+    running.terminate();
+    let id = begun["job"].as_str().unwrap();
+    assert_eq!(site.json(&["replay", "--cancel", id])["state"], "cancelled");
+    let done = site.json(&["replay", "--resume", id]);
+    assert_eq!((&done["state"], &done["replayed"]), (&"done".into(), &20.into()));
+    let running = site.start();
+    running.wait_deliveries("out", &[("delivered", 40)]);
+}
+
+#[test]
+fn a_stop_ends_a_job_in_order_and_the_next_start_goes_on_with_it() {
+    let sink = Sink::good();
+    let site = Site::relay(&format!("{}{QUICK}", sink.outbound("connections = 8")));
+    let running = site.start();
+    send(&running, 1..=150);
+    running.wait_messages(&[("delivered", 150)]);
+    site.cli(&["replay", "--all", "--background", "--reason", "all of it"]);
+    wait_until("it has begun", || job(&site)["replayed"].as_u64().unwrap() >= 5);
+    running.terminate();
+    let running = site.start();
+    let done = wait_for("the job is done", || Some(job(&site)).filter(|job| job["state"] == "done"));
+    assert_eq!((&done["replayed"], &done["skipped"]), (&150.into(), &0.into()));
+    running.wait_deliveries("out", &[("delivered", 300)]);
+    assert_eq!(sink.taken().len(), 300, "a stop in good order sends nothing twice");
+    running.terminate();
+    site.verify();
+}
+
+#[test]
+fn a_reload_counts_for_a_job_under_way() {
+    let (left, right) = (Sink::good(), Sink::good());
+    let site = Site::relay(&format!("{}{QUICK}", left.outbound("")));
+    site.set_destination("right", &format!("{}{QUICK}", right.outbound("")));
+    let running = site.start();
+    send(&running, 1..=20);
+    running.wait_messages(&[("delivered", 20)]);
+    site.cli(&["replay", "--all", "--rate", "2", "--background", "--reason", "all of it"]);
+    wait_until("it has begun", || job(&site)["replayed"].as_u64().unwrap() >= 2);
+    site.set_channel("in", &format!("{MLLP_IN}{}", TO_OUT.replace("\"out\"", "\"right\"")));
+    site.cli(&["reload"]);
+    wait_until("the job is done", || job(&site)["state"] == "done");
+    running.wait_messages(&[("delivered", 20)]);
+    let (left, right) = (left.taken().len(), right.taken().len());
+    assert!(right > 0 && left + right == 40, "{left} before the reload, {right} after it");
 }
 
 #[test]

@@ -9,8 +9,11 @@
 mod bundle;
 mod coverage;
 mod groups;
+mod hashed;
 mod identity;
+mod known;
 pub mod maps;
+mod options;
 mod required;
 mod run;
 mod source;
@@ -19,22 +22,17 @@ mod values;
 
 use std::sync::Arc;
 
+use message::json::Value;
 use message::{Body, Context, Finding, FindingKind, Message, Sha256, Transform, TransformError, hl7v2};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+
+pub use options::{
+    EncounterStatus, IdentifierSystem, NextOfKin, Options, RaceAndEthnicity, ServiceRequests, ZSegments,
+};
 
 use maps::plan::MessagePlan;
 use maps::{MapError, Maps};
 use run::Run;
 use source::Source;
-
-/// What a channel chooses: `hl7v2-to-fhir = { … }`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Options {
-    /// The structure to read messages by, such as `ADT_A01`, whatever they say of themselves.
-    pub structure: Option<String>,
-}
 
 /// The transform.
 #[derive(Debug)]
@@ -59,6 +57,7 @@ impl Hl7v2ToFhir {
         let source = Source::new(message);
         let (structure, unknown) = self.structure(&source);
         let mut run = Run::new(&self.maps.plan, structure, source, context);
+        run.z_segments = self.options.z_segments;
         if unknown {
             let text = "there is no table for the message structure; its segments are read in order".into();
             run.findings.push(Finding { kind: FindingKind::Unexpected, location: "MSH-9".into(), text });
@@ -75,7 +74,10 @@ impl Hl7v2ToFhir {
         let field = source.segments.first().map_or("", |header| source.field(*header, 9));
         let part = |n| source.repetitions(field).next().map_or("", |slice| source.part(slice, n).text);
         let event = format!("{}^{}", part(1), part(2));
-        let names = [self.options.structure.as_deref().unwrap_or_default(), &event, part(3)];
+        // Versions 2.1 and 2.2 say the event in EVN-1, and acknowledgments may say no event at all.
+        let event = if part(2).is_empty() { format!("{event}{}", event_of(source)) } else { event };
+        let named_alone = if part(2).is_empty() { part(1) } else { "" };
+        let names = [self.options.structure.as_deref().unwrap_or_default(), &event, part(3), named_alone];
         let found = names.into_iter().find_map(|name| plan.structures.get(name));
         let any = plan.messages.get(plan.any).or(plan.messages.first()).unwrap_or(&plan.empty);
         match found.and_then(|index| plan.messages.get(*index)) {
@@ -83,6 +85,11 @@ impl Hl7v2ToFhir {
             None => (any, true),
         }
     }
+}
+
+/// EVN-1.
+fn event_of<'a>(source: &Source<'a>) -> &'a str {
+    source.segments.iter().find(|segment| segment.name == "EVN").map_or("", |event| source.first_leaf(*event, 1))
 }
 
 impl Transform for Hl7v2ToFhir {
@@ -108,11 +115,11 @@ impl Transform for Hl7v2ToFhir {
     }
 }
 
-/// The tables with those of `site` over them, for [`Hl7v2ToFhir::new`]; without one, the embedded.
+/// The tables with those of `site` over them, as a channel with `options` has them; for [`Hl7v2ToFhir::new`].
 ///
 /// # Errors
 ///
 /// All mistakes of all files, each with its place.
-pub fn load(site: Option<&std::path::Path>) -> Result<Arc<Maps>, Vec<MapError>> {
-    site.map_or_else(Maps::embedded, Maps::load).map(Arc::new)
+pub fn load(site: Option<&std::path::Path>, options: &Options) -> Result<Arc<Maps>, Vec<MapError>> {
+    Maps::load(site, options).map(Arc::new)
 }

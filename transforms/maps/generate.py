@@ -6,11 +6,13 @@
 Mechanical only: what a row of the guide says, it says here. Rows that cannot be said are listed in
 NOT-MAPPED.md with the reason. Our own decisions stand in ours/ and survive this script.
 """
-import csv, pathlib, re, shutil, sys
+import csv, pathlib, re, shutil, sys, tomllib
 
 HERE = pathlib.Path(__file__).parent
 ELEMENTS, PRIMITIVES = {}, set()
 DROPPED = []  # (table, source, target, reason)
+NO_TARGET = {}  # table: the sources to which the guide itself gives no target
+NO_SOURCE = {}  # code table: how many target codes stand in it without a source code
 
 # Misprints of the guide, each decided once: pattern, replacement.
 MISPRINTS = [
@@ -276,7 +278,12 @@ def write(folder, name, rows, header):
 
 
 def drop(table, source, target, reason):
-    DROPPED.append((table, source, target.replace("\n", " "), reason))
+    DROPPED.append((table, source, squeezed(target), reason))
+
+
+def squeezed(text):
+    """A target of the guide without the blanks and line ends that have strayed into some."""
+    return re.sub(r"\s+", "", text)
 
 
 def assignment(text, prefix):
@@ -310,19 +317,24 @@ def field_rows(file, kind, known):
     root = {"DateTime": "dateTime"}.get(root, root)
     for cells in rows_of(file):
         source, narrative = cells[1], cells[8]
+        said_target = squeezed(cells[9] or cells[10])
         antlr, attribute, extension, data_type, vocabulary, assign = cells[6], cells[9], cells[10], cells[14], cells[15], cells[16]
-        source = re.sub(r"^RXE-", "RXO-", source)
         if kind == "Data Type":
             m = re.search(r"(\d+)$", source)
             source = f"{source_type}.{m.group(1)}" if m else (source_type if source else "")
-        elif not re.match(r"^\w{3}-\d+$", source):
-            source = ""
+        else:
+            # Misprint: the total daily dose stands in RXO's map as RXE-19.
+            source = "RXO-23" if source == "RXE-19" and source_type == "RXO" else source
+            m = re.match(r"^\w{3}-(\d+)$", source)
+            source = f"{source_type}-{m.group(1)}" if m else ""
         if not attribute and not extension:
             if cells[3] == "SI":
                 out.append({"from": source, "skip": "a sequence number"})
+            elif source:
+                NO_TARGET.setdefault(name, []).append(source)
             continue
         if extension and not re.match(r"^assign", extension):
-            drop(name, source, attribute or extension, "an extension that the guide has not defined")
+            drop(name, source, said_target, "an extension that the guide has not defined")
             continue
         row = {"from": source}
         m = re.match(r'^(.*?)="?([^"]+)"?$', attribute)
@@ -335,15 +347,15 @@ def field_rows(file, kind, known):
             target = re.sub(pattern, replacement, target)
         target = target.replace("[each]", "[each]")
         if re.search(r"partOf(\.reference)?\(Location", target):
-            drop(name, source, attribute, "said by `chain` of the table")
+            drop(name, source, said_target, "said by `chain` of the table")
             continue
         kind_at, wrong = path_type(root, target)
         if wrong or target.startswith("[1-6]"):
-            drop(name, source, attribute, wrong or "said per instance in ours/")
+            drop(name, source, said_target, wrong or "said per instance in ours/")
             continue
         if data_type:
             if data_type.lower() not in known:
-                drop(name, source, attribute, f"the guide has no map {data_type}")
+                drop(name, source, said_target, f"the guide has no map {data_type}")
                 continue
             row["as"] = known[data_type.lower()]
             assign = "" if kind_at not in PRIMITIVES else assign
@@ -353,7 +365,7 @@ def field_rows(file, kind, known):
             if not fits(made, kind_at) and not fits(made, parent_type(root, target)):
                 other = f"{row['as'].split('[')[0]}[{kind_at}]".lower()
                 if other not in known:
-                    drop(name, source, attribute, f"{row['as']} makes a {made}, the element holds a {kind_at}")
+                    drop(name, source, said_target, f"{row['as']} makes a {made}, the element holds a {kind_at}")
                     continue
                 row["as"] = known[other]
         elif assign and kind_at == "CodeableConcept":
@@ -364,7 +376,7 @@ def field_rows(file, kind, known):
         if assign:
             said = assignment(assign, source_type)
             if said is None:
-                drop(name, source, attribute, f"the guide describes it only in words: {assign[:80]}")
+                drop(name, source, said_target, f"the guide describes it only in words: {assign[:80]}")
                 continue
             if said:
                 row[said[0]] = said[1]
@@ -374,7 +386,7 @@ def field_rows(file, kind, known):
             try:
                 row["when"] = Condition(antlr, source or source_type).translate()
             except (ValueError, IndexError) as wrong:
-                drop(name, source, attribute, f"its condition cannot be said: {antlr[:80]}")
+                drop(name, source, said_target, f"its condition cannot be said: {antlr[:80]}")
                 continue
             own = cells[3] if kind == "Segment" else source_type
             if kind == "Segment":
@@ -385,16 +397,18 @@ def field_rows(file, kind, known):
                 row["when"] = re.sub(r"\b(CWE|PL)\.(\d)", rf"{source_type}.\2", row["when"])
         if not {"fixed", "value", "as", "convert"} & row.keys():
             if not source or source == source_type and kind == "Segment":
-                drop(name, source, attribute, "a value without a source")
+                drop(name, source, said_target, "a value without a source")
                 continue
             if kind_at not in PRIMITIVES:
                 guess = f"{cells[3]}[{kind_at}]".lower()
                 if guess not in known:
-                    drop(name, source, attribute, f"no map from {cells[3]} to {kind_at}")
+                    drop(name, source, said_target, f"no map from {cells[3]} to {kind_at}")
                     continue
                 row["as"] = known[guess]
         if "value" in row:
             row["value"] = row["value"].replace("{MSG.", "{MSH-9.")
+        if said_target != squeezed(row["to"]):
+            row["guide"] = said_target
         if narrative:
             row["note"] = narrative
         out.append(row)
@@ -427,12 +441,15 @@ def code_tables(folder):
             if not system.startswith(("http", "urn")):
                 system = next((c for c in cells[7:11] if c.startswith(("http", "urn"))), "")
                 display = "" if display == system else display
-            if not code or (not target and not text):
+            if not code:
+                NO_SOURCE[name] = NO_SOURCE.get(name, 0) + 1
                 continue
             sources[source] = sources.get(source, 0) + 1
             if target and not re.search(r"\s|JIRA", target):
                 systems[system] = systems.get(system, 0) + 1
             else:
+                if target:
+                    drop(name, code, target, "no code: a remark, or a code that the guide waits for")
                 target = ""
             entries.append((code, target, display if target else "", system, text))
         source = max(sources, key=sources.get, default="")
@@ -499,17 +516,19 @@ def message_tables(folder, known):
                 grammar.append("  " * len(group) + marks.strip("|"))
             last = identifier
             target, table, references = cells[9], cells[10], cells[11]
+            said_target, source = squeezed(target), ".".join(group + [segment])
             if not target:
+                if source not in NO_TARGET.setdefault(name, []):
+                    NO_TARGET[name].append(source)
                 continue
-            source = ".".join(group + [segment])
             if not table:
-                drop(name, source, target, "the guide names no segment map")
+                drop(name, source, said_target, "the guide names no segment map")
                 continue
             if table.lower() not in known:
-                drop(name, source, target, f"the guide has no map {table}")
+                drop(name, source, said_target, f"the guide has no map {table}")
                 continue
             if re.match(r"Provenance\[\d\]\.entity", target) or table.startswith(("MSH[Provenance-Source", "MSH[Provenance-Tr")):
-                drop(name, source, target, "the engine writes source and transformation Provenance itself")
+                drop(name, source, said_target, "the engine writes source and transformation Provenance itself")
                 continue
             row = {"from": source}
             after = re.search(r":follow:(\w+)\.", identifier)
@@ -525,7 +544,7 @@ def message_tables(folder, known):
             target = re.sub(r"\[(n|each|1\.\.n)\]", "[90]", target)
             target = re.sub(r"^(Observation\[\d\])\.note$", r"\1", target)
             if not re.fullmatch(r"\w+(\[\d+\])?", target):
-                drop(name, source, target, "no resource to make")
+                drop(name, source, said_target, "no resource to make")
                 continue
             row["to"] = target if "[" in target else target + "[1]"
             row["as"] = known[table.lower()]
@@ -537,13 +556,13 @@ def message_tables(folder, known):
                 elif made in ("CareTeam",):
                     row["to"] = f"{made}[1]"
                 else:
-                    drop(name, source, target, f"{table} makes a {made}")
+                    drop(name, source, said_target, f"{table} makes a {made}")
                     continue
             if antlr:
                 try:
                     row["when"] = Condition(antlr, segment).translate()
                 except (ValueError, IndexError):
-                    drop(name, source, target, f"its condition cannot be said: {antlr[:80]}")
+                    drop(name, source, said_target, f"its condition cannot be said: {antlr[:80]}")
                     continue
             for reference in re.split(r"[;\n]", references):
                 if not reference.strip() or "Bundle" in reference:
@@ -556,6 +575,8 @@ def message_tables(folder, known):
                 else:
                     links.append(link)
             row["link"] = links
+            if said_target != row["to"]:
+                row["guide"] = said_target
             if narrative:
                 row["note"] = narrative
             rows.append(row)
@@ -587,11 +608,50 @@ def main(folder):
             write(sub, name, rows, f"{name}, from the HL7 v2-to-FHIR guide; written by generate.py. Changes go into ours/.")
     code_tables(folder)
     message_tables(folder, known)
-    lines = ["# Rows of the guide that our tables do not carry as they stand", "",
-             "Written by `generate.py`. Many of them are said in another way in `ours/`.", "",
-             "| table | from | guide's target | reason |", "|---|---|---|---|"]
+    not_mapped()
+
+
+def ours():
+    """Our own tables, by their lower-case name: the file and what it says of itself at its head."""
+    tables = {}
+    for file in sorted((HERE / "ours").glob("[sdm]*/*.toml")):
+        text = file.read_text()
+        head = " ".join(line.lstrip("# ") for line in text.split("\n\n")[0].splitlines() if line.startswith("#"))
+        tables[file.stem.lower()] = (file.stem, tomllib.loads(text), head.strip())
+    return tables
+
+
+def not_mapped():
+    """Writes NOT-MAPPED.md, which `tributary maps check` reads again."""
+    own = ours()
     cell = lambda text: text.replace("|", "\\|").replace("\n", " ")
-    lines += ["| " + " | ".join(cell(c) for c in row) + " |" for row in DROPPED]
+    table_rows = lambda rows: ["| " + " | ".join(cell(c) for c in row) + " |" for row in rows]
+    lines = ["# Rows of the guide that our tables do not carry as they stand", "",
+             "Written by `generate.py`. `tributary maps check --against DIR` compares it, and the tables, with the guide.", "",
+             "## Rows that cannot be said", "",
+             "Many of them are said in another way in `ours/`: the reason says so where a row there has the same source.", "",
+             "| table | from | guide's target | reason |", "|---|---|---|---|"]
+    for table, source, target, reason in DROPPED:
+        rows = own.get(table.lower(), (None, {}, ""))[1].get("row", [])
+        if source and any(row.get("from") == source and not row.get("remove") for row in rows):
+            reason += "; `ours/` has a row of its own"
+        lines += table_rows([(table, source, target, reason)])
+    lines += ["", "## Rows that `ours/` takes away", "",
+              "They stand in the guide's tables here and are not in force.", "",
+              "| table | from | our target | reason |", "|---|---|---|---|"]
+    for name, table, head in own.values():
+        for row in table.get("row", []):
+            if row.get("remove"):
+                lines += table_rows([(name, row.get("from", ""), row.get("to", "all"), row.get("note") or head)])
+    lines += ["", "## Sources to which the guide gives no target", "",
+              "Rows of the guide with a field or a component, or a segment of a message, and nothing that it becomes.",
+              "A value there is on the coverage report, unless `ours/` or a site has a row for it.", "",
+              "| table | sources |", "|---|---|"]
+    lines += table_rows([(table, ", ".join(sources)) for table, sources in sorted(NO_TARGET.items()) if sources])
+    lines += ["", "## Target codes without a source code", "",
+              "Rows of the guide's code maps that name a code of FHIR and no code of HL7 v2: nothing can become it.", "",
+              "| table | rows |", "|---|---|"]
+    lines += table_rows([(table, str(count)) for table, count in sorted(NO_SOURCE.items())])
     (HERE / "NOT-MAPPED.md").write_text("\n".join(lines) + "\n")
 
 

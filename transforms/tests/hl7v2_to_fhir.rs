@@ -34,7 +34,8 @@ fn read(text: &str) -> hl7v2::Message {
 }
 
 fn convert_with(maps: &Arc<Maps>, text: &str) -> (Value, Vec<Finding>) {
-    Hl7v2ToFhir::new(Arc::clone(maps), Options::default()).convert(&read(text), &context())
+    let (bundle, findings) = Hl7v2ToFhir::new(Arc::clone(maps), Options::default()).convert(&read(text), &context());
+    (bundle.into(), findings)
 }
 
 fn convert(text: &str) -> (Value, Vec<Finding>) {
@@ -132,7 +133,7 @@ fn a_folder_of_messages_converts_without_a_fault() {
                     let Ok(message) = hl7v2::Message::index(bytes.clone(), bytes) else { continue };
                     let transform = Hl7v2ToFhir::new(Arc::clone(&EMBEDDED), Options::default());
                     let (bundle, findings) = transform.convert(&message, &context());
-                    accept(&bundle);
+                    accept(&Value::from(bundle.clone()));
                     assert_eq!((bundle, findings), transform.convert(&message, &context()), "{}", path.display());
                 }
             }
@@ -247,7 +248,7 @@ fn ten_thousand_repetitions_and_unknown_codes_take_no_longer_for_each_than_one()
 // ---- site overlays ---------------------------------------------------------------------------
 
 fn site(name: &str, text: &str) -> Result<Maps, String> {
-    let maps = Maps::with_site(vec![(name.to_owned(), text.to_owned())]);
+    let maps = Maps::with_site(vec![(name.to_owned(), text.to_owned())], &Options::default());
     maps.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
 }
 
@@ -262,14 +263,20 @@ fn a_site_maps_its_own_fields_segments_and_codes() {
     assert_eq!(patient["extension"][0]["valueCodeableConcept"]["coding"][0]["code"], "2106-3");
     assert_eq!(patient.get("gender"), None);
 
-    let maps = Maps::with_site(vec![
-        (
-            "segments/ZPI[Patient].toml".into(),
-            "[[row]]\nfrom = \"ZPI-2\"\nto = \"active\"\nas = \"ID[boolean]\"\ncode = \"YesNoIndicator\"".into(),
-        ),
-        ("messages/ADT_A01.toml".into(), "[[row]]\nfrom = \"ZPI\"\nto = \"Patient[1]\"\nas = \"ZPI[Patient]\"".into()),
-        ("codes/YesNoIndicator.toml".into(), "codes = [{ from = \"J\", to = \"true\" }]".into()),
-    ]);
+    let maps = Maps::with_site(
+        vec![
+            (
+                "segments/ZPI[Patient].toml".into(),
+                "[[row]]\nfrom = \"ZPI-2\"\nto = \"active\"\nas = \"ID[boolean]\"\ncode = \"YesNoIndicator\"".into(),
+            ),
+            (
+                "messages/ADT_A01.toml".into(),
+                "[[row]]\nfrom = \"ZPI\"\nto = \"Patient[1]\"\nas = \"ZPI[Patient]\"".into(),
+            ),
+            ("codes/YesNoIndicator.toml".into(), "codes = [{ from = \"J\", to = \"true\" }]".into()),
+        ],
+        &Options::default(),
+    );
     let maps = Arc::new(maps.unwrap_or_else(|errors| panic!("{}", errors[0])));
     let (bundle, findings) = convert_with(&maps, "MSH|^~\\&|A|B|C|D|20240101||ADT^A08|1|P|2.5\nPID|1||1\nZPI|1|J");
     assert_eq!(resources(&bundle, "Patient")[0]["active"], true);
@@ -311,7 +318,7 @@ fn mistakes_of_a_site_are_told_with_their_place_and_a_way_out() {
     check_mistake(
         "maps.toml",
         "",
-        "maps.toml:1:1: no folder of tables holds this file\n  help: put it into segments/, datatypes/, codes/ or messages/",
+        "maps.toml:1:1: no folder of tables holds this file\n  help: put it into segments/, datatypes/, codes/, messages/ or blocks/",
     );
 }
 

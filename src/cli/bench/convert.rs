@@ -41,7 +41,8 @@ struct Converter {
 
 impl Converter {
     fn new() -> anyhow::Result<Self> {
-        let maps = hl7v2_to_fhir::load(None).map_err(|_| anyhow::anyhow!("the embedded maps do not load"))?;
+        let maps = hl7v2_to_fhir::load(None, &Options::default())
+            .map_err(|_| anyhow::anyhow!("the embedded maps do not load"))?;
         let context = Context {
             now: clock::now(),
             provider: Arc::new(Provider {

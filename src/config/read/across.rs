@@ -41,7 +41,7 @@ fn routes(part: &Part) -> &[Node] {
 
 fn expected(part: &Part) -> impl Iterator<Item = &Node> {
     let tests = part.document.root().at(&["test"]).map(Node::elements).unwrap_or_default();
-    tests.iter().filter_map(|test| test.at(&["expect", "to"]))
+    tests.iter().filter_map(|test| test.at(&["expect", "to"])).flat_map(Node::elements)
 }
 
 fn refers(document: &Document, node: Option<&Node>, known: &[&str], what: &str) {
@@ -78,7 +78,11 @@ fn flow(part: &Part, destinations: &[Part]) {
     let mut converted = original;
     let transforms = document.root().at(&["transform"]).map(Node::elements).unwrap_or_default();
     for transform in transforms {
-        // A step that is not understood may do anything.
+        // A script reads both, and leaves FHIR as FHIR.
+        if transform.at(&["script"]).is_some() && converted == Content::Fhir {
+            continue;
+        }
+        // A step that is not understood, or a script over HL7 v2, may do anything.
         let Some(step) = transform.at(&["hl7v2-to-fhir"]) else { return };
         if converted == Content::Fhir {
             let help = "leave this [[transform]] out".to_owned();

@@ -16,7 +16,9 @@ use super::files::Part;
 use super::reader::{keys_of, read};
 use super::tree::Node;
 use super::{Base, labels, one_kind, plain_text, purpose, zone};
-use crate::config::channel::{ChannelConfig, InboundKind, LaneKey, RouteConfig, TestConfig, TransformConfig};
+use crate::config::channel::{
+    ChannelConfig, InboundKind, LaneKey, LateConfig, RouteConfig, TestConfig, TransformConfig, Validate,
+};
 
 /// The keys at the top of the file.
 #[derive(Deserialize)]
@@ -31,7 +33,9 @@ pub(in crate::config) struct Top {
     purposes: Option<BTreeSet<Purpose>>,
     confidentiality: Confidentiality,
     stamp: StampOptions,
+    validate: Validate,
     lane: LaneKey,
+    late_events: LateConfig,
     #[serde(rename = "transform")]
     transforms: Vec<TransformConfig>,
     #[serde(rename = "route")]
@@ -50,7 +54,9 @@ impl Default for Top {
             purposes: None,
             confidentiality: Confidentiality::default(),
             stamp: StampOptions::default(),
+            validate: Validate::default(),
             lane: LaneKey::default(),
+            late_events: LateConfig::default(),
             transforms: Vec::new(),
             routes: Vec::new(),
             tests: Vec::new(),
@@ -80,11 +86,22 @@ pub(in crate::config) fn channel(part: &Part, base: &Base<'_>) -> Option<Channel
     check_references(document, base.dir);
     let (mut top, (inbound, common)) = (top?, inbound?);
     labels::check(document, &top.stamp.label);
-    for TransformConfig::Hl7v2ToFhir(options) in &mut top.transforms {
-        options.maps = options.maps.take().map(|maps| base.dir.join("maps").join(maps));
+    for transform in &mut top.transforms {
+        match transform {
+            TransformConfig::Hl7v2ToFhir(options) => {
+                options.maps = options.maps.take().map(|maps| base.dir.join("maps").join(maps));
+            }
+            TransformConfig::Script(options) => {
+                options.file = base.dir.join(&options.file);
+                options.codes = base.dir.join(&options.codes);
+            }
+        }
     }
     let beside = document.path().parent().unwrap_or(base.dir);
-    top.tests.iter_mut().for_each(|test| test.send = beside.join(&test.send));
+    for test in &mut top.tests {
+        test.send = beside.join(&test.send);
+        test.expect.json = test.expect.json.take().map(|json| beside.join(json));
+    }
     Some(ChannelConfig {
         name: part.name.clone(),
         hash: String::new(),
@@ -100,7 +117,9 @@ pub(in crate::config) fn channel(part: &Part, base: &Base<'_>) -> Option<Channel
         purposes: top.purposes,
         confidentiality: top.confidentiality,
         stamp: top.stamp,
+        validate: top.validate,
         lane: top.lane,
+        late_events: top.late_events,
         transforms: top.transforms,
         routes: top.routes,
         tests: top.tests,
@@ -155,7 +174,7 @@ fn check_routes(document: &Document) {
     }
 }
 
-/// What the file refers to must be there: folders of maps, messages of tests.
+/// What the file refers to must be there: folders of maps, scripts, messages of tests.
 fn check_references(document: &Document, dir: &Path) {
     let root = document.root();
     let all = |key: &str| root.at(&[key]).map(Node::elements).unwrap_or_default().iter();
@@ -164,6 +183,13 @@ fn check_references(document: &Document, dir: &Path) {
         if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
             let help = format!("make the folder {} for the site's own rows, or leave `maps` out", folder.display());
             document.error(maps.span.clone(), "there is no such folder of maps", Some(help));
+        }
+    }
+    for script in all("transform").filter_map(|transform| transform.at(&["script", "file"])) {
+        let file = script.text().map(|name| dir.join(name));
+        if let Some(file) = file.filter(|file| !file.is_file()) {
+            let help = format!("it is looked for at {}", file.display());
+            document.error(script.span.clone(), "there is no such script", Some(help));
         }
     }
     let beside = document.path().parent().unwrap_or(dir);

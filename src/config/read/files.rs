@@ -125,7 +125,18 @@ fn is_name(name: &str) -> bool {
 
 /// Warns of what looks as if it were meant to be read.
 fn strays(dir: &Path, problems: &mut Vec<Problem>) {
-    const KNOWN: [&str; 5] = ["tributary.toml", "providers.toml", "channels", "destinations", "maps"];
+    const KNOWN: [&str; 10] = [
+        "tributary.toml",
+        "providers.toml",
+        "channels",
+        "destinations",
+        "maps",
+        "scripts",
+        "codes",
+        "tests",
+        "policies",
+        "labels",
+    ];
     for name in names_in(dir, problems).into_iter().filter(|name| !KNOWN.contains(&name.as_str())) {
         let meant = nearest::nearest(&name, KNOWN.into_iter());
         if meant.is_some() || name.ends_with(".toml") {
@@ -140,10 +151,18 @@ fn strays(dir: &Path, problems: &mut Vec<Problem>) {
 /// How deep folders of maps may be nested: `maps/SITE/codes/x.toml` is two below its site.
 const MAX_DEPTH: usize = 8;
 
-/// The TOML tables in a folder of maps and its sub-folders, in the order of their paths.
+/// The tables (TOML, and CSV of codes) in a folder of maps and its sub-folders, in the order of their paths.
 pub(in crate::config) fn tables_in(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     tables_below(folder, MAX_DEPTH, &mut found);
+    found.sort();
+    found
+}
+
+/// The CSV files of a folder of code sets, in the order of their names.
+pub(in crate::config) fn code_sets_in(folder: &Path) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut found: Vec<_> = files.filter(|path| path.extension().is_some_and(|found| found == "csv")).collect();
     found.sort();
     found
 }
@@ -153,7 +172,7 @@ fn tables_below(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
     for path in std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
         if path.is_dir() {
             tables_below(&path, deeper, found);
-        } else if path.extension().is_some_and(|extension| extension == "toml") {
+        } else if path.extension().is_some_and(|extension| extension == "toml" || extension == "csv") {
             found.push(path);
         }
     }

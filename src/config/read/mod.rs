@@ -18,6 +18,8 @@ mod one_or_many;
 mod parse;
 mod purpose;
 mod reader;
+mod scripts;
+mod systems;
 mod tree;
 mod zone;
 
@@ -34,12 +36,14 @@ pub(super) use destination::destination;
 pub(super) use destination::{Common as OutboundCommon, Top as DestinationTop};
 pub(super) use document::Document;
 pub(super) use engine::{engine, providers};
-pub(super) use files::{Files, Part, read_folder, tables_in};
+pub(super) use files::{Files, Part, code_sets_in, read_folder, tables_in};
 pub(super) use fill::Fill;
 pub(super) use maps::maps;
 pub(super) use one_or_many::one_or_many;
 #[cfg(test)]
 pub(super) use reader::keys_of;
+pub(super) use scripts::scripts;
+pub(super) use systems::systems;
 use tree::{Node, Value};
 pub(super) use zone::zone;
 

@@ -9,8 +9,8 @@ use transforms::stamp::{LabelRule, StampOptions};
 use super::{env, load_in};
 use crate::config::read::{ChannelTop, DestinationTop, InboundCommon, OutboundCommon, keys_of};
 use crate::config::{
-    AdminConfig, Attempts, EngineConfig, Hl7v2ToFhirConfig, LimitsConfig, LogConfig, PauseConfig, RetryConfig,
-    RouteConfig, Site, StoreConfig, TestConfig, load,
+    AdminConfig, Attempts, EngineConfig, Expectation, Hl7v2ToFhirConfig, LateConfig, LimitsConfig, LogConfig,
+    PauseConfig, RetryConfig, RouteConfig, ScriptConfig, Site, StoreConfig, TestConfig, load,
 };
 
 /// One table of the page.
@@ -46,10 +46,13 @@ fn tables() -> Vec<Table> {
         own("`[inbound.http]`", keys_of::<http::InboundConfig>(), inbound),
         own("`[inbound.file]`", keys_of::<file::InboundConfig>(), inbound),
         table("`[[transform]]`, `hl7v2-to-fhir = { … }`", keys_of::<Hl7v2ToFhirConfig>()),
+        table("`[[transform]]`, `script = { … }`", keys_of::<ScriptConfig>()),
         table("`[[route]]`", keys_of::<RouteConfig>()),
+        table("`[late_events]`", keys_of::<LateConfig>()),
         table("`[stamp]`", keys_of::<StampOptions>()),
         table("`[[stamp.label]]`", keys_of::<LabelRule>()),
         table("`[[test]]`", keys_of::<TestConfig>()),
+        table("`[[test]]`, `expect = { … }`", keys_of::<Expectation>()),
         table("`destinations/NAME.toml`, at its top", keys_of::<DestinationTop>()),
         table("`[outbound.…]`, whatever the protocol", outbound),
         own("`[outbound.fhir]`", keys_of::<fhir::OutboundConfig>(), outbound),
@@ -153,6 +156,7 @@ fn the_channels_defaults_are_right() {
     let convert = ("[[transform]]\n[transform.hl7v2-to-fhir]\n", "`[[transform]]`, `hl7v2-to-fhir = { … }`");
     let rest = [
         (ROUTE, "`[[route]]`"),
+        ("[late_events]\n", "`[late_events]`"),
         ("[stamp]\n", "`[stamp]`"),
         ("[[stamp.label]]\nfrom = \"ZPS-2\"\non = \"visit\"\n", "`[[stamp.label]]`"),
     ];

@@ -42,6 +42,7 @@ fn hl7_examples_become_bundles_of_their_patients() {
             let Body::Fhir(bundle) = convert(&site, channel, &steps[&channel.name], &bytes).body else {
                 panic!("not converted")
             };
+            let bundle = Value::from(bundle);
             let types: Vec<_> = resources(&bundle).map(|resource| &resource["resourceType"]).collect();
             assert!(types.iter().any(|of| *of == "Patient"), "{}: {types:?}", file.display());
         }
@@ -49,10 +50,14 @@ fn hl7_examples_become_bundles_of_their_patients() {
 }
 
 fn steps(channel: &ChannelConfig) -> Vec<Hl7v2ToFhir> {
-    let step = |TransformConfig::Hl7v2ToFhir(config): &TransformConfig| {
-        Hl7v2ToFhir::new(hl7v2_to_fhir::load(config.maps.as_deref()).unwrap(), config.options.clone())
+    let step = |transform: &TransformConfig| match transform {
+        TransformConfig::Hl7v2ToFhir(config) => {
+            let maps = hl7v2_to_fhir::load(config.maps.as_deref(), &config.options).unwrap();
+            Some(Hl7v2ToFhir::new(maps, config.options.clone()))
+        }
+        TransformConfig::Script(_) => None,
     };
-    channel.transforms.iter().map(step).collect()
+    channel.transforms.iter().filter_map(step).collect()
 }
 
 /// As the sample site's channel does it.

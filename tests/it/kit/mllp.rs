@@ -1,10 +1,11 @@
 //! An EMR that sends over MLLP, and frames.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use super::DEADLINE;
 use super::hl7;
+use super::running::RUNTIME;
 
 /// Puts a message into its frame.
 pub(crate) fn framed(message: &[u8]) -> Vec<u8> {
@@ -42,11 +43,32 @@ impl Sender {
     }
 
     pub(crate) fn try_connect(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
+        Self::on(TcpStream::connect(address)?)
+    }
+
+    /// The same, as the peer at `from`, another of this machine's addresses.
+    pub(crate) fn connect_from(from: IpAddr, address: SocketAddr) -> Self {
+        let stream = RUNTIME.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4()?;
+            socket.bind(SocketAddr::new(from, 0))?;
+            socket.connect(address).await?.into_std()
+        });
+        let stream = stream.unwrap();
+        stream.set_nonblocking(false).unwrap();
+        Self::on(stream).unwrap()
+    }
+
+    fn on(stream: TcpStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(DEADLINE))?;
         stream.set_write_timeout(Some(DEADLINE))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: Vec::new() })
+    }
+
+    /// Itself, to read, and the stream, to write.
+    pub(crate) fn split(self) -> (Self, TcpStream) {
+        let stream = self.stream.try_clone().unwrap();
+        (self, stream)
     }
 
     /// Writes bytes as they are.

@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -44,6 +44,10 @@ struct Shared {
     closed: AtomicBool,
     /// While true, connections are not read from.
     deaf: AtomicBool,
+    /// Messages on connections that the peer has ended are not taken.
+    strict: AtomicBool,
+    /// How many those were.
+    abandoned: AtomicUsize,
 }
 
 impl Sink {
@@ -71,6 +75,8 @@ impl Sink {
             connections: Mutex::default(),
             closed: AtomicBool::new(false),
             deaf: AtomicBool::new(false),
+            strict: AtomicBool::new(false),
+            abandoned: AtomicUsize::new(0),
         });
         let accepting = std::thread::spawn({
             let shared = Arc::clone(&shared);
@@ -92,6 +98,18 @@ impl Sink {
     /// Does not read from its connections while `deaf`.
     pub(crate) fn set_deaf(&self, deaf: bool) {
         self.shared.deaf.store(deaf, Ordering::SeqCst);
+    }
+
+    /// Takes nothing any more from a connection that the peer has ended. On a busy machine a message may be
+    /// read so late that its sender has given it up, and has sent it and others again: that it comes
+    /// after those is no fault of the sender's.
+    pub(crate) fn leave_what_was_given_up(&self) {
+        self.shared.strict.store(true, Ordering::SeqCst);
+    }
+
+    /// How many messages were left for that.
+    pub(crate) fn abandoned(&self) -> usize {
+        self.shared.abandoned.load(Ordering::SeqCst)
     }
 
     /// Everything that came, in order, whatever it was answered.
@@ -130,6 +148,10 @@ impl Shared {
                 // One lock for both: the order kept is the order of the replies.
                 let mut script = self.script.lock().unwrap();
                 let mut taken = self.taken.lock().unwrap();
+                if self.strict.load(Ordering::SeqCst) && is_ended(&stream) {
+                    self.abandoned.fetch_add(1, Ordering::SeqCst);
+                    return;
+                }
                 let reply = script(&message, taken.len());
                 taken.push(message.clone());
                 reply
@@ -148,6 +170,14 @@ impl Shared {
         }
         !self.closed.load(Ordering::SeqCst)
     }
+}
+
+/// True if the peer has ended its side of the connection.
+fn is_ended(stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let peeked = stream.peek(&mut [0]);
+    stream.set_nonblocking(false).unwrap();
+    !peeked.map_or_else(|error| error.kind() == std::io::ErrorKind::WouldBlock, |bytes| bytes > 0)
 }
 
 /// False if the connection is to be closed.

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use message::condition::Check;
-use serde_json::Value;
+use message::json::Value;
 use toml::Spanned;
 
-use crate::r4::{self, Kind, Primitive, types};
+use crate::r4::{self, Element, Kind, Primitive, types};
 
 use super::condition::{self, Scope};
-use super::error::{MapError, Wrong, place};
-use super::layers::{Folder, Layered, LayeredRow, Layers, Source};
+use super::error::{MapError, Wrong};
+use super::layers::{Folder, Layered, LayeredRow, Layers, Source, mistake};
 use super::plan::{
     Action, Codes, Convert, From, MessagePlan, Place, Plan, Row, Step, Table, Target, Test, Translation,
 };
@@ -74,7 +74,7 @@ fn codes(table: super::layers::LayeredCodes) -> Codes {
     let file = table.file;
     let mut out = Codes {
         name: table.name,
-        source: file.source.as_deref().map(|s| hl7_table_uri(s).unwrap_or_else(|| s.to_owned())),
+        source: file.source.as_deref().map(|s| hl7_table_uri(s).unwrap_or_else(|| s.to_owned()).into()),
         otherwise: file.otherwise,
         partial: file.partial,
         codes: HashMap::with_capacity(file.codes.len()),
@@ -83,7 +83,11 @@ fn codes(table: super::layers::LayeredCodes) -> Codes {
         let translations: &mut Vec<Translation> = out.codes.entry(code.from).or_default();
         if let Some(to) = code.to {
             let system = code.system.filter(|s| !s.is_empty());
-            translations.push(Translation { code: to, display: code.display, system });
+            translations.push(Translation {
+                code: to.into(),
+                display: code.display.map(Into::into),
+                system: system.map(Into::into),
+            });
         }
     }
     out
@@ -99,8 +103,7 @@ pub(crate) fn hl7_table_uri(name: &str) -> Option<String> {
 impl Compiler<'_> {
     pub(super) fn report(&mut self, file: usize, offset: usize, wrong: Wrong) {
         let Some(source) = self.sources.get(file) else { return };
-        let (line, column) = place(&source.text, offset);
-        self.errors.push(MapError { file: source.name.to_string(), line, column, text: wrong.text, help: wrong.help });
+        self.errors.push(mistake(source, offset, wrong));
     }
 
     fn table(&mut self, folder: Folder, layered: &Layered) -> Table {
@@ -118,6 +121,7 @@ impl Compiler<'_> {
             whole: Vec::new(),
             each: Vec::new(),
             chain: None,
+            shares: layered.shared.is_some(),
         };
         if let Some((file, chain)) = &layered.chain {
             match path::read(chain.get_ref(), base).map(|t| t.steps.first().copied()) {
@@ -126,15 +130,30 @@ impl Compiler<'_> {
                 Err(wrong) => self.report(*file, chain.span().start, wrong),
             }
         }
+        let shared = layered.shared.as_ref().and_then(|(file, name)| self.shared(*file, name, base));
         for row in &layered.rows {
             match self.row(row, scope, base) {
-                Ok(compiled) => file_row(&mut table, compiled),
+                Ok(mut compiled) => {
+                    share(&mut compiled, shared);
+                    file_row(&mut table, compiled);
+                }
                 Err((offset, wrong)) => self.report(row.file, offset, wrong),
             }
         }
         align(&mut table.rows);
         mark_alone(&mut table.rows);
         table
+    }
+
+    /// The list that the segments of a resource share.
+    fn shared(&mut self, file: usize, name: &Spanned<String>, base: Kind) -> Option<&'static Element> {
+        let wrong = match path::read(name.get_ref(), base).map(|target| target.steps.first().copied()) {
+            Ok(Some(Step::Element { element, .. })) if element.list => return Some(element),
+            Ok(_) => Wrong::new("`shared` names a list"),
+            Err(wrong) => wrong,
+        };
+        self.report(file, name.span().start, wrong);
+        None
     }
 
     fn row(&mut self, layered: &LayeredRow, scope: Scope<'_>, base: Kind) -> Result<Row, (usize, Wrong)> {
@@ -222,6 +241,16 @@ impl Compiler<'_> {
 
     fn parent_fits(&self, base: Kind, target: &Target) -> bool {
         compatible(base, target.parent) && matches!(target.steps.last(), Some(Step::Element { .. }))
+    }
+}
+
+/// Makes the first step of `row` the shared member, where it is of the list `shared` and has no number of its own.
+fn share(row: &mut Row, shared: Option<&'static Element>) {
+    if let Some(Step::Element { element, label, .. }) = row.target.steps.first_mut()
+        && *label == 0
+        && shared.is_some_and(|shared| shared == *element)
+    {
+        *label = path::SHARED;
     }
 }
 
@@ -341,7 +370,7 @@ fn fixed_value(text: &str, kind: Kind) -> Result<Value, Wrong> {
         Kind::Primitive(Primitive::Decimal | Primitive::Integer | Primitive::PositiveInt | Primitive::UnsignedInt) => {
             text.parse().map(Value::Number).map_err(|_| wrong("number"))
         }
-        Kind::Primitive(_) => Ok(Value::String(text.to_owned())),
+        Kind::Primitive(_) => Ok(Value::from(text)),
         Kind::Complex(id) => Err(wrong(&types().get(id).name)),
     }
 }

@@ -1,9 +1,11 @@
 //! How a table stands in TOML, with the place of every part for messages about it.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use toml::Spanned;
 
-/// One file of `segments/`, `datatypes/` or `messages/`.
+/// One file of `segments/`, `datatypes/`, `messages/` or `blocks/`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TableFile {
@@ -12,17 +14,34 @@ pub(super) struct TableFile {
     pub(super) replace: bool,
     /// Data types only: the reference by which instances `[1]`, `[2]`, … hang together.
     pub(super) chain: Option<Spanned<String>>,
+    /// Segments only: the list of which the first members are one, whichever segment writes them: a
+    /// Dosage that RXO, TQ1 and RXR fill.
+    pub(super) shared: Option<Spanned<String>>,
     /// Messages only: the structure in HL7's abstract syntax.
     pub(super) grammar: Option<Spanned<String>>,
     /// Messages only: the events with this structure, such as `ADT^A04`.
     #[serde(default)]
     pub(super) events: Vec<Spanned<String>>,
+    /// Messages only: rows that many messages have in common.
+    #[serde(default, rename = "use")]
+    pub(super) uses: Vec<UseFile>,
     /// Why the table is as it is.
     #[serde(rename = "note")]
     pub(super) _note: Option<String>,
     /// The rows.
     #[serde(default)]
     pub(super) row: Vec<Spanned<RowFile>>,
+}
+
+/// One `[[use]]`: the rows of a block for the segments of one group.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UseFile {
+    /// The block's name: `blocks/NAME.toml`.
+    pub(super) block: Spanned<String>,
+    /// The group, such as `PATIENT_RESULT.PATIENT`; without it the message itself.
+    #[serde(default, rename = "in")]
+    pub(super) group: Option<Spanned<String>>,
 }
 
 /// One `[[row]]`.
@@ -60,9 +79,30 @@ pub(super) struct RowFile {
     /// Takes the rows with this `from` (and `to`, where given) away.
     #[serde(default)]
     pub(super) remove: bool,
+    /// The row counts only where the channel has chosen so: an option and its value, or several.
+    #[serde(default)]
+    pub(super) option: Option<Spanned<BTreeMap<String, OneOrMany>>>,
+    /// The guide's own words for `to`, where they are not ours.
+    pub(super) guide: Option<String>,
     /// For people.
-    #[serde(rename = "note")]
-    pub(super) _note: Option<String>,
+    pub(super) note: Option<String>,
+}
+
+/// A value of an option, or any of several.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    pub(super) fn all(&self) -> &[String] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(all) => all,
+        }
+    }
 }
 
 /// One file of `codes/`.
@@ -96,4 +136,7 @@ pub(super) struct CodeFile {
     pub(super) to: Option<String>,
     pub(super) display: Option<String>,
     pub(super) system: Option<String>,
+    /// The number of the file that it stands in.
+    #[serde(skip)]
+    pub(super) file: usize,
 }

@@ -1,16 +1,22 @@
 //! The mapping tables: read from TOML, layered, checked against R4, compiled once.
 //!
 //! Three layers, later ones over earlier ones row by row: the guide's tables (`segments/`,
-//! `datatypes/`, `codes/`, `messages/`), our decisions (`ours/`), a site's `maps/` folder.
+//! `datatypes/`, `codes/`, `messages/`), our decisions (`ours/`), a site's `maps/` folder. A channel's
+//! [`Options`] choose between rows ([`choices`](self)); [`show()`] tells what is in force and from where.
 
+mod blocks;
+mod choices;
 mod compile;
 mod condition;
+mod csv;
 mod error;
 mod file;
 mod grammar;
+pub mod guide;
 mod layers;
 mod path;
 pub(super) mod plan;
+mod show;
 mod structure;
 
 use std::borrow::Cow;
@@ -20,12 +26,17 @@ use include_dir::{Dir, DirEntry, include_dir};
 use message::Sha256;
 
 pub use error::MapError;
+pub use plan::Origin;
+pub use show::{Shown, ShownRow, show};
 
 pub(super) use compile::hl7_table_uri;
-pub(super) use path::EACH;
+pub(super) use path::{EACH, SHARED};
 
+use choices::Choices;
 use layers::Source;
-use plan::{Origin, Plan};
+use plan::Plan;
+
+use super::Options;
 
 static TABLES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/maps");
 
@@ -43,38 +54,26 @@ impl Maps {
     ///
     /// None in a released program: a test loads them. The type says so all the same.
     pub fn embedded() -> Result<Self, Vec<MapError>> {
-        Self::from_sources(&embedded())
+        Self::from_sources(&embedded(), &Options::default())
     }
 
     /// Our tables with those of a site over them: files by name below its `maps/` folder, such as
-    /// `segments/PID[Patient].toml`, with their text.
+    /// `segments/PID[Patient].toml`, with their text; as a channel with `options` has them.
     ///
     /// # Errors
     ///
     /// All mistakes of all files, each with its place.
-    pub fn with_site(files: Vec<(String, String)>) -> Result<Self, Vec<MapError>> {
-        let site = files.into_iter().map(|(name, text)| Source {
-            name: Cow::Owned(name),
-            text: Cow::Owned(text),
-            origin: Origin::Site,
-        });
-        let mut sources = embedded();
-        sources.extend(site);
-        Self::from_sources(&sources)
+    pub fn with_site(files: Vec<(String, String)>, options: &Options) -> Result<Self, Vec<MapError>> {
+        Self::from_sources(&with_site(files), options)
     }
 
-    /// Our tables with those of the folder `site_dir` over them.
+    /// Our tables with those of the folder `site_dir` over them, as a channel with `options` has them.
     ///
     /// # Errors
     ///
     /// All mistakes of all files, each with its place; also files that cannot be read.
-    pub fn load(site_dir: &Path) -> Result<Self, Vec<MapError>> {
-        let mut files = Vec::new();
-        for folder in ["segments", "datatypes", "codes", "messages"] {
-            read_folder(&site_dir.join(folder), folder, &mut files).map_err(|error| vec![error])?;
-        }
-        files.sort();
-        Self::with_site(files)
+    pub fn load(site_dir: Option<&Path>, options: &Options) -> Result<Self, Vec<MapError>> {
+        Self::with_site(read_site(site_dir)?, options)
     }
 
     /// The SHA-256 of all tables, in hexadecimal.
@@ -83,8 +82,8 @@ impl Maps {
         &self.version
     }
 
-    fn from_sources(sources: &[Source]) -> Result<Self, Vec<MapError>> {
-        let plan = compile::compile(layers::read(sources), sources)?;
+    fn from_sources(sources: &[Source], options: &Options) -> Result<Self, Vec<MapError>> {
+        let plan = compile::compile(layers::read(sources, &Choices::of(options)), sources)?;
         let mut all = String::new();
         for source in sources {
             all.push_str(&source.name);
@@ -94,6 +93,29 @@ impl Maps {
         }
         Ok(Self { plan, version: Sha256::of(all.as_bytes()).to_string() })
     }
+}
+
+/// Our tables with the files of a site over them.
+fn with_site(files: Vec<(String, String)>) -> Vec<Source> {
+    let site = files.into_iter().map(|(name, text)| Source {
+        name: Cow::Owned(name),
+        text: Cow::Owned(text),
+        origin: Origin::Site,
+    });
+    let mut sources = embedded();
+    sources.extend(site);
+    sources
+}
+
+/// The files of a site's folder, by name.
+fn read_site(site_dir: Option<&Path>) -> Result<Vec<(String, String)>, Vec<MapError>> {
+    let mut files = Vec::new();
+    for folder in ["segments", "datatypes", "codes", "messages", "blocks"] {
+        let Some(site_dir) = site_dir else { continue };
+        read_folder(&site_dir.join(folder), folder, &mut files).map_err(|error| vec![error])?;
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// The guide's tables, then ours.
@@ -135,7 +157,7 @@ fn read_folder(path: &Path, folder: &str, files: &mut Vec<(String, String)>) -> 
     for entry in entries {
         let entry = entry.map_err(|error| wrong(folder.to_owned(), error))?;
         let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
-        if name.ends_with(".toml") {
+        if name.ends_with(".toml") || (folder == "codes" && name.ends_with(".csv")) {
             let text = std::fs::read_to_string(entry.path()).map_err(|error| wrong(name.clone(), error))?;
             files.push((name, text));
         }

@@ -8,6 +8,9 @@ use super::plan::{Step, Target};
 /// The label that `[each]` compiles to.
 pub(crate) const EACH: u16 = u16::MAX;
 
+/// The label of a list member that several segments fill: `shared` of their tables.
+pub(crate) const SHARED: u16 = u16::MAX - 1;
+
 /// Reads `path` below an element of kind `base`.
 pub(super) fn read(path: &str, base: Kind) -> Result<Target, Wrong> {
     let (sibling, path) = leading_label(path);

@@ -1,9 +1,9 @@
 //! The flat form of the tables that a conversion runs over: names are indices, paths are steps.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use message::condition::{Check, Measure};
-use serde_json::Value;
+use message::json::{Text, Value};
 
 use crate::r4::{Element, Kind, TypeId};
 
@@ -24,8 +24,9 @@ pub(crate) struct Plan {
 }
 
 /// Where a row comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
     /// The guide, by the generator.
     Guide,
     /// Tributary's own decision.
@@ -49,6 +50,8 @@ pub(crate) struct Table {
     pub(crate) each: Vec<u16>,
     /// The element by which numbered instances hang together.
     pub(crate) chain: Option<&'static Element>,
+    /// True if its rows fill list members that other segments fill too.
+    pub(crate) shares: bool,
 }
 
 /// One compiled row.
@@ -146,20 +149,12 @@ pub(crate) enum Step {
     },
 }
 
-impl PartialEq for Element {
-    fn eq(&self, other: &Self) -> bool {
-        std::ptr::eq(self, other)
-    }
-}
-
-impl Eq for Element {}
-
 /// A code table.
 #[derive(Debug, Default)]
 pub(crate) struct Codes {
     pub(crate) name: String,
     /// The URI of the source table.
-    pub(crate) source: Option<String>,
+    pub(crate) source: Option<Text>,
     pub(crate) otherwise: Option<String>,
     pub(crate) partial: bool,
     pub(crate) codes: HashMap<String, Vec<Translation>>,
@@ -168,9 +163,9 @@ pub(crate) struct Codes {
 /// What a code becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Translation {
-    pub(crate) code: String,
-    pub(crate) display: Option<String>,
-    pub(crate) system: Option<String>,
+    pub(crate) code: Text,
+    pub(crate) display: Option<Text>,
+    pub(crate) system: Option<Text>,
 }
 
 /// A place in the message as a condition or a template names it.
@@ -199,6 +194,8 @@ pub(crate) struct MessagePlan {
     pub(crate) name: String,
     /// The grammar; 0 is the whole message.
     pub(crate) nodes: Vec<Node>,
+    /// The names of all segments of the grammar.
+    pub(crate) known: HashSet<String>,
     /// Rows by the node of their segment.
     pub(crate) rows: HashMap<usize, Vec<SegmentRow>>,
     /// Rows of segments that the grammar does not name, Z segments above all.

@@ -34,6 +34,7 @@ pub(super) fn compile(compiler: &mut Compiler<'_>, table: &Layered) -> Option<Me
     let patient = label(&"Patient[1]");
     plan.contexts = ["DiagnosticReport[1]", "ServiceRequest[1]", "Encounter[1]"].iter().filter_map(label).collect();
     plan.patient = patient;
+    plan.known = plan.nodes.iter().filter(|node| !node.is_group).map(|node| node.name.clone()).collect();
     Some(plan)
 }
 
@@ -92,7 +93,7 @@ fn table_for(
 }
 
 /// The segments of the grammar that `PATIENT.PID` (with `after`) names.
-fn leaves(nodes: &[Node], path: &str, after: Option<&str>) -> Vec<usize> {
+pub(super) fn leaves(nodes: &[Node], path: &str, after: Option<&str>) -> Vec<usize> {
     let (groups, segment) = path.rsplit_once('.').unwrap_or(("", path));
     let matching: Vec<_> = (1..nodes.len())
         .filter(|&i| nodes.get(i).is_some_and(|n| !n.is_group && n.name == segment) && group_path(nodes, i) == groups)
@@ -103,7 +104,7 @@ fn leaves(nodes: &[Node], path: &str, after: Option<&str>) -> Vec<usize> {
 }
 
 /// `PATIENT_RESULT.PATIENT` for a segment in it; groups without a name are not written.
-fn group_path(nodes: &[Node], leaf: usize) -> String {
+pub(super) fn group_path(nodes: &[Node], leaf: usize) -> String {
     let mut names = Vec::new();
     let mut at = nodes.get(leaf).map_or(0, |node| node.parent);
     while at != 0 {

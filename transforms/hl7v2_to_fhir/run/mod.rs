@@ -3,21 +3,25 @@
 mod codes;
 mod conditions;
 mod convert;
+mod parents;
 mod rows;
 mod systems;
+mod z_segments;
 
-use std::collections::HashMap;
+use std::cell::Cell;
 
+use message::json::Text;
 use message::{Context, Finding, FindingKind};
 
-use crate::r4::types;
-
 use super::groups::{self, Fit, Groups, Placed};
+use super::hashed::Hashed;
+use super::known::{KnownKind, known};
 use super::maps::plan::{Link, MessagePlan, Plan, SegmentRow};
+use super::options::ZSegments;
 use super::source::{self, Source};
 use super::tree::{Key, NodeId, ResourceId, Tree};
 
-pub(super) use systems::{Systems, encoded};
+pub(super) use systems::{Systems, push_encoded};
 
 /// A conversion on its way.
 pub(super) struct Run<'a> {
@@ -28,13 +32,21 @@ pub(super) struct Run<'a> {
     pub(super) tree: Tree,
     pub(super) systems: Systems<'a>,
     pub(super) context: &'a Context,
+    pub(super) z_segments: ZSegments,
     pub(super) findings: Vec<Finding>,
     /// Findings at values, before their places are written out: offset, kind, text.
-    pub(super) noted: Vec<(usize, FindingKind, String)>,
-    labels: HashMap<(Scope, usize), ResourceId>,
+    pub(super) noted: Vec<(usize, FindingKind, Text)>,
+    labels: Hashed<(Scope, usize), ResourceId>,
     /// Resources that one field alone makes, by its table and text: the same text is the same one.
-    shared: HashMap<(usize, &'a str), (ResourceId, &'a str)>,
+    shared: Hashed<(usize, &'a str), (ResourceId, &'a str)>,
     pending: Vec<(&'a Link, Here)>,
+    seen: Cell<conditions::Seen<'a>>,
+    /// The text that was matched last, the pattern and whether it fitted.
+    matched: Cell<Option<(&'a str, &'a str, bool)>>,
+    /// How many segments of a name have filled shared members of a resource.
+    sharing: Hashed<(NodeId, &'a str), u16>,
+    /// Which shared member the segment at hand fills.
+    shared_member: u16,
 }
 
 /// Where a label lives: a group's occurrence, or one segment.
@@ -64,23 +76,29 @@ impl<'a> Run<'a> {
             tree,
             systems: Systems::new(plan, context),
             context,
+            z_segments: ZSegments::default(),
             findings: Vec::new(),
             noted: Vec::new(),
-            labels: HashMap::new(),
-            shared: HashMap::new(),
+            labels: Hashed::default(),
+            shared: Hashed::default(),
             pending: Vec::new(),
+            seen: Cell::default(),
+            matched: Cell::new(None),
+            sharing: Hashed::default(),
+            shared_member: 1,
         }
     }
 
     /// Runs all rows over all segments, then sets the references between their resources.
     pub(super) fn segments(&mut self) {
         let placed = std::mem::take(&mut self.groups.placed);
-        for (number, placed) in placed.into_iter().enumerate() {
-            self.segment(number, placed);
+        for (number, placed) in placed.iter().enumerate() {
+            self.segment(number, *placed);
         }
         for (link, here) in std::mem::take(&mut self.pending) {
             self.link(link, here);
         }
+        self.parents(&placed);
     }
 
     fn segment(&mut self, number: usize, placed: Placed) {
@@ -91,17 +109,24 @@ impl<'a> Run<'a> {
             None => structure.free.get(segment.name),
         };
         let name = &structure.name;
+        let here = Here { segment: number, instance: placed.instance, node: placed.node };
+        if placed.fit == Fit::Unknown
+            && rows.is_none()
+            && segment.name.starts_with('Z')
+            && self.keep_segment(segment, here)
+        {
+            return;
+        }
         let text = match placed.fit {
             Fit::Expected => None,
-            Fit::AfterMissing => Some(format!("a segment that {name} requires is missing before it")),
-            Fit::Misplaced => Some(format!("{name} does not expect the segment here")),
-            Fit::Unknown => rows.is_none().then(|| format!("{name} has no such segment")),
+            Fit::AfterMissing => Some(format!("a segment that {name} requires is missing before it").into()),
+            Fit::Misplaced => Some(format!("{name} does not expect the segment here").into()),
+            Fit::Unknown => rows.is_none().then(|| format!("{name} has no such segment").into()),
         };
         if let Some(text) = text {
             let location = source::name_of(&segment);
             self.findings.push(Finding { kind: FindingKind::Unexpected, location, text });
         }
-        let here = Here { segment: number, instance: placed.instance, node: placed.node };
         for row in rows.map_or(&[][..], Vec::as_slice) {
             self.segment_row(row, here);
         }
@@ -111,7 +136,7 @@ impl<'a> Run<'a> {
         let holds = row
             .when
             .as_ref()
-            .is_none_or(|test| self.holds(test, conditions::Around::segment(here.segment, here.instance)));
+            .is_none_or(|test| self.holds(test, &conditions::Around::segment(here.segment, here.instance)));
         if !holds {
             return;
         }
@@ -131,13 +156,18 @@ impl<'a> Run<'a> {
         let kind = self.structure.labels.get(label)?.kind;
         let resource = self.tree.resource(kind);
         self.labels.insert((self.scope(label, here), label), resource);
+        self.belongs(resource, here);
+        Some(resource)
+    }
+
+    /// Says of `resource`, the newest, whose it is.
+    fn belongs(&mut self, resource: ResourceId, here: Here) {
         let (patient, context) = (self.nearest(self.structure.patient, here), self.context_of(here));
         if let Some(made) = self.tree.resources.last_mut() {
             made.labelled = true;
             made.patient = patient.filter(|patient| *patient != resource);
             made.context = context.filter(|context| *context != resource);
         }
-        Some(resource)
     }
 
     /// The resource that `label` means here, if it is there.
@@ -190,7 +220,7 @@ impl<'a> Run<'a> {
     }
 
     /// Notes something about the value `at`, a slice of the message.
-    pub(super) fn finding(&mut self, kind: FindingKind, at: &str, text: impl Into<String>) {
+    pub(super) fn finding(&mut self, kind: FindingKind, at: &str, text: impl Into<Text>) {
         if let Some(offset) = self.source.offset(at) {
             self.noted.push((offset, kind, text.into()));
         }
@@ -215,9 +245,14 @@ impl<'a> Run<'a> {
         if provider.name.is_empty() { "unknown" } else { &provider.name }
     }
 
+    /// What is done with a resource's type.
+    pub(super) fn kind(&self, resource: ResourceId) -> KnownKind {
+        self.tree.get(resource).map(|r| known().kind(r.kind)).unwrap_or_default()
+    }
+
     /// The name of a resource's type.
     pub(super) fn kind_name(&self, resource: ResourceId) -> &'static str {
-        self.tree.get(resource).map_or("", |r| types().get(r.kind).name.as_str())
+        self.tree.get(resource).map_or("", |r| known().kind(r.kind).name)
     }
 }
 

@@ -1,0 +1,368 @@
+//! The way through a resource by the table: every element is looked at once.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::sync::LazyLock;
+
+use super::issue::{Issue, IssueType};
+use super::path::Path;
+use super::scope::{self, Entries, Scope};
+use super::{Options, bundle, format, invariants, narrative, reference};
+use crate::fhir::definitions::{Element, Kind, Primitive, TypeId, types};
+use crate::fhir::{Object, Severity, Value, get_str};
+
+/// The types that are looked at more closely.
+pub(super) struct Known {
+    bundle: TypeId,
+    codeable_concept: TypeId,
+    coding: TypeId,
+    element: TypeId,
+    reference: TypeId,
+}
+
+static KNOWN: LazyLock<Known> = LazyLock::new(|| {
+    let id = |name: &str| types().id(name).unwrap_or(TypeId(u16::MAX));
+    Known {
+        bundle: id("Bundle"),
+        codeable_concept: id("CodeableConcept"),
+        coding: id("Coding"),
+        element: id("Element"),
+        reference: id("Reference"),
+    }
+});
+
+/// Objects and lists within each other that the stack has room for, whatever the options say.
+const DEEPEST: usize = 128;
+
+/// What was found so far, and where the walk is.
+pub(super) struct Walk<'a> {
+    issues: Vec<Issue>,
+    most: usize,
+    more: bool,
+    depth: usize,
+    known: &'static Known,
+    /// The resource that is walked.
+    pub(super) scope: Scope<'a>,
+    /// The Bundle around it.
+    pub(super) entries: Option<Entries<'a>>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(options: &Options) -> Self {
+        Self {
+            issues: Vec::new(),
+            most: options.issues.max(1),
+            more: false,
+            depth: options.depth.min(DEEPEST),
+            known: &KNOWN,
+            scope: Scope::default(),
+            entries: None,
+        }
+    }
+
+    /// The issues, with a last one where there are more.
+    pub(super) fn told(mut self) -> Vec<Issue> {
+        if self.more {
+            let location = self.issues.first().map_or("", |issue| issue.location.split('.').next().unwrap_or_default());
+            self.issues.push(Issue {
+                severity: Severity::Information,
+                kind: IssueType::TooLong,
+                location: location.to_owned(),
+                text: format!("there are more than the {} issues that are told", self.most).into(),
+                rule: None,
+            });
+        }
+        self.issues
+    }
+
+    /// Walks a resource that stands alone.
+    pub(super) fn root(&mut self, resource: &'a Value) {
+        let kind = get_str(resource, "resourceType").filter(|kind| types().resource(kind).is_some());
+        self.resource(resource, &Path::root(kind.unwrap_or("resource")));
+    }
+
+    /// Says that something is forbidden.
+    pub(super) fn error(&mut self, kind: IssueType, at: &dyn Display, text: impl Into<Cow<'static, str>>) {
+        self.tell(Severity::Error, kind, at, text.into(), None);
+    }
+
+    /// Says that an invariant is broken.
+    pub(super) fn broken(&mut self, rule: &'static str, at: &dyn Display, text: impl Into<Cow<'static, str>>) {
+        self.tell(Severity::Error, IssueType::Invariant, at, text.into(), Some(rule));
+    }
+
+    pub(super) fn tell(
+        &mut self,
+        severity: Severity,
+        kind: IssueType,
+        at: &dyn Display,
+        text: Cow<'static, str>,
+        rule: Option<&'static str>,
+    ) {
+        if self.issues.len() >= self.most {
+            self.more = true;
+        } else {
+            self.issues.push(Issue { severity, kind, location: at.to_string(), text, rule });
+        }
+    }
+
+    /// A resource that is not contained.
+    fn resource(&mut self, resource: &'a Value, path: &Path<'_>) {
+        let Some((own, kind)) = self.resource_type(resource, path) else { return };
+        let scope = std::mem::replace(&mut self.scope, Scope::of(own));
+        if kind == self.known.bundle {
+            let around = self.entries.replace(Entries::of(own));
+            bundle::check(self, own, path);
+            self.object(own, kind, path);
+            self.entries = around;
+        } else {
+            self.object(own, kind, path);
+        }
+        let scope = std::mem::replace(&mut self.scope, scope);
+        let contained = path.to("contained");
+        scope::unmentioned(&scope, &mut |number| {
+            self.broken("dom-3", &contained.at(number), "nothing refers to the contained resource");
+        });
+    }
+
+    /// A contained resource: it sees what its container sees.
+    fn contained(&mut self, resource: &'a Value, path: &Path<'_>) {
+        let Some((own, kind)) = self.resource_type(resource, path) else { return };
+        if self.scope.inside || own.contains_key("contained") {
+            self.broken("dom-2", path, "a contained resource contains no other");
+        }
+        let meta = own.get("meta");
+        let has = |name: &str| meta.is_some_and(|meta| meta.get(name).is_some());
+        if has("versionId") || has("lastUpdated") {
+            self.broken("dom-4", path, "a contained resource has no meta.versionId and no meta.lastUpdated");
+        }
+        if has("security") {
+            self.broken("dom-5", path, "a contained resource has no security label");
+        }
+        let inside = std::mem::replace(&mut self.scope.inside, true);
+        self.object(own, kind, path);
+        self.scope.inside = inside;
+    }
+
+    fn resource_type(&mut self, resource: &'a Value, path: &Path<'_>) -> Option<(&'a Object, TypeId)> {
+        let Some(own) = resource.as_object() else {
+            self.error(IssueType::Structure, path, "a resource is a JSON object");
+            return None;
+        };
+        let at = path.to("resourceType");
+        match own.get("resourceType") {
+            None => self.error(IssueType::Required, &at, "the resource type is missing"),
+            Some(Value::String(name)) => match types().resource(name) {
+                Some(kind) => return Some((own, kind)),
+                None => self.error(IssueType::Value, &at, "this is no resource type of FHIR R4"),
+            },
+            Some(_) => self.error(IssueType::Structure, &at, "the resource type is a text"),
+        }
+        None
+    }
+
+    /// The elements of `own`, which is of type `kind`.
+    fn object(&mut self, own: &'a Object, kind: TypeId, path: &Path<'_>) {
+        if self.more {
+            return;
+        }
+        let Some(depth) = self.depth.checked_sub(1) else {
+            self.error(IssueType::TooLong, path, "objects are nested too deep");
+            return;
+        };
+        self.depth = depth;
+        let of = types().get(kind);
+        // Of the extras of a primitive, its value is part of what is looked at.
+        let mut content = of.resource || kind == self.known.element;
+        let (mut present, mut told) = (0_u64, 0_u64);
+        for (name, value) in own.iter() {
+            let name: &'a str = name;
+            let (stem, beside) = name.strip_prefix('_').map_or((name, false), |stem| (stem, true));
+            let Some(element) = of.element(stem) else {
+                if !(of.resource && name == "resourceType") {
+                    self.error(IssueType::Structure, &path.to(name), format!("{} has no such element in R4", of.name));
+                }
+                continue;
+            };
+            let bit = 1_u64 << element.place;
+            if present & bit & !told != 0 && self.is_second(own, element) {
+                told |= bit;
+                let text = format!("only one of {} can be there", of.name_at(element.place));
+                self.error(IssueType::Structure, &path.to(name), text);
+            }
+            present |= bit;
+            content |= stem != "id";
+            let at = path.to(name);
+            match element.kind {
+                Kind::Primitive(_) if beside => self.extras(own, element, value, &at),
+                Kind::Primitive(primitive) => self.primitives(own, element, primitive, value, &at),
+                Kind::Complex(_) if beside => {
+                    self.error(IssueType::Structure, &at, "only elements of a primitive type have one with `_`");
+                }
+                Kind::Complex(id) => self.complexes(element, id, value, &at),
+            }
+        }
+        if !content {
+            self.broken("ele-1", path, "an element has a value or elements, besides its id");
+        }
+        self.missing(of.required_places() & !present, kind, path);
+        for invariant in invariants::of(kind) {
+            if invariant.is_broken(present, own) {
+                self.broken(invariant.key, path, invariant.text);
+            }
+        }
+        self.depth += 1;
+    }
+
+    /// True if `own` has another element of the choice than `element`.
+    fn is_second(&self, own: &Object, element: &'static Element) -> bool {
+        let Some(choice) = &element.choice else { return false };
+        let mut others = own.iter().map(|(name, _)| {
+            let name: &str = name;
+            name.strip_prefix('_').unwrap_or(name)
+        });
+        others.any(|name| {
+            let rest = name.strip_prefix(choice.as_str());
+            name != element.name && rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
+        })
+    }
+
+    fn missing(&mut self, mut places: u64, kind: TypeId, path: &Path<'_>) {
+        while places != 0 {
+            let place = places.trailing_zeros();
+            places &= places - 1;
+            let name = types().get(kind).name_at(u8::try_from(place).unwrap_or(u8::MAX));
+            self.error(IssueType::Required, &format!("{path}.{name}"), "R4 requires the element, and it is missing");
+        }
+    }
+
+    /// The members of `value`, which is a list where R4 says so: each with its place.
+    fn members(&mut self, element: &'static Element, value: &'a Value, path: &Path<'_>) -> Option<&'a [Value]> {
+        match (element.list, value) {
+            (true, Value::Array(items)) if items.is_empty() => {
+                self.broken("ele-1", path, "the list is empty; leave the element out");
+                None
+            }
+            (true, Value::Array(items)) => Some(items),
+            (true, _) => {
+                self.error(IssueType::Structure, path, "the element repeats, so it is a list");
+                None
+            }
+            (false, Value::Array(_)) => {
+                self.error(IssueType::Structure, path, "the element does not repeat, so it is no list");
+                None
+            }
+            (false, value) => Some(std::slice::from_ref(value)),
+        }
+    }
+
+    /// The values of an element of a primitive type.
+    fn primitives(
+        &mut self,
+        own: &'a Object,
+        element: &'static Element,
+        primitive: Primitive,
+        value: &'a Value,
+        path: &Path<'_>,
+    ) {
+        let Some(items) = self.members(element, value, path) else { return };
+        for (number, item) in items.iter().enumerate() {
+            let member = path.at(number);
+            let at = if element.list { &member } else { path };
+            match item {
+                Value::Null if element.list && beside(own, element, number).is_some_and(Value::is_object) => {}
+                Value::Null => self.error(IssueType::Structure, at, "the value is null; leave the element out"),
+                item => self.value(element, primitive, item, at),
+            }
+        }
+    }
+
+    fn value(&mut self, element: &'static Element, primitive: Primitive, value: &'a Value, path: &Path<'_>) {
+        if primitive == Primitive::Xhtml {
+            if let Err((kind, text, rule)) = narrative::check(value) {
+                self.tell(Severity::Error, kind, path, text.into(), rule);
+            }
+            return;
+        }
+        if let Err(text) = format::check(primitive, value) {
+            return self.error(IssueType::Value, path, text);
+        }
+        let Value::String(text) = value else { return };
+        match primitive {
+            Primitive::Code => {
+                let set = element.values.and_then(|id| types().value_set(id));
+                if let Some(set) = set.filter(|set| !set.has(text)) {
+                    self.error(IssueType::CodeInvalid, path, reference::not_in(set));
+                }
+            }
+            Primitive::Uri | Primitive::Url | Primitive::Canonical => {
+                if let Some(id) = text.strip_prefix('#').filter(|_| !self.scope.contained.is_empty()) {
+                    self.mention(id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes that `#id` stands somewhere.
+    pub(super) fn mention(&mut self, id: &'a str) {
+        if id.is_empty() {
+            self.scope.container = true;
+        } else {
+            self.scope.mentioned.insert(id);
+        }
+    }
+
+    /// `_name`: ids and extensions of a primitive element.
+    fn extras(&mut self, own: &'a Object, element: &'static Element, value: &'a Value, path: &Path<'_>) {
+        let Some(items) = self.members(element, value, path) else { return };
+        for (number, item) in items.iter().enumerate() {
+            let member = path.at(number);
+            let at = if element.list { &member } else { path };
+            let value = own.get(&element.name);
+            let value = if element.list { value.and_then(|list| list.get(number)) } else { value };
+            let has_value = value.is_some_and(|value| !value.is_null());
+            match item {
+                Value::Object(extras) => {
+                    if !has_value && !extras.contains_key("extension") {
+                        self.broken("ele-1", at, "an element has a value or an extension");
+                    }
+                    self.object(extras, self.known.element, at);
+                }
+                Value::Null if element.list && has_value => {}
+                Value::Null if element.list && value.is_some() => {} // Told where the value is.
+                _ => self.error(IssueType::Structure, at, "an object with the id and the extensions stands here"),
+            }
+        }
+    }
+
+    /// The values of an element of a complex type.
+    fn complexes(&mut self, element: &'static Element, kind: TypeId, value: &'a Value, path: &Path<'_>) {
+        let Some(items) = self.members(element, value, path) else { return };
+        for (number, item) in items.iter().enumerate() {
+            let member = path.at(number);
+            self.complex(element, kind, item, if element.list { &member } else { path });
+        }
+    }
+
+    fn complex(&mut self, element: &'static Element, kind: TypeId, value: &'a Value, path: &Path<'_>) {
+        if types().is_resource(kind) {
+            return if element.name == "contained" { self.contained(value, path) } else { self.resource(value, path) };
+        }
+        let Value::Object(own) = value else {
+            let text = format!("a {} is a JSON object", types().get(kind).name);
+            return self.error(IssueType::Structure, path, text);
+        };
+        self.object(own, kind, path);
+        if kind == self.known.reference {
+            reference::check(self, own, element, path);
+        } else if element.values.is_some() && (kind == self.known.codeable_concept || kind == self.known.coding) {
+            reference::check_codes(self, own, element, path);
+        }
+    }
+}
+
+/// The member of `_name` that stands at `number`.
+fn beside<'a>(own: &'a Object, element: &Element, number: usize) -> Option<&'a Value> {
+    own.get(format!("_{}", element.name).as_str())?.get(number)
+}

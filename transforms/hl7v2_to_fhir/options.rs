@@ -1,0 +1,96 @@
+//! What a channel chooses where HL7's guide leaves a choice.
+
+use serde::{Deserialize, Serialize};
+
+/// What a channel chooses: `hl7v2-to-fhir = { … }`. Rows of the tables ask for a choice by its name:
+/// `option = { next_of_kin = "contact" }`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// The structure to read messages by, such as `ADT_A01`, whatever they say of themselves.
+    pub structure: Option<String>,
+    /// What NK1 becomes.
+    pub next_of_kin: NextOfKin,
+    /// What says the status of an Encounter.
+    pub encounter_status: EncounterStatus,
+    /// Whether a result has a ServiceRequest beside its DiagnosticReport.
+    pub service_requests: ServiceRequests,
+    /// Which component of a CX says the system of the number.
+    pub identifier_system: IdentifierSystem,
+    /// What PID-10 and PID-22 become.
+    pub race_and_ethnicity: RaceAndEthnicity,
+    /// What a Z segment without a row becomes.
+    pub z_segments: ZSegments,
+}
+
+/// What NK1 becomes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NextOfKin {
+    /// A RelatedPerson, and a contact of the Patient.
+    #[default]
+    Both,
+    /// A RelatedPerson; employers and the like a contact, for they are no persons.
+    RelatedPerson,
+    /// A contact of the Patient.
+    Contact,
+}
+
+/// What says the status of an Encounter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EncounterStatus {
+    /// The trigger event where it changes the state of a visit, else PV1.
+    #[default]
+    Event,
+    /// PV1-45 and PV1-2 alone.
+    Visit,
+}
+
+/// Whether a result has a ServiceRequest beside its DiagnosticReport.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServiceRequests {
+    /// Where the message has ORC.
+    #[default]
+    Ordered,
+    /// Also without one, from OBR alone.
+    Always,
+    /// Results speak of no order.
+    Never,
+}
+
+/// Which component of a CX says the system of the number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IdentifierSystem {
+    /// CX.4, else CX.6.
+    #[default]
+    AssigningAuthority,
+    /// CX.6, else CX.4.
+    AssigningFacility,
+}
+
+/// What PID-10 (race) and PID-22 (ethnic group) become.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RaceAndEthnicity {
+    /// The extensions of US Core.
+    #[default]
+    UsCore,
+    /// Nothing: they are on the coverage report, for a site's rows.
+    Report,
+}
+
+/// What a Z segment without a row becomes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ZSegments {
+    /// A Basic resource of its own.
+    #[default]
+    Basic,
+    /// An extension of the MessageHeader.
+    Extension,
+    /// Nothing: it is on the coverage report.
+    Report,
+}
