@@ -7,14 +7,14 @@ mod rows;
 mod systems;
 mod z_segments;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use message::{Context, Finding, FindingKind};
 
 use crate::r4::types;
 
 use super::groups::{self, Fit, Groups, Placed};
-use super::maps::plan::{Link, MessagePlan, Plan, SegmentRow};
+use super::maps::plan::{Link, MessagePlan, Plan, RowPlace, SegmentRow};
 use super::options::ZSegments;
 use super::source::{self, Source};
 use super::tree::{Key, NodeId, ResourceId, Tree};
@@ -42,6 +42,8 @@ pub(super) struct Run<'a> {
     sharing: HashMap<(NodeId, &'a str), u16>,
     /// Which shared member the segment at hand fills.
     shared_member: u16,
+    /// The rows that have run, where somebody wants to know.
+    pub(super) used: Option<HashSet<RowPlace>>,
 }
 
 /// Where a label lives: a group's occurrence, or one segment.
@@ -72,6 +74,7 @@ impl<'a> Run<'a> {
             systems: Systems::new(plan, context),
             context,
             z_segments: ZSegments::default(),
+            used: None,
             findings: Vec::new(),
             noted: Vec::new(),
             labels: HashMap::new(),
