@@ -130,8 +130,7 @@ pub(crate) fn condition(bytes: &[u8]) {
         Ok(condition) => {
             let sample = Bytes::from_static(b"MSH|^~\\&|A|B|||2024||ADT^A01|1|P|2.5\rPID|1||1^^^A~2||D^J||1970|F\r");
             let message = Message::read(sample, &CharsetOptions::default()).unwrap().0;
-            let resource =
-                serde_json::json!({"resourceType": "Patient", "active": true, "name": [{"given": ["A", "B"]}]});
+            let resource = message::json!({"resourceType": "Patient", "active": true, "name": [{"given": ["A", "B"]}]});
             let (of_message, of_resource) = (condition.eval(&message), condition.eval(&resource));
             let again = Condition::parse(condition.text()).unwrap();
             assert_eq!((again.eval(&message), again.eval(&resource)), (of_message, of_resource));

@@ -103,13 +103,15 @@ impl Outbound {
 
     fn write_probe(&self) -> Result<String, DeliveryError> {
         let folder = &self.config.folder;
-        let path = folder.join(".tmp-probe");
+        // Whoever asks may be another user than the engine's, who could not write to a folder made by this.
+        let there = folder.ancestors().find(|path| path.as_os_str().is_empty() || path.exists()).unwrap_or(folder);
+        let path = there.join(".tmp-probe");
         let _naming = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
-        std::fs::create_dir_all(folder)
-            .and_then(|()| self.write_temporary(&path, b""))
+        self.write_temporary(&path, b"")
             .and_then(|()| std::fs::remove_file(&path))
             .map_err(|error| unavailable(folder, &error))?;
-        Ok(format!("files can be written to {}", folder.display()))
+        let made = if there == folder { "" } else { ", which is made with the first" };
+        Ok(format!("files can be written to {}{made}", folder.display()))
     }
 }
 

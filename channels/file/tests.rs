@@ -465,7 +465,10 @@ async fn a_folder_that_cannot_be_written_is_down() {
 async fn a_probe_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     outbound(&dir, "").probe().await.unwrap();
-    assert!(names(dir.path()).is_empty());
+    let config = OutboundConfig { folder: dir.path().join("not/yet"), ..outbound_config() };
+    let told = Outbound::new(config).unwrap().probe().await.unwrap();
+    assert!(told.contains("which is made with the first"), "{told}");
+    assert!(names(dir.path()).is_empty() && !dir.path().join("not").exists());
 }
 
 fn outbound_config() -> OutboundConfig {

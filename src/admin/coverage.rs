@@ -111,13 +111,13 @@ impl Counted {
             if matches!(finding.kind, FindingKind::Unmapped | FindingKind::Untranslated) {
                 self.coverage.lacking += 1;
             }
-            let key = (finding.kind.as_str(), anywhere(&finding.location), finding.text.clone());
+            let key = (finding.kind.as_str(), anywhere(&finding.location), finding.text.to_string());
             let first = seen.insert(key.clone());
             let location = key.1.clone();
             let item = self.items.entry(key).or_insert_with(|| CoverageItem {
                 kind: finding.kind,
                 location,
-                text: finding.text.clone(),
+                text: finding.text.to_string(),
                 count: 0,
                 messages: 0,
                 example: id,

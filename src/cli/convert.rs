@@ -1,19 +1,20 @@
-//! `tributary convert`: HL7 v2 files to FHIR, without a running engine.
+//! `tributary convert`: HL7 v2 files to FHIR, and FHIR between JSON and XML, without a running engine.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use message::fhir::xml;
 use message::hl7v2::batch::Batch;
 use message::hl7v2::{self, CharsetOptions};
+use message::json::{Value, json};
 use message::{Body, Finding, Message, MessageId, Original, Provider, Sha256, consent::Flags};
 use message::{Format, Transform as _};
-use serde_json::{Value, json};
 use transforms::hl7v2_to_fhir::{self, Hl7v2ToFhir};
 use transforms::stamp::{StampOptions, Stamper};
 
-use super::print::{note, say};
+use super::print::note;
 use super::{Failure, Globals, Outcome};
 use crate::engine::{ENGINE, clock};
 
@@ -23,12 +24,17 @@ use crate::engine::{ENGINE, clock};
   tributary convert examples/messages/adt-a01.hl7 | head -40
   tributary convert night/*.hl7 --out bundles/        one file for each: NAME.json, NAME-2.json, …
   tributary convert oru.hl7 --report                  what no table took: the work list of an analyst
+  tributary convert oru.hl7 --to xml                  FHIR XML; FHIR files change their form alone
+  tributary convert bundle.xml > bundle.json
   tributary convert oru.hl7 --maps my-site/maps/st-mary --time-zone America/Chicago")]
 pub(super) struct Args {
-    /// Files with one message each, or batches (FHS, BHS, several MSH).
+    /// Files with one message each, or batches (FHS, BHS, several MSH); or with one FHIR resource, in JSON or XML.
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// Write NAME.json into this folder for each, instead of printing.
+    /// Write FHIR in this form.
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    to: Form,
+    /// Write NAME.json (NAME.xml) into this folder for each, instead of printing.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Add what was not mapped or translated.
@@ -48,6 +54,14 @@ pub(super) struct Args {
     bare: bool,
 }
 
+/// The forms of FHIR.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    #[default]
+    Json,
+    Xml,
+}
+
 /// The pieces of a conversion.
 struct Converter {
     transform: Hl7v2ToFhir,
@@ -56,6 +70,9 @@ struct Converter {
 }
 
 pub(super) fn convert(_: &Globals, args: &Args) -> Outcome {
+    if args.report && args.to == Form::Xml {
+        return Err(anyhow::anyhow!("a report is JSON: leave --to xml or --report out").into());
+    }
     let converter = Converter::new(args)?;
     if let Some(out) = &args.out {
         std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
@@ -70,13 +87,26 @@ pub(super) fn convert(_: &Globals, args: &Args) -> Outcome {
                 continue;
             }
         };
+        if let Some(read) = super::validate::resource_of(&bytes) {
+            let emitted = read.map_err(anyhow::Error::msg).and_then(|read| {
+                if read.comments > 0 {
+                    note!("{}: comments that FHIR JSON has no place for: {}", file.display(), read.comments);
+                }
+                emit(args, file, 0, &read.resource)
+            });
+            if let Err(reason) = emitted {
+                note!("{}: {reason:#}", file.display());
+                refused = true;
+            }
+            continue;
+        }
         let parts = parts(&bytes);
         let count = parts.len();
         for (number, part) in parts.into_iter().enumerate() {
             match converter.convert(part) {
                 Ok((bundle, findings)) => {
                     let printed = if args.report { json!({ "bundle": bundle, "findings": findings }) } else { bundle };
-                    emit(args.out.as_deref(), file, number, &printed)?;
+                    emit(args, file, number, &printed)?;
                 }
                 Err(reason) => {
                     let which = if count > 1 { format!("message {} of {count}: ", number + 1) } else { String::new() };
@@ -96,14 +126,18 @@ fn parts(bytes: &Bytes) -> Vec<Bytes> {
 }
 
 /// Prints a result, or writes it: `NAME.json`, `NAME-2.json` for the second message of a file.
-fn emit(out: Option<&Path>, file: &Path, number: usize, value: &Value) -> anyhow::Result<()> {
-    let Some(out) = out else {
-        return Ok(say!("{value:#}")?);
+fn emit(args: &Args, file: &Path, number: usize, value: &Value) -> anyhow::Result<()> {
+    let (text, extension) = match args.to {
+        Form::Json => (format!("{value:#}\n"), "json"),
+        Form::Xml => (xml::write(value).map_err(anyhow::Error::msg)?, "xml"),
+    };
+    let Some(out) = &args.out else {
+        return Ok(super::print::bytes(text.as_bytes())?);
     };
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-    let name = if number == 0 { format!("{stem}.json") } else { format!("{stem}-{}.json", number + 1) };
+    let name = if number == 0 { format!("{stem}.{extension}") } else { format!("{stem}-{}.{extension}", number + 1) };
     let path = out.join(name);
-    std::fs::write(&path, format!("{value:#}\n")).with_context(|| format!("cannot write {}", path.display()))
+    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 impl Converter {
@@ -149,7 +183,7 @@ impl Converter {
             message = stamper.stamp(message, self.context.now).map_err(|error| error.to_string())?;
         }
         match message.body {
-            Body::Fhir(bundle) => Ok((bundle, message.findings)),
+            Body::Fhir(bundle) => Ok((bundle.into(), message.findings)),
             Body::Hl7v2(_) => Err("the transform left HL7 v2".to_owned()),
         }
     }

@@ -3,6 +3,7 @@
 
 mod bench;
 mod connection;
+mod consent;
 mod convert;
 mod coverage;
 mod deliveries;
@@ -22,6 +23,7 @@ mod status;
 mod store;
 mod table;
 mod test;
+mod validate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -99,8 +101,13 @@ the exit code is 1; with a mistake in any file nothing changes, and the exit cod
     Demo(demo::Args),
     /// Run a stand-in FHIR R4 repository, for demos and tests.
     Repository(repository::Args),
+    /// Test consent decisions; check Consents, policies and label rules.
+    #[command(subcommand)]
+    Consent(consent::Consent),
     /// Convert HL7 v2 files to FHIR and print the Bundles.
     Convert(convert::Args),
+    /// Find what is wrong with FHIR files. Exit code 1 if there is an error in one.
+    Validate(validate::Args),
     /// Look at the mapping tables, and compare them with HL7's guide.
     #[command(subcommand)]
     Maps(maps::Maps),
@@ -227,7 +234,9 @@ async fn dispatch(globals: &Globals, command: Command) -> Outcome {
         Command::Reload => operate::reload(globals).await,
         Command::Demo(args) => demo::demo(globals, args).await,
         Command::Repository(args) => repository::repository(args).await,
+        Command::Consent(command) => consent::consent(globals, &command),
         Command::Convert(args) => convert::convert(globals, &args),
+        Command::Validate(args) => validate::validate(globals, &args),
         Command::Maps(command) => maps::maps(globals, &command),
         Command::Send(args) => send::send(globals, args).await,
         Command::Status => status::status(globals).await,

@@ -48,6 +48,8 @@ pub struct ChannelConfig {
     pub confidentiality: Confidentiality,
     /// How messages are stamped: their provenance, labels and flags.
     pub stamp: StampOptions,
+    /// What becomes of FHIR that is not what R4 says it is.
+    pub validate: Validate,
     /// What orders deliveries.
     pub lane: LaneKey,
     /// What becomes of older events that arrive late.
@@ -100,6 +102,19 @@ impl InboundKind {
             Self::Mllp(_) | Self::Http(_) => None,
         }
     }
+}
+
+/// What becomes of FHIR that is not what R4 says it is, before it is queued.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Validate {
+    /// It goes on; what is wrong is kept with the message, and counted.
+    #[default]
+    Warn,
+    /// The message is parked as `failed`, with what is wrong as the reason.
+    Hold,
+    /// Nobody looks.
+    Off,
 }
 
 /// What orders the deliveries of a channel: those of one lane to one destination leave one at a time.

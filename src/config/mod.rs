@@ -19,7 +19,7 @@ mod tests;
 
 pub use channel::{
     ChannelConfig, Content, Expectation, ExpectedState, Hl7v2ToFhirConfig, InboundKind, LaneKey, LateConfig,
-    LatePolicy, RouteConfig, ScriptConfig, TestConfig, TransformConfig,
+    LatePolicy, RouteConfig, ScriptConfig, TestConfig, TransformConfig, Validate,
 };
 pub use destination::{Attempts, Budget, DestinationConfig, OnUnknown, OutboundKind, PauseConfig, RetryConfig};
 pub use init::{InitError, init};

@@ -9,8 +9,8 @@ use channels::{Acknowledge, Clock, Intake, Offered, StatusReport, Ticket};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use message::hl7v2::{self, CharsetOptions, Header};
+use message::json::Value;
 use message::{Answer, Body, Fault, Format, MessageId, Original, Provider, Sha256, fhir};
-use serde_json::Value;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use super::clock;

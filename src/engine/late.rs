@@ -44,7 +44,7 @@ pub(super) fn event_of(recipe: &Recipe, message: &Message, outcome: &Outcome) ->
     let entries = bundle.get("entry")?.as_array()?.iter().enumerate();
     let writes: Vec<(usize, Lane)> = entries
         .filter_map(|(index, entry)| {
-            let kind = entry.pointer("/resource/resourceType")?.as_str()?;
+            let kind = entry.get("resource")?.get("resourceType")?.as_str()?;
             let request = entry.get("request")?;
             let is_put = request.get("method")?.as_str()? == "PUT";
             let url = request.get("url")?.as_str()?;
@@ -164,8 +164,8 @@ fn hold_back(processed: &mut Processed, event: &Event, late: &HashSet<usize>) {
     };
     processed.findings.extend(sorted.iter().map(|index| Finding {
         kind: FindingKind::Late,
-        location: format!("entry[{index}].resource"),
-        text: text.to_owned(),
+        location: format!("entry[{index}].resource").into(),
+        text: text.into(),
     }));
     let Outcome::Queued { outputs, .. } = &mut processed.outcome else { return };
     if event.policy != LatePolicy::HoldBack {

@@ -64,6 +64,7 @@ pub struct Metrics {
     answers: Family<ChannelAnswer, Counter>,
     answer_seconds: Histograms<Channel>,
     outcomes: Family<ChannelOutcome, Counter>,
+    invalid: Family<Channel, Counter>,
     findings: Family<ChannelFinding, Counter>,
     delivered: Family<Destination, Counter>,
     retried: Family<Destination, Counter>,
@@ -114,6 +115,7 @@ impl Default for Metrics {
             answers: family!("messages_acknowledged", "Answers given to senders, by kind", Family::default()),
             answer_seconds: histogram!("acknowledge", "From offer to answer"),
             outcomes: family!("messages_transformed", "What came of transforms and routes", Family::default()),
+            invalid: family!("messages_invalid", "Messages that became FHIR that is not valid R4", Family::default()),
             findings: family!(
                 "findings",
                 "What transforms noticed, by kind: fields that reached no output, codes without a translation",
@@ -171,7 +173,11 @@ impl Metrics {
         self.outcomes.get_or_create(&ChannelOutcome { channel: channel.to_owned(), outcome: kind }).inc();
     }
 
+    /// Counts what transforms noticed in a message, and the message if the validator found something in it.
     pub(super) fn noticed(&self, channel: &str, findings: &[Finding]) {
+        if findings.iter().any(|finding| finding.kind == FindingKind::Invalid) {
+            self.invalid.get_or_create(&Channel { channel: channel.to_owned() }).inc();
+        }
         for kind in FindingKind::ALL {
             let count = findings.iter().filter(|finding| finding.kind == kind).count() as u64;
             if count > 0 {
@@ -213,6 +219,7 @@ impl Metrics {
     pub(super) fn introduce_channel(&self, channel: &str) {
         let channel = channel.to_owned();
         self.received.get_or_create(&Channel { channel: channel.clone() }).inc_by(0);
+        self.invalid.get_or_create(&Channel { channel: channel.clone() }).inc_by(0);
         for answer in ["stored", "duplicate", "conflict", "unsupported", "invalid", "unavailable"] {
             self.answers.get_or_create(&ChannelAnswer { channel: channel.clone(), answer }).inc_by(0);
         }

@@ -27,6 +27,7 @@ mod status;
 mod steady;
 mod task;
 mod trial;
+mod valid;
 mod waiters;
 mod wire;
 

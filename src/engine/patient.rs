@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use message::hl7v2::{self, Repetition, Segment};
+use message::json::Value;
 use message::{Provider, fhir};
-use serde_json::Value;
 
 /// The most lanes that one delivery stands in; a bundle of more patients is ordered by the first ones.
 pub(super) const MOST_LANES: usize = 32;

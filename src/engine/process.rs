@@ -11,6 +11,7 @@ use message::{Body, Context, Finding, Format, Message, Original, Transform, Tran
 
 use super::late::{self, Event};
 use super::patient::{self, Identifier};
+use super::valid;
 use crate::config::{ChannelConfig, Content, DestinationConfig, LaneKey, RouteConfig};
 use crate::store::{Lane, LaneSet, NewDelivery, NewOutput, Outcome};
 
@@ -108,21 +109,21 @@ fn attempt(
     read_before: Option<Read>,
     now: Timestamp,
 ) -> Result<(Outcome, Message), Failure> {
-    let (source, message) = transformed(recipe, original, read_before, now)?;
-    let outcome = route(recipe, &source, &message);
+    let (lanes, mut message) = transformed(recipe, original, read_before, now)?;
+    let outcome = outcome(recipe, lanes, &mut message);
     Ok((outcome, message))
 }
 
-/// What came, and what the transforms and the stamper make of it.
+/// The lanes of what came, and what the transforms and the stamper make of it.
 pub(crate) fn transformed(
     recipe: &Recipe,
     original: &Arc<Original>,
     read_before: Option<Read>,
     now: Timestamp,
-) -> Result<(Body, Message), Failure> {
+) -> Result<(LaneSet, Message), Failure> {
     let context = Context { now, ..recipe.context.clone() };
     let Read { body, findings } = read_before.map_or_else(|| read(recipe, original), Ok)?;
-    let source = body.clone();
+    let lanes = lanes(recipe, &body);
     let mut message = Message::new(Arc::clone(original), body, Flags::default());
     message.findings = findings;
     for transform in &recipe.transforms {
@@ -130,7 +131,7 @@ pub(crate) fn transformed(
     }
     let stamped = recipe.stamper.stamp(message, now);
     let message = stamped.map_err(|error| Failure { step: "stamp".into(), error })?;
-    Ok((source, message))
+    Ok((lanes, message))
 }
 
 /// Reads the original bytes in their format.
@@ -165,9 +166,14 @@ fn step(recipe: &Recipe, transform: &dyn Transform, message: Message, context: &
     Ok(message)
 }
 
+/// What comes of a stamped message: parked by the validator, or on its routes.
+pub(crate) fn outcome(recipe: &Recipe, lanes: LaneSet, message: &mut Message) -> Outcome {
+    valid::check(recipe.config.validate, message).unwrap_or_else(|| route(recipe, lanes, message))
+}
+
 /// Evaluates all conditions, then makes the deliveries of the routes that take the message.
-pub(crate) fn route(recipe: &Recipe, source: &Body, message: &Message) -> Outcome {
-    let facts = RouteFacts { source, body: &message.body };
+fn route(recipe: &Recipe, lanes: LaneSet, message: &Message) -> Outcome {
+    let facts = RouteFacts { received: message.as_received(), body: &message.body };
     let taken: Vec<&RouteConfig> =
         recipe.config.routes.iter().filter(|route| route.when.as_ref().is_none_or(|when| when.eval(&facts))).collect();
     if taken.is_empty() {
@@ -177,7 +183,6 @@ pub(crate) fn route(recipe: &Recipe, source: &Body, message: &Message) -> Outcom
         };
         return Outcome::Filtered { reason };
     }
-    let lanes = lanes(recipe, source);
     let mut outputs = Outputs::default();
     let mut deliveries = Vec::new();
     for route in taken {
@@ -243,7 +248,7 @@ impl Outputs {
 }
 
 /// The lanes of a message: its patients', or its channel's where it has no patient.
-fn lanes(recipe: &Recipe, source: &Body) -> LaneSet {
+fn lanes(recipe: &Recipe, came: &Body) -> LaneSet {
     let hash = |text: &str| (recipe.hash)(text.as_bytes());
     let channel = || vec![hash(&format!("channel/{}", recipe.config.name))];
     match recipe.config.lane {
@@ -251,7 +256,7 @@ fn lanes(recipe: &Recipe, source: &Body) -> LaneSet {
         LaneKey::Channel => channel(),
         LaneKey::Patient => {
             let provider = &recipe.context.provider;
-            let patients: BTreeSet<Identifier> = match source {
+            let patients: BTreeSet<Identifier> = match came {
                 Body::Hl7v2(message) => patient::of_hl7v2(message, provider),
                 Body::Fhir(resource) => patient::of_fhir(resource, provider),
             };
@@ -264,17 +269,15 @@ fn lanes(recipe: &Recipe, source: &Body) -> LaneSet {
 
 /// What a route's condition sees: HL7 paths of what came, FHIRPath of what it became.
 struct RouteFacts<'a> {
-    source: &'a Body,
+    received: Option<&'a hl7v2::Message>,
     body: &'a Body,
 }
 
 impl Facts for RouteFacts<'_> {
     fn any(&self, place: &Place, test: &mut dyn FnMut(Fact<'_>) -> bool) -> bool {
-        match (place, self.source, self.body) {
-            (Place::Hl7v2(_), Body::Hl7v2(message), _) => message.any(place, test),
-            (Place::Fhir(_), _, Body::Fhir(resource)) | (Place::Fhir(_), Body::Fhir(resource), _) => {
-                resource.any(place, test)
-            }
+        match (place, self.received, self.body) {
+            (Place::Hl7v2(_), Some(message), _) => message.any(place, test),
+            (Place::Fhir(_), _, Body::Fhir(resource)) => resource.any(place, test),
             _ => false,
         }
     }

@@ -8,6 +8,7 @@
 //! entry; [`redact`] takes out what was denied, [`high_water_mark`] labels what is left, [`external`]
 //! reads the answers of a decision service. [`vectors`] proves it all on published test vectors.
 
+pub mod arrival;
 pub mod by_entry;
 mod decision;
 pub mod external;

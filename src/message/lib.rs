@@ -9,6 +9,7 @@ pub mod consent;
 pub mod fhir;
 pub mod hl7v2;
 pub mod id;
+pub mod json;
 mod original;
 pub mod provenance;
 mod transform;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::consent::Flags;
 use crate::hl7v2;
+use crate::json::Value;
 use crate::provenance::Step;
 use crate::transform::Finding;
 use crate::{MessageId, Sha256};
@@ -66,7 +66,7 @@ impl Body {
     pub fn to_bytes(&self) -> Bytes {
         match self {
             Self::Hl7v2(message) => message.bytes().clone(),
-            Self::Fhir(resource) => Bytes::from(resource.to_string()),
+            Self::Fhir(resource) => Bytes::from(resource.to_vec()),
         }
     }
 

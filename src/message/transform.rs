@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::Message;
+use crate::json::Text;
 
 /// A pure step over a message: the same message, time and tables give the same result.
 ///
@@ -70,9 +71,9 @@ pub struct Finding {
     /// What kind of thing.
     pub kind: FindingKind,
     /// Where: `PID-10[2].1` or `entry[3].resource.code`.
-    pub location: String,
+    pub location: Text,
     /// What, for a person; no values of the message.
-    pub text: String,
+    pub text: Text,
 }
 
 /// The kinds of [`Finding`].
@@ -91,12 +92,14 @@ pub enum FindingKind {
     Noted,
     /// An older event than one that was taken before: it changes nothing there.
     Late,
+    /// What was made is not what FHIR R4 says it is.
+    Invalid,
 }
 
 impl FindingKind {
     /// All kinds.
-    pub const ALL: [Self; 6] =
-        [Self::Unmapped, Self::Untranslated, Self::Malformed, Self::Unexpected, Self::Noted, Self::Late];
+    pub const ALL: [Self; 7] =
+        [Self::Unmapped, Self::Untranslated, Self::Malformed, Self::Unexpected, Self::Noted, Self::Late, Self::Invalid];
 
     /// Its name: `unmapped`, `untranslated`, …
     #[must_use]
@@ -108,6 +111,7 @@ impl FindingKind {
             Self::Unexpected => "unexpected",
             Self::Noted => "noted",
             Self::Late => "late",
+            Self::Invalid => "invalid",
         }
     }
 }

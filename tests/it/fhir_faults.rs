@@ -55,8 +55,8 @@ fn an_answer_that_got_lost_does_no_harm() {
 #[test]
 fn a_server_that_answers_too_late_is_unknown_and_the_rule_decides() {
     let fhir = Fhir::start();
-    fhir.behave(json!({ "latency": "2s" }));
-    let out = format!("{}[retry]\non_unknown = \"hold\"\n", fhir.outbound("answer_timeout = \"300ms\""));
+    fhir.behave(json!({ "latency": "30s" }));
+    let out = format!("{}[retry]\non_unknown = \"hold\"\n", fhir.outbound("answer_timeout = \"3s\""));
     let site = Site::convert(&out);
     let running = site.start();
     send(&running, "C1");

@@ -127,8 +127,9 @@ fn a_reload_may_make_a_destination_strict_or_free() {
 
 #[test]
 fn lanes_leave_side_by_side() {
-    // Nobody is answered before three have come.
-    let sink = Sink::start(|_, _| Reply::Late(std::time::Duration::from_millis(1500), Box::new(Reply::Code("AA"))));
+    // Nobody is answered before three are under way.
+    let sink = Sink::good();
+    sink.set_deaf(true);
     let site = Site::relay(&sink.outbound(""));
     let running = site.start();
     let mut sender = sender(&running);
@@ -136,6 +137,7 @@ fn lanes_leave_side_by_side() {
         sender.accepted(&update(&format!("P{n}"), &format!("C{n}"), "Ada"));
     }
     wait_until("three are under way", || running.destination("out").in_flight == 3);
+    sink.set_deaf(false);
     running.wait_deliveries("out", &[("delivered", 3)]);
 }
 

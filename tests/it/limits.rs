@@ -99,7 +99,7 @@ fn a_sender_that_reads_no_acknowledgments_holds_up_nobody_and_gets_them_all() {
 #[test]
 fn a_message_that_is_too_long_or_never_ends_is_refused_and_the_next_is_taken() {
     let sink = Sink::good();
-    let site = taking(&sink, "max_message_bytes = \"10KiB\"\nframe_timeout = \"400ms\"");
+    let site = taking(&sink, "max_message_bytes = \"10KiB\"\nframe_timeout = \"1s\"");
     let running = site.start();
     let mut sender = Sender::connect(running.address("in"));
     let mut long = update("P1", "LONG", "Ada");

@@ -14,6 +14,7 @@
 mod acknowledge;
 mod bytes;
 mod clock;
+mod commands;
 mod configuration;
 mod corpus;
 mod crash;

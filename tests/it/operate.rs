@@ -196,6 +196,8 @@ fn messages_are_found_by_patient_type_and_error() {
     assert_eq!(found(&["--type", "ORU"]), Vec::<String>::new());
     assert_eq!(found(&["--state", "dead", "--destination", "out"]), ["C2"]);
     assert_eq!(found(&["--error", "AR"]), ["C2"]);
+    let dead = site.json(&["messages", "search", "--state", "dead"]);
+    assert!(dead[0]["reason"].as_str().unwrap().starts_with("out: "), "{dead:#}");
     assert_eq!(found(&["--since", "1h", "--channel", "in"]), ["C2", "C1"]);
     assert_eq!(found(&["--until", "1h"]), Vec::<String>::new());
 }

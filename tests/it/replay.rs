@@ -178,7 +178,7 @@ fn a_job_can_be_cancelled() {
     let running = site.start();
     send(&running, 1..=20);
     running.wait_messages(&[("delivered", 20)]);
-    let begun = site.json(&["replay", "--all", "--rate", "4", "--background", "--reason", "a mistake"]);
+    let begun = site.json(&["replay", "--all", "--rate", "2", "--background", "--reason", "a mistake"]);
     site.cli(&["replay", "--cancel", begun["job"].as_str().unwrap()]);
     wait_until("it is cancelled", || job(&site)["state"] == "cancelled");
     let replayed = job(&site)["replayed"].as_u64().unwrap();
@@ -205,7 +205,7 @@ fn a_job_is_cancelled_and_taken_up_without_an_engine_too() {
     let running = site.start();
     send(&running, 1..=20);
     running.wait_messages(&[("delivered", 20)]);
-    let begun = site.json(&["replay", "--all", "--rate", "4", "--background", "--reason", "all of it"]);
+    let begun = site.json(&["replay", "--all", "--rate", "2", "--background", "--reason", "all of it"]);
     wait_until("it has begun", || job(&site)["replayed"].as_u64().unwrap() >= 2);
     running.terminate();
     let id = begun["job"].as_str().unwrap();
@@ -243,7 +243,7 @@ fn a_reload_counts_for_a_job_under_way() {
     let running = site.start();
     send(&running, 1..=20);
     running.wait_messages(&[("delivered", 20)]);
-    site.cli(&["replay", "--all", "--rate", "10", "--background", "--reason", "all of it"]);
+    site.cli(&["replay", "--all", "--rate", "2", "--background", "--reason", "all of it"]);
     wait_until("it has begun", || job(&site)["replayed"].as_u64().unwrap() >= 2);
     site.set_channel("in", &format!("{MLLP_IN}{}", TO_OUT.replace("\"out\"", "\"right\"")));
     site.cli(&["reload"]);

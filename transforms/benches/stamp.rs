@@ -36,7 +36,7 @@ fn collection(bencher: Bencher<'_, '_>, observations: usize) {
         entry.as_object_mut().map(|entry| entry.remove("request"));
     }
     let bytes = Bytes::from(bundle.to_string());
-    run(bencher, &Message::new(original(bytes, Format::FhirJson), Body::Fhir(bundle), Flags::default()));
+    run(bencher, &Message::new(original(bytes, Format::FhirJson), Body::Fhir(bundle.into()), Flags::default()));
 }
 
 fn run(bencher: Bencher<'_, '_>, message: &Message) {
@@ -54,9 +54,9 @@ fn result(observations: usize) -> Message {
     );
     let bytes = Bytes::from(text);
     let read = hl7v2::Message::read(bytes.clone(), &hl7v2::charset::CharsetOptions::default());
-    let body = read.map_or(Body::Fhir(Value::Null), |(message, _)| Body::Hl7v2(message));
+    let body = read.map_or(Body::Fhir(Value::Null.into()), |(message, _)| Body::Hl7v2(message));
     let mut message = Message::new(original(bytes, Format::Hl7v2), body, Flags::default());
-    message.body = Body::Fhir(bundle(observations));
+    message.body = Body::Fhir(bundle(observations).into());
     message.steps.push(Step {
         transform: "hl7v2-to-fhir".to_owned(),
         version: "9c1d".to_owned(),

@@ -1,16 +1,16 @@
 //! The transaction Bundle: every resource once, with its request.
 
-use serde_json::{Map, Value, json};
-
-use crate::r4::types;
+use message::json::{Map, Value};
+use uuid::Uuid;
 
 use super::identity::{self, Identities, Identity};
+use super::known::known;
 use super::required;
 use super::run::Run;
 use super::tree::{NodeId, Reference, ResourceId};
 
-/// Types that stand for something elsewhere when all that is known is a number.
-const LOGICAL: [&str; 6] = ["EpisodeOfCare", "Procedure", "ServiceRequest", "Specimen", "Condition", "Encounter"];
+/// Room for the members of most resources.
+const MEMBERS: usize = 12;
 
 /// The Bundle of all that `run` has made.
 pub(super) fn of(run: &mut Run<'_>) -> Value {
@@ -26,7 +26,7 @@ pub(super) fn of(run: &mut Run<'_>) -> Value {
     }
     let mut bundle = header(run, &refs);
     let entries = entries(run, &identities, &refs);
-    bundle.insert("entry".into(), Value::Array(entries));
+    bundle.put("entry", Value::Array(entries));
     Value::Object(bundle)
 }
 
@@ -36,15 +36,15 @@ fn logical_references(run: &mut Run<'_>) -> Vec<(ResourceId, Reference)> {
     for number in 0..run.tree.resources.len() {
         let id = ResourceId(u32::try_from(number).unwrap_or(u32::MAX));
         let Some(resource) = run.tree.get(id) else { continue };
-        let (root, kind, labelled) = (resource.root, run.kind_name(id), resource.labelled);
-        if labelled || !LOGICAL.contains(&kind) || !run.tree.has_only(root, "identifier") {
+        let (root, kind, labelled) = (resource.root, known().kind(resource.kind), resource.labelled);
+        if labelled || !kind.is_logical || !run.tree.has_only(root, "identifier") {
             continue;
         }
         let mut stub = Map::new();
         run.tree.render_into(root, &mut stub, &[]);
         if let Some(Value::Array(identifiers)) = stub.remove("identifier") {
             let first = identifiers.into_iter().next().unwrap_or_default();
-            let reference = Map::from_iter([("type".to_owned(), json!(kind)), ("identifier".to_owned(), first)]);
+            let reference = Map::from_iter([("type", Value::fixed(kind.name)), ("identifier", first)]);
             out.push((id, Reference::Logical(reference)));
         }
     }
@@ -52,25 +52,26 @@ fn logical_references(run: &mut Run<'_>) -> Vec<(ResourceId, Reference)> {
 }
 
 /// Bundle.identifier and Bundle.timestamp, as MSH's rows say.
-fn header(run: &mut Run<'_>, refs: &[Option<Reference>]) -> Map<String, Value> {
+fn header(run: &mut Run<'_>, refs: &[Option<Reference>]) -> Map {
     let mut out = Map::new();
-    out.insert("resourceType".into(), json!("Bundle"));
+    out.put("resourceType", Value::fixed("Bundle"));
     let mut said = Map::new();
     if let Some(root) = bundle_root(run) {
         run.tree.render_into(root, &mut said, refs);
     }
     if let Some(Value::Object(identifier)) = said.get_mut("identifier") {
-        let own = run.systems.own("ns", "message");
-        identifier.entry("system").or_insert(Value::String(own));
+        if !identifier.contains_key("system") {
+            identifier.put("system", run.systems.own("ns", "message"));
+        }
     }
-    out.extend(said.remove("identifier").map(|value| ("identifier".to_owned(), value)));
-    out.insert("type".into(), json!("transaction"));
-    out.extend(said.remove("timestamp").map(|value| ("timestamp".to_owned(), value)));
+    out.extend(said.remove("identifier").map(|value| ("identifier", value)));
+    out.put("type", Value::fixed("transaction"));
+    out.extend(said.remove("timestamp").map(|value| ("timestamp", value)));
     out
 }
 
 fn bundle_root(run: &Run<'_>) -> Option<NodeId> {
-    let bundle = types().id("Bundle")?;
+    let bundle = known().bundle?;
     run.tree.resources.iter().find(|resource| resource.kind == bundle).map(|resource| resource.root)
 }
 
@@ -90,18 +91,17 @@ fn entries(run: &mut Run<'_>, identities: &Identities, refs: &[Option<Reference>
 fn entry(run: &mut Run<'_>, id: ResourceId, identity: &Identity, refs: &[Option<Reference>]) -> Option<Value> {
     let resource = run.tree.get(id)?;
     let (root, kind) = (resource.root, resource.kind);
-    let mut out = Map::new();
-    out.insert("resourceType".into(), Value::String(types().get(kind).name.clone()));
+    let mut out = Map::with_capacity(MEMBERS);
+    out.put("resourceType", Value::fixed(known().kind(kind).name));
     if !identity.conditional {
-        out.insert("id".into(), Value::String(identity.uuid.to_string()));
+        out.put("id", identity.uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()) as &str);
     }
-    run.tree.render_into(root, &mut out, refs);
+    let mut out = run.tree.render_onto(root, out, refs);
     required::complete(run, kind, &mut out);
-    let request = Map::from_iter([("method".to_owned(), json!("PUT")), ("url".to_owned(), json!(identity.url))]);
-    // By hand: `json!` would copy the resource.
-    Some(Value::Object(Map::from_iter([
-        ("fullUrl".to_owned(), Value::String(format!("urn:uuid:{}", identity.uuid))),
-        ("resource".to_owned(), Value::Object(out)),
-        ("request".to_owned(), Value::Object(request)),
-    ])))
+    let request = [("method", Value::fixed("PUT")), ("url", Value::from(identity.url.clone()))];
+    Some(Value::object([
+        ("fullUrl", Value::from(identity.full_url.clone())),
+        ("resource", Value::Object(out)),
+        ("request", Value::object(request)),
+    ]))
 }

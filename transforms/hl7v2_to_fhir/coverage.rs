@@ -1,9 +1,11 @@
 //! The coverage report: what was populated and no row has taken, and where all findings are.
 
+use message::json::Text;
 use message::{Finding, FindingKind};
+use smol_str::{SmolStrBuilder, format_smolstr};
 
 use super::run::Run;
-use super::source::{Segment, Slice, name_of};
+use super::source::{Level, Segment, name_of};
 
 /// No message needs a longer list; how many more there are is said.
 const MOST: usize = 10_000;
@@ -16,16 +18,14 @@ pub(super) fn report(run: &mut Run<'_>) {
     let mut report = Report { findings: std::mem::take(&mut run.findings), noted, next: 0, left_out: 0 };
     for segment in &run.source.segments {
         for (number, field) in run.source.fields(*segment) {
-            for (repetition, slice) in run.source.repetitions(field).enumerate() {
-                report.repetition(run, *segment, (number, repetition), slice);
-            }
+            report.field(run, *segment, number, field);
         }
     }
     for (_, kind, said) in report.noted.split_off(report.next.min(report.noted.len())) {
-        report.add(kind, &|| "message".to_owned(), said);
+        report.add(kind, &|| Text::new_static("message"), said);
     }
     if report.left_out > 0 {
-        let text = format!("{} more places are not listed", report.left_out);
+        let text = format_smolstr!("{} more places are not listed", report.left_out);
         report.findings.push(Finding { kind: FindingKind::Unmapped, location: "message".into(), text });
     }
     run.findings = report.findings;
@@ -33,38 +33,65 @@ pub(super) fn report(run: &mut Run<'_>) {
 
 struct Report {
     findings: Vec<Finding>,
-    noted: Vec<(usize, FindingKind, String)>,
+    noted: Vec<(usize, FindingKind, Text)>,
     next: usize,
     left_out: usize,
 }
 
+/// Where in a field a value stands.
+#[derive(Clone, Copy)]
+struct At {
+    field: usize,
+    /// From 0; the others from 1.
+    repetition: usize,
+    component: usize,
+    subcomponent: usize,
+}
+
 impl Report {
-    fn repetition(&mut self, run: &Run<'_>, segment: Segment<'_>, at: (usize, usize), slice: Slice<'_>) {
-        let single = run.source.parts(slice).nth(1).is_none();
-        for (component, part) in run.source.parts(slice) {
-            for (subcomponent, leaf) in run.source.parts(part) {
-                let whole = single && subcomponent == 1;
-                let place = || location(segment, at, if whole { (0, 0) } else { (component, subcomponent) });
-                self.leaf(run, leaf.text, place);
+    /// Goes through the values of a field, most of which rows have taken.
+    fn field(&mut self, run: &Run<'_>, segment: Segment<'_>, field: usize, text: &str) {
+        let Some(offset) = run.source.offset(text) else { return };
+        let mut at = At { field, repetition: 0, component: 1, subcomponent: 1 };
+        let (mut repetition, mut start) = (0, 0);
+        for end in 0..=text.len() {
+            let delimiter = text.as_bytes().get(end).map(|b| run.source.delimiter(*b));
+            if delimiter == Some(None) {
+                continue;
+            }
+            let noted = self.noted.get(self.next).is_some_and(|(noted, ..)| *noted <= offset + end);
+            if noted || !run.source.is_taken_at(offset + start) {
+                let value = text.get(start..end).unwrap_or_default();
+                let within = text.get(repetition..).unwrap_or_default();
+                self.value((offset + start, value), &|| location(run, segment, at, within), run);
+            }
+            start = end + 1;
+            match delimiter.flatten() {
+                Some(Level::Repetition) => {
+                    at = At { repetition: at.repetition + 1, component: 1, subcomponent: 1, ..at };
+                    repetition = start;
+                }
+                Some(Level::Component) => at = At { component: at.component + 1, subcomponent: 1, ..at },
+                Some(Level::Subcomponent) => at.subcomponent += 1,
+                None => {}
             }
         }
     }
 
-    fn leaf(&mut self, run: &Run<'_>, text: &str, place: impl Fn() -> String) {
-        let Some(offset) = run.source.offset(text) else { return };
-        while let Some((noted, kind, said)) =
+    fn value(&mut self, (offset, text): (usize, &str), place: &dyn Fn() -> Text, run: &Run<'_>) {
+        while let Some((_, kind, said)) =
             self.noted.get_mut(self.next).filter(|(noted, ..)| *noted <= offset + text.len())
         {
-            let (_, kind, said) = (noted, *kind, std::mem::take(said));
+            let (kind, said) = (*kind, std::mem::take(said));
             self.next += 1;
-            self.add(kind, &place, said);
+            self.add(kind, place, said);
         }
-        if !text.trim().is_empty() && !run.source.is_taken(text) {
-            self.add(FindingKind::Unmapped, &place, "no row of the tables takes the value".into());
+        if !text.trim().is_empty() && !run.source.is_taken_at(offset) {
+            self.add(FindingKind::Unmapped, place, Text::new_static("no row of the tables takes the value"));
         }
     }
 
-    fn add(&mut self, kind: FindingKind, place: &impl Fn() -> String, text: String) {
+    fn add(&mut self, kind: FindingKind, place: &dyn Fn() -> Text, text: Text) {
         if self.findings.len() < MOST {
             self.findings.push(Finding { kind, location: place(), text });
         } else {
@@ -73,21 +100,22 @@ impl Report {
     }
 }
 
-/// `OBX[2]-5[1].2`; what says nothing is left out.
-fn location(
-    segment: Segment<'_>,
-    (field, repetition): (usize, usize),
-    (component, subcomponent): (usize, usize),
-) -> String {
-    let mut out = format!("{}-{field}", name_of(&segment));
-    if repetition > 0 {
-        out.push_str(&format!("[{}]", repetition + 1));
+/// `OBX[2]-5[1].2`; what says nothing is left out. `repetition` is the text of the repetition and what follows it.
+fn location(run: &Run<'_>, segment: Segment<'_>, at: At, repetition: &str) -> Text {
+    let is_end = |b: u8| run.source.delimiter(b) == Some(Level::Repetition);
+    let is_component = |b: u8| run.source.delimiter(b) == Some(Level::Component);
+    let single = !repetition.bytes().take_while(|b| !is_end(*b)).any(is_component);
+    let mut out = SmolStrBuilder::new();
+    out.push_str(&name_of(&segment));
+    out.push_str(&format_smolstr!("-{}", at.field));
+    if at.repetition > 0 {
+        out.push_str(&format_smolstr!("[{}]", at.repetition + 1));
     }
-    if component > 0 {
-        out.push_str(&format!(".{component}"));
+    if !(single && at.subcomponent == 1) {
+        out.push_str(&format_smolstr!(".{}", at.component));
     }
-    if subcomponent > 1 {
-        out.push_str(&format!(".{subcomponent}"));
+    if at.subcomponent > 1 {
+        out.push_str(&format_smolstr!(".{}", at.subcomponent));
     }
-    out
+    out.finish()
 }

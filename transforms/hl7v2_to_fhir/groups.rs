@@ -51,18 +51,30 @@ pub(super) fn read<'a>(plan: &MessagePlan, source: &Source<'a>) -> Groups<'a> {
     let root = Instance { node: 0, parent: 0, segments: Vec::new(), below: Vec::new() };
     let mut reader = Reader {
         nodes: &plan.nodes,
-        known: plan.nodes.iter().filter(|node| !node.is_group).map(|node| node.name.as_str()).collect(),
+        known: &plan.known,
         groups: Groups { instances: vec![root], placed: Vec::new() },
         at: Position { instance: 0, leaf: None },
     };
-    for (number, segment) in source.segments.iter().enumerate() {
-        let following = source.segments.get(number + 1..).unwrap_or_default().iter().map(|s| s.name);
-        let next = following.clone().find(|name| *name != segment.name);
+    for ((number, segment), next) in source.segments.iter().enumerate().zip(nexts(source)) {
         let placed = reader.place(segment.name, next);
         reader.note(placed.instance, segment.name, number);
         reader.groups.placed.push(placed);
     }
     reader.groups
+}
+
+/// For each segment the name of the next one that is called otherwise.
+fn nexts<'a>(source: &Source<'a>) -> Vec<Option<&'a str>> {
+    let mut nexts = vec![None; source.segments.len()];
+    let (mut after, mut next) = (None, None);
+    for (segment, slot) in source.segments.iter().zip(&mut nexts).rev() {
+        if after.is_some_and(|name| name != segment.name) {
+            next = after;
+        }
+        *slot = next;
+        after = Some(segment.name);
+    }
+    nexts
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +87,7 @@ struct Position {
 struct Reader<'p, 'a> {
     nodes: &'p [Node],
     /// The names of all segments of the grammar.
-    known: HashSet<&'p str>,
+    known: &'p HashSet<String>,
     groups: Groups<'a>,
     at: Position,
 }
@@ -85,12 +97,8 @@ impl<'a> Reader<'_, 'a> {
         if !self.known.contains(name) {
             return Placed { node: None, instance: self.at.instance, fit: Fit::Unknown };
         }
-        for lenient in [false, true] {
-            if let Some(placed) = self.forward(name, next, lenient) {
-                return placed;
-            }
-        }
-        self.backward(name)
+        let forward = self.forward(name, next, false).or_else(|| self.again(name));
+        forward.or_else(|| self.forward(name, next, true)).unwrap_or_else(|| self.backward(name))
     }
 
     /// Notes the segment in its group and in those around it.
@@ -141,6 +149,31 @@ impl<'a> Reader<'_, 'a> {
             }
             at = Position { instance: self.groups.instances.get(at.instance)?.parent, leaf: Some(group) };
         }
+    }
+
+    /// A segment that its group can hold once and holds already, in a new occurrence of the group: a
+    /// second OBR without an ORC begins the next order.
+    fn again(&mut self, name: &str) -> Option<Placed> {
+        let mut instance = self.at.instance;
+        while instance != 0 {
+            let found = self.groups.instances.get(instance)?;
+            let (group, parent) = (found.node, found.parent);
+            let mut path = Vec::new();
+            let repeats = self.node(group).is_some_and(|n| n.repeats) && self.is_second(instance, name);
+            if repeats && self.find(group, None, name, true, &mut path) {
+                let opened = self.open(group, parent);
+                return Some(Placed { fit: Fit::AfterMissing, ..self.enter(opened, &path) });
+            }
+            instance = parent;
+        }
+        None
+    }
+
+    /// True if the group's occurrence has the segment already, which can be there once.
+    fn is_second(&self, instance: usize, name: &str) -> bool {
+        let is_there = |found: &Instance<'_>| found.segments.iter().any(|(known, _)| *known == name);
+        let single = self.nodes.iter().any(|node| !node.is_group && node.name == name && !node.repeats);
+        single && self.groups.instances.get(instance).is_some_and(is_there)
     }
 
     /// The path of nodes from `group` to the first segment called `name` after `after`.

@@ -1,15 +1,15 @@
 //! What makes a resource the same one in the next message: its business identifier, or a natural
 //! key within what it belongs to; and from that its URL and its UUID.
 
-use std::collections::HashMap;
-
 use message::Sha256;
-use serde_json::Value;
+use message::fhir::uuid_v5;
+use message::json::Text;
+use smol_str::format_smolstr;
 use uuid::Uuid;
 
-use crate::r4::types;
-
-use super::run::{Run, encoded};
+use super::hashed::{Hashed, Hasher};
+use super::known::known;
+use super::run::{Run, push_encoded};
 use super::tree::{Key, NodeId, Reference, ResourceId, Tree};
 
 /// How a resource is written.
@@ -17,8 +17,10 @@ use super::tree::{Key, NodeId, Reference, ResourceId, Tree};
 pub(super) struct Identity {
     /// UUIDv5 of its key: the same for the same thing in every message.
     pub(super) uuid: Uuid,
+    /// `urn:uuid:<uuid>`.
+    pub(super) full_url: Text,
     /// `Patient?identifier=…` or `Patient/<uuid>`.
-    pub(super) url: String,
+    pub(super) url: Text,
     /// True if the URL is a search, so that the server gives the id.
     pub(super) conditional: bool,
 }
@@ -30,36 +32,6 @@ pub(super) struct Identities {
     /// The resource that stands for each: itself, or the one it was merged into.
     pub(super) redirects: Vec<ResourceId>,
 }
-
-/// Types of which the same identifier or the same natural key means the same thing twice.
-const MERGED: [&str; 6] = ["Practitioner", "PractitionerRole", "Organization", "Location", "Device", "RelatedPerson"];
-
-/// Types of which the same identifier means the same thing twice.
-const ONE_NUMBER: [&str; 4] = ["Patient", "Encounter", "Account", "Specimen"];
-
-/// Types of which an identifier alone finds one resource.
-const BY_IDENTIFIER: [&str; 17] = [
-    "Patient",
-    "Encounter",
-    "Practitioner",
-    "Organization",
-    "Device",
-    "Account",
-    "Specimen",
-    "ServiceRequest",
-    "DiagnosticReport",
-    "Condition",
-    "Procedure",
-    "Observation",
-    "Immunization",
-    "MedicationRequest",
-    "Appointment",
-    "DocumentReference",
-    "EpisodeOfCare",
-];
-
-/// Types of which one number can be on several resources, told apart by their code.
-const WITH_CODE: [&str; 2] = ["ServiceRequest", "DiagnosticReport"];
 
 struct Reader<'r, 'a> {
     run: &'r mut Run<'a>,
@@ -74,7 +46,7 @@ struct Reader<'r, 'a> {
 struct Found {
     uuid: Uuid,
     /// The search that finds it.
-    search: Option<String>,
+    search: Option<Text>,
 }
 
 /// Finds the identities of all resources, and merges those that are the same.
@@ -84,22 +56,22 @@ pub(super) fn of(run: &mut Run<'_>) -> Identities {
         complete_systems(run, resource_id(number));
     }
     let message_key = message_key(run);
-    let site = Uuid::new_v5(&Uuid::NAMESPACE_URL, run.context.base_uri.as_bytes());
-    let namespace = Uuid::new_v5(&site, run.context.provider.key.as_bytes());
+    let site = uuid_v5(Uuid::NAMESPACE_URL, run.context.base_uri.as_bytes());
+    let namespace = uuid_v5(site, run.context.provider.key.as_bytes());
     let mut reader = Reader { run, found: vec![None; count], message_key, namespace };
     let mut out = Identities { identities: vec![None; count], redirects: (0..count).map(resource_id).collect() };
-    let mut seen: HashMap<Uuid, (ResourceId, usize)> = HashMap::with_capacity(count);
+    let mut seen: Hashed<Uuid, (ResourceId, usize)> = Hashed::with_capacity_and_hasher(count, Hasher::default());
     for number in 0..count {
         let id = resource_id(number);
         let Some(root) = reader.root(id).filter(|root| !reader.run.tree.is_empty(*root)) else { continue };
         let found = reader.find(id, 0);
-        let kind = reader.run.kind_name(id);
+        let kind = reader.run.kind(id);
         let (first, times) = seen.entry(found.uuid).and_modify(|(_, times)| *times += 1).or_insert((id, 1));
-        let is_one = MERGED.contains(&kind) || (found.search.is_some() && ONE_NUMBER.contains(&kind));
+        let is_one = kind.is_merged || (found.search.is_some() && kind.is_one_number);
         if *times > 1 && is_one {
             reader.merge(*first, id, root, &mut out.redirects);
         } else if let Some(slot) = out.identities.get_mut(number) {
-            *slot = Some(identity(kind, found, *times));
+            *slot = Some(identity(kind.name, found, *times));
         }
     }
     out
@@ -108,13 +80,17 @@ pub(super) fn of(run: &mut Run<'_>) -> Identities {
 /// The identity of the `times`th resource that is the same by `found`.
 fn identity(kind: &str, found: Found, times: usize) -> Identity {
     match found.search.filter(|_| times == 1) {
-        Some(url) => Identity { uuid: found.uuid, url, conditional: true },
+        Some(url) => Identity { uuid: found.uuid, full_url: urn(found.uuid), url, conditional: true },
         None => {
-            let again = || Uuid::new_v5(&found.uuid, times.to_string().as_bytes());
+            let again = || uuid_v5(found.uuid, times.to_string().as_bytes());
             let uuid = if times == 1 { found.uuid } else { again() };
-            Identity { uuid, url: format!("{kind}/{uuid}"), conditional: false }
+            Identity { uuid, full_url: urn(uuid), url: format_smolstr!("{kind}/{uuid}"), conditional: false }
         }
     }
+}
+
+fn urn(uuid: Uuid) -> Text {
+    Text::new(uuid.urn().encode_lower(&mut Uuid::encode_buffer()))
 }
 
 fn resource_id(number: usize) -> ResourceId {
@@ -126,28 +102,27 @@ fn message_key(run: &Run<'_>) -> String {
     let Some(header) = run.source.segments.first().copied() else { return String::new() };
     let [application, facility, kind] = [3, 4, 9].map(|number| run.source.field(header, number));
     let content = Sha256::of(run.source.body().as_bytes()).to_string();
-    [application, facility, kind, &content].join("\u{1f}")
+    joined(&[application, facility, kind, &content])
 }
 
 /// Numbers without an assigning authority are the sender's own: their system is made from the
 /// provider and the kind of thing, so that they find it again and meet no other sender's.
 fn complete_systems(run: &mut Run<'_>, id: ResourceId) {
-    let kind = run.kind_name(id);
-    if !BY_IDENTIFIER.contains(&kind) {
+    let kind = run.kind(id);
+    if !kind.is_by_identifier {
         return;
     }
     let Some(root) = run.tree.get(id).map(|r| r.root) else { return };
-    let Some(identifier) = types().id("Identifier") else { return };
     for (_, node) in run.tree.all_named(root, "identifier") {
         if run.tree.text(node, "value").is_none() || run.tree.text(node, "system").is_some() {
             continue;
         }
         let name = match identifier_type(&run.tree, node) {
-            Some(code) => format!("{}-{}", kind.to_ascii_lowercase(), code.to_ascii_lowercase()),
-            None => kind.to_ascii_lowercase(),
+            Some(code) => format!("{}-{}", kind.name.to_ascii_lowercase(), code.to_ascii_lowercase()),
+            None => kind.name.to_ascii_lowercase(),
         };
         let system = run.systems.own("ns", &name);
-        run.tree.overwrite(node, identifier, "system", Value::String(system));
+        run.tree.overwrite(node, known().identifier_system, system);
     }
 }
 
@@ -175,7 +150,7 @@ impl Reader<'_, '_> {
     }
 
     /// The identifier that finds the resource: the best by its type, in the order of the message.
-    fn identifier(&self, id: ResourceId) -> Option<(String, String)> {
+    fn identifier(&self, id: ResourceId) -> Option<(&str, &str)> {
         let kind = self.run.kind_name(id);
         let root = self.root(id)?;
         let tree = &self.run.tree;
@@ -184,21 +159,18 @@ impl Reader<'_, '_> {
             all.insert(0, (Key::default(), master));
         }
         let complete = all.into_iter().filter_map(|(key, node)| {
-            let system = tree.text(node, "system")?.to_owned();
-            let value = tree.text(node, "value").filter(|value| !value.trim().is_empty())?.to_owned();
+            let system = tree.text(node, "system")?;
+            let value = tree.text(node, "value").filter(|value| !value.trim().is_empty())?;
             Some((rank(kind, identifier_type(tree, node), key.label), system, value))
         });
         complete.min_by_key(|(rank, ..)| *rank).map(|(_, system, value)| (system, value))
     }
 
-    /// `system|code` of the first coding, or the text.
-    fn code(&self, id: ResourceId) -> Option<String> {
+    /// System and code of the first coding.
+    fn code(&self, id: ResourceId) -> Option<(Option<&str>, &str)> {
         let tree = &self.run.tree;
-        let code = tree.named(self.root(id)?, "code")?;
-        tree.named(code, "coding").and_then(|coding| {
-            let code = tree.text(coding, "code")?;
-            Some(tree.text(coding, "system").map_or(code.to_owned(), |system| format!("{system}|{code}")))
-        })
+        let coding = tree.named(tree.named(self.root(id)?, "code")?, "coding")?;
+        Some((tree.text(coding, "system"), tree.text(coding, "code")?))
     }
 
     /// What a resource is the same by, within its provider.
@@ -207,154 +179,232 @@ impl Reader<'_, '_> {
         if let Some(Some(found)) = self.found.get(number) {
             return found.clone();
         }
-        let kind = self.run.kind_name(id);
-        let number_of = self.identifier(id).filter(|_| BY_IDENTIFIER.contains(&kind));
+        let kind = self.run.kind(id);
+        let number_of = if kind.is_by_identifier { self.identifier(id) } else { None };
         let (key, search) = match number_of {
             Some((system, value)) => {
-                let code = self.code(id).filter(|_| WITH_CODE.contains(&kind)).unwrap_or_default();
-                (joined(&[kind, &system, &value, &code]), Some(search(kind, (&system, &value), &code)))
+                let mut code = String::new();
+                push_code(&mut code, self.code(id).filter(|_| kind.is_with_code));
+                let key = joined(&[kind.name, system, value, &code]);
+                (key, Some(search(kind.name, (system, value), &code)))
             }
             // Deeper than any chain of our tables: a resource that hangs on itself.
             None if depth > 8 => (String::new(), None),
             None => (self.natural_key(id, depth), None),
         };
-        let found = Found { uuid: Uuid::new_v5(&self.namespace, key.as_bytes()), search };
+        let found = Found { uuid: uuid_v5(self.namespace, key.as_bytes()), search };
         if let Some(slot) = self.found.get_mut(number) {
             *slot = Some(found.clone());
         }
         found
     }
 
-    /// The UUID of a resource that another hangs on, as text.
-    fn uuid_of(&mut self, id: Option<ResourceId>, depth: usize) -> String {
-        id.map_or_else(String::new, |id| self.find(id, depth + 1).uuid.simple().to_string())
+    /// The UUID of a resource that another hangs on.
+    fn uuid_of(&mut self, id: Option<ResourceId>, depth: usize) -> Option<Uuid> {
+        id.map(|id| self.find(id, depth + 1).uuid)
     }
 
     fn natural_key(&mut self, id: ResourceId, depth: usize) -> String {
         let kind = self.run.kind_name(id);
-        let code = self.code_or_text(id);
+        // What it hangs on comes first: it is looked up and kept.
         let patient = self.of_patient(id, depth);
-        let own = match kind {
+        let [first, second] = self.hangs_on(kind, id, depth);
+        let mut own = KeyText::default();
+        match kind {
             "Observation" => {
-                let context = self.of_context(id, depth);
-                let [sub_id, effective] = [self.sub_id(id), self.text(id, &["effectiveDateTime"])];
-                return joined(&[kind, &patient, &context, &code, &sub_id, &effective]);
+                let mut key = KeyText::default();
+                key.add(kind).add_uuid(patient).add_uuid(first).add_code(self, id).add_sub_id(self, id);
+                key.add(self.text(id, &["effectiveDateTime"]));
+                return key.0;
             }
-            "Location" => return self.location_key(id, depth),
-            "Organization" => self.text(id, &["name"]),
-            "Practitioner" => self.name(id),
+            "Location" => {
+                let mut key = KeyText::default();
+                key.add(kind).add_identifiers(self, id).add(self.text(id, &["name"]));
+                key.add(self.text(id, &["description"])).add_uuid(first);
+                return key.0;
+            }
+            "Organization" => own.add(self.text(id, &["name"])),
+            "Practitioner" => own.add_name(self, id),
             "PractitionerRole" => {
-                let members = ["practitioner", "organization"].map(|name| self.referred(id, name, depth));
-                return joined(&[
-                    kind,
-                    &members.join("\u{1f}"),
-                    &code,
-                    &self.text(id, &["specialty", "coding", "code"]),
-                ]);
+                let mut key = KeyText::default();
+                key.add(kind).add_uuid(first).add_uuid(second).add_code(self, id);
+                key.add(self.text(id, &["specialty", "coding", "code"]));
+                return key.0;
             }
             "RelatedPerson" => {
-                [self.any_identifier(id), self.name(id), self.text(id, &["relationship", "coding", "code"])]
-                    .join("\u{1f}")
+                own.add_identifiers(self, id).add_name(self, id).add(self.text(id, &["relationship", "coding", "code"]))
             }
-            "Condition" | "Procedure" | "AllergyIntolerance" if !code.is_empty() => {
-                let when = self.text(id, &["performedDateTime"]);
-                let visit = if kind == "AllergyIntolerance" { String::new() } else { self.of_context(id, depth) };
-                joined(&[&code, &visit, &when])
+            "Condition" | "Procedure" | "AllergyIntolerance" if self.has_code_or_text(id) => {
+                own.add_code(self, id).add_uuid(first).add(self.text(id, &["performedDateTime"]))
             }
             "Coverage" => {
-                [self.any_identifier(id), self.text(id, &["subscriberId"]), self.text(id, &["order"])].join("\u{1f}")
+                own.add_identifiers(self, id).add(self.text(id, &["subscriberId"])).add(self.text(id, &["order"]))
             }
-            "Encounter" => self.text(id, &["period", "start"]),
-            "Specimen" => joined(&[&self.of_context(id, depth), "specimen"]),
-            "CareTeam" | "Account" | "Medication" => code,
-            _ => String::new(),
+            "Encounter" => own.add(self.text(id, &["period", "start"])),
+            "Specimen" => own.add_uuid(first).add("specimen"),
+            "CareTeam" | "Account" | "Medication" => own.add_code(self, id),
+            _ => &mut own,
         };
+        let mut key = KeyText::default();
         // With nothing of its own it is this message's, by its place among its kind.
-        let scope = if own.trim_matches('\u{1f}').is_empty() { self.message_key.clone() } else { patient };
-        joined(&[kind, &scope, &own])
+        if own.0.trim_matches(SEPARATOR).is_empty() {
+            key.add(kind).add(&self.message_key);
+        } else {
+            key.add(kind).add_uuid(patient);
+        }
+        key.add(&own.0);
+        key.0
     }
 
-    fn location_key(&mut self, id: ResourceId, depth: usize) -> String {
-        let outer = self.referred(id, "partOf", depth);
-        let parts = [self.any_identifier(id), self.text(id, &["name"]), self.text(id, &["description"])];
-        joined(&["Location", &parts.join("\u{1f}"), &outer])
+    /// What a resource of type `kind` without a number hangs on, besides its patient.
+    fn hangs_on(&mut self, kind: &str, id: ResourceId, depth: usize) -> [Option<Uuid>; 2] {
+        match kind {
+            "Observation" | "Condition" | "Procedure" | "Specimen" => [self.of_context(id, depth), None],
+            "Location" => [self.referred(id, "partOf", depth), None],
+            "PractitionerRole" => ["practitioner", "organization"].map(|name| self.referred(id, name, depth)),
+            _ => [None, None],
+        }
     }
 
-    fn any_identifier(&self, id: ResourceId) -> String {
-        let Some(root) = self.root(id) else { return String::new() };
-        let tree = &self.run.tree;
-        let values = tree.all_named(root, "identifier").into_iter().filter_map(|(_, node)| tree.text(node, "value"));
-        values.collect::<Vec<_>>().join("\u{1e}")
+    fn has_code_or_text(&self, id: ResourceId) -> bool {
+        self.code(id).is_some() || !self.code_text(id).is_empty()
     }
 
-    fn code_or_text(&self, id: ResourceId) -> String {
-        let text = || {
-            ["text", "display"].into_iter().find_map(|leaf| {
-                let found = if leaf == "text" {
-                    self.text(id, &["code", "text"])
-                } else {
-                    self.text(id, &["code", "coding", "display"])
-                };
-                Some(found).filter(|text| !text.is_empty())
-            })
-        };
-        self.code(id).or_else(text).unwrap_or_default()
-    }
-
-    fn name(&self, id: ResourceId) -> String {
-        ["family", "given", "text"].map(|part| self.text(id, &["name", part])).join("\u{1f}")
-    }
-
-    fn sub_id(&self, id: ResourceId) -> String {
-        let Some(root) = self.root(id) else { return String::new() };
-        let tree = &self.run.tree;
-        let is_sub_id = |(_, node): &(Key, NodeId)| {
-            tree.text(*node, "url").is_some_and(|url| url.ends_with("observation-v2-subid"))
-        };
-        let Some((_, node)) = tree.all_named(root, "extension").into_iter().find(is_sub_id) else {
-            return String::new();
-        };
-        let parts = tree.all_named(node, "extension").into_iter().filter_map(|(_, part)| {
-            let value =
-                ["valueString", "valueDecimal"].into_iter().find_map(|name| tree.value(tree.named(part, name)?));
-            value.map(ToString::to_string)
-        });
-        parts.collect::<Vec<_>>().join("\u{1e}")
+    /// The text of `code`, or the display of its first coding.
+    fn code_text(&self, id: ResourceId) -> &str {
+        let text = self.text(id, &["code", "text"]);
+        if text.is_empty() { self.text(id, &["code", "coding", "display"]) } else { text }
     }
 
     /// The text at the end of `path`, first members of lists; empty where nothing stands.
-    fn text(&self, id: ResourceId, path: &[&str]) -> String {
+    fn text(&self, id: ResourceId, path: &[&str]) -> &str {
         let tree = &self.run.tree;
-        let node = path.iter().try_fold(self.root(id), |node, name| Some(node.and_then(|node| tree.named(node, name))));
-        let value = node.flatten().and_then(|node| tree.value(node));
-        value.and_then(|value| value.as_str()).unwrap_or_default().to_owned()
+        let node = self.root(id).and_then(|root| path.iter().try_fold(root, |node, name| tree.named(node, name)));
+        node.and_then(|node| tree.value(node)).and_then(|value| value.as_str()).unwrap_or_default()
     }
 
-    fn referred(&mut self, id: ResourceId, name: &str, depth: usize) -> String {
+    fn referred(&mut self, id: ResourceId, name: &str, depth: usize) -> Option<Uuid> {
         let tree = &self.run.tree;
         let to = self.root(id).and_then(|root| tree.named(root, name)).and_then(|node| tree.reference(node));
         self.uuid_of(to, depth)
     }
 
-    fn of_patient(&mut self, id: ResourceId, depth: usize) -> String {
+    fn of_patient(&mut self, id: ResourceId, depth: usize) -> Option<Uuid> {
         let patient = self.run.tree.get(id).and_then(|r| r.patient).filter(|patient| *patient != id);
         self.uuid_of(patient, depth)
     }
 
-    fn of_context(&mut self, id: ResourceId, depth: usize) -> String {
+    fn of_context(&mut self, id: ResourceId, depth: usize) -> Option<Uuid> {
         let context = self.run.tree.get(id).and_then(|r| r.context).filter(|context| *context != id);
         self.uuid_of(context, depth)
     }
 }
 
+/// Between the parts of a key.
+const SEPARATOR: char = '\u{1f}';
+
+/// A key on its way: parts with a separator between each two.
+#[derive(Default)]
+struct KeyText(String, bool);
+
+impl KeyText {
+    fn begin(&mut self) {
+        if std::mem::replace(&mut self.1, true) {
+            self.0.push(SEPARATOR);
+        } else {
+            self.0.reserve(128);
+        }
+    }
+
+    fn add(&mut self, part: &str) -> &mut Self {
+        self.begin();
+        self.0.push_str(part);
+        self
+    }
+
+    fn add_uuid(&mut self, uuid: Option<Uuid>) -> &mut Self {
+        self.begin();
+        if let Some(uuid) = uuid {
+            self.0.push_str(uuid.simple().encode_lower(&mut Uuid::encode_buffer()));
+        }
+        self
+    }
+
+    /// The first coding of `code`, or its text.
+    fn add_code(&mut self, reader: &Reader<'_, '_>, id: ResourceId) -> &mut Self {
+        self.begin();
+        let code = reader.code(id);
+        if code.is_none() {
+            self.0.push_str(reader.code_text(id));
+        }
+        push_code(&mut self.0, code);
+        self
+    }
+
+    fn add_name(&mut self, reader: &Reader<'_, '_>, id: ResourceId) -> &mut Self {
+        ["family", "given", "text"].into_iter().fold(self, |key, part| key.add(reader.text(id, &["name", part])))
+    }
+
+    /// The values of all identifiers.
+    fn add_identifiers(&mut self, reader: &Reader<'_, '_>, id: ResourceId) -> &mut Self {
+        self.begin();
+        let tree = &reader.run.tree;
+        let all = reader.root(id).map(|root| tree.all_named(root, "identifier")).unwrap_or_default();
+        let values = all.into_iter().filter_map(|(_, node)| tree.text(node, "value"));
+        self.add_listed(values)
+    }
+
+    /// The parts of OBX-4.
+    fn add_sub_id(&mut self, reader: &Reader<'_, '_>, id: ResourceId) -> &mut Self {
+        self.begin();
+        let tree = &reader.run.tree;
+        let is_sub_id = |(_, node): &(Key, NodeId)| {
+            tree.text(*node, "url").is_some_and(|url| url.ends_with("observation-v2-subid"))
+        };
+        let all = reader.root(id).map(|root| tree.all_named(root, "extension")).unwrap_or_default();
+        let Some((_, node)) = all.into_iter().find(is_sub_id) else { return self };
+        let parts = tree.all_named(node, "extension").into_iter().filter_map(|(_, part)| {
+            let value =
+                ["valueString", "valueDecimal"].into_iter().find_map(|name| tree.value(tree.named(part, name)?));
+            value.map(ToString::to_string)
+        });
+        self.add_listed(parts)
+    }
+
+    fn add_listed<T: AsRef<str>>(&mut self, parts: impl Iterator<Item = T>) -> &mut Self {
+        for (i, part) in parts.enumerate() {
+            if i > 0 {
+                self.0.push('\u{1e}');
+            }
+            self.0.push_str(part.as_ref());
+        }
+        self
+    }
+}
+
+/// `system|code`.
+fn push_code(out: &mut String, code: Option<(Option<&str>, &str)>) {
+    let Some((system, code)) = code else { return };
+    if let Some(system) = system {
+        out.push_str(system);
+        out.push('|');
+    }
+    out.push_str(code);
+}
+
 /// `Patient?identifier=system%7Cvalue`, with the code where the number alone does not do.
-fn search(kind: &str, (system, value): (&str, &str), code: &str) -> String {
-    let mut url = format!("{kind}?identifier={}%7C{}", encoded(system), encoded(value));
+fn search(kind: &str, (system, value): (&str, &str), code: &str) -> Text {
+    let mut url = String::with_capacity(64 + system.len() + value.len() + code.len());
+    url.push_str(kind);
+    url.push_str("?identifier=");
+    push_encoded(&mut url, system);
+    url.push_str("%7C");
+    push_encoded(&mut url, value);
     if !code.is_empty() {
         url.push_str("&code=");
-        url.push_str(&encoded(code));
+        push_encoded(&mut url, code);
     }
-    url
+    url.into()
 }
 
 /// Which of several identifiers finds the resource; lower is better.
@@ -381,7 +431,11 @@ fn rank(kind: &str, code: Option<&str>, label: u16) -> u16 {
 }
 
 fn joined(parts: &[&str]) -> String {
-    parts.join("\u{1f}")
+    let mut key = KeyText::default();
+    for part in parts {
+        key.add(part);
+    }
+    key.0
 }
 
 /// The reference to each resource: to the entry of what it was merged into, or none for an empty one.
@@ -389,7 +443,7 @@ pub(super) fn references(run: &Run<'_>, identities: &Identities) -> Vec<Option<R
     let of = |number: usize| {
         let target = identities.redirects.get(number).copied().unwrap_or(resource_id(number));
         let identity = identities.identities.get(target.0 as usize).and_then(Option::as_ref);
-        identity.map(|identity| Reference::Entry(format!("urn:uuid:{}", identity.uuid)))
+        identity.map(|identity| Reference::Entry(identity.full_url.clone()))
     };
     (0..run.tree.resources.len()).map(of).collect()
 }

@@ -9,7 +9,9 @@
 mod bundle;
 mod coverage;
 mod groups;
+mod hashed;
 mod identity;
+mod known;
 pub mod maps;
 mod options;
 mod required;
@@ -21,8 +23,8 @@ mod values;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use message::json::Value;
 use message::{Body, Context, Finding, FindingKind, Message, Sha256, Transform, TransformError, hl7v2};
-use serde_json::Value;
 
 pub use options::{
     EncounterStatus, IdentifierSystem, NextOfKin, Options, RaceAndEthnicity, ServiceRequests, ZSegments,

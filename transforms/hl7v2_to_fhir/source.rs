@@ -4,6 +4,10 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 use message::hl7v2::{self, Delimiters, escape};
+use message::json::Text;
+use smol_str::format_smolstr;
+
+use super::hashed::Hashed;
 
 /// A piece of the message: a repetition, a component or a subcomponent.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +60,7 @@ impl<'a> Source<'a> {
             text,
             taken: vec![0; text.len() / 64 + 1],
         };
-        let mut seen = std::collections::HashMap::new();
+        let mut seen = Hashed::default();
         for segment in message.segments() {
             let occurrence: &mut usize = seen.entry(segment.name()).or_default();
             *occurrence += 1;
@@ -112,8 +116,7 @@ impl<'a> Source<'a> {
 
     /// The repetitions of a field.
     pub(super) fn repetitions(&self, field: &'a str) -> impl Iterator<Item = Slice<'a>> + use<'a> {
-        let at = self.delimiters.repetition;
-        field.split(move |c: char| at != 0 && c == char::from(at)).map(|text| Slice { text, level: Level::Repetition })
+        pieces(field, self.delimiters.repetition).map(|text| Slice { text, level: Level::Repetition })
     }
 
     /// Part `number` of `slice`, from 1; part 1 of what cannot be cut is the slice itself.
@@ -164,6 +167,20 @@ impl<'a> Source<'a> {
         b == d.component || b == d.repetition || Some(b) == d.subcomponent
     }
 
+    /// What begins after `b`; `None` if it is part of a value.
+    pub(super) fn delimiter(&self, b: u8) -> Option<Level> {
+        let d = self.delimiters;
+        if b == d.component && b != 0 {
+            Some(Level::Component)
+        } else if b == d.repetition && b != 0 {
+            Some(Level::Repetition)
+        } else if Some(b) == d.subcomponent && b != 0 {
+            Some(Level::Subcomponent)
+        } else {
+            None
+        }
+    }
+
     /// Notes that all values within `text` were taken.
     pub(super) fn take(&mut self, text: &str) {
         let Some(start) = self.offset(text) else { return };
@@ -193,9 +210,9 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// True if the value that begins where `text` does was taken.
-    pub(super) fn is_taken(&self, text: &str) -> bool {
-        self.offset(text).is_some_and(|offset| self.is_set(offset))
+    /// True if the value that begins at `offset` was taken.
+    pub(super) fn is_taken_at(&self, offset: usize) -> bool {
+        self.is_set(offset)
     }
 
     fn is_set(&self, offset: usize) -> bool {
@@ -209,10 +226,21 @@ impl<'a> Source<'a> {
 }
 
 /// `OBX[2]`, and `OBX` for the first.
-pub(super) fn name_of(segment: &Segment<'_>) -> String {
+pub(super) fn name_of(segment: &Segment<'_>) -> Text {
     match segment.occurrence {
-        1 => segment.name.to_owned(),
-        n => format!("{}[{n}]", segment.name),
+        1 => Text::new(segment.name),
+        n => format_smolstr!("{}[{n}]", segment.name),
+    }
+}
+
+/// Where the first `at` stands: values are so short that a look at each byte is the quickest, but for the few that are not.
+fn position(text: &[u8], at: u8) -> Option<usize> {
+    const SHORT: usize = 24;
+    match text.split_at_checked(SHORT) {
+        None => text.iter().position(|b| *b == at),
+        Some((start, rest)) => {
+            start.iter().position(|b| *b == at).or_else(|| memchr(at, rest).map(|found| found + SHORT))
+        }
     }
 }
 
@@ -221,7 +249,7 @@ fn pieces(text: &str, at: u8) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest?;
-        let end = if at == 0 { None } else { memchr(at, text.as_bytes()) };
+        let end = if at == 0 { None } else { position(text.as_bytes(), at) };
         rest = end.and_then(|end| text.get(end + 1..));
         text.get(..end.unwrap_or(text.len()))
     })
@@ -231,11 +259,11 @@ fn pieces(text: &str, at: u8) -> impl Iterator<Item = &str> {
 fn nth(text: &str, at: u8, n: usize) -> &str {
     let mut rest = text;
     for _ in 0..n {
-        match memchr(at, rest.as_bytes()) {
+        match position(rest.as_bytes(), at) {
             Some(i) => rest = rest.get(i + 1..).unwrap_or_default(),
             None => return rest.get(rest.len()..).unwrap_or_default(),
         }
     }
-    let end = memchr(at, rest.as_bytes()).unwrap_or(rest.len());
+    let end = position(rest.as_bytes(), at).unwrap_or(rest.len());
     rest.get(..end).unwrap_or_default()
 }

@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Map, Value, json};
+use message::json::{Map, Text, Value};
+use smol_str::format_smolstr;
 
 use crate::r4::{Element, Kind, Type, TypeId, types};
+
+use super::known::Place;
 
 /// Index of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,9 +66,9 @@ pub(super) struct Resource {
 #[derive(Clone, Debug)]
 pub(super) enum Reference {
     /// To an entry of the Bundle, by its `fullUrl`.
-    Entry(String),
+    Entry(Text),
     /// To something that is not in the message, by its identifier.
-    Logical(Map<String, Value>),
+    Logical(Map),
 }
 
 /// All that a message has become so far.
@@ -83,7 +86,11 @@ const INDEXED_FROM: u32 = 32;
 impl Tree {
     /// With room for what a message of `bytes` most often becomes.
     pub(super) fn for_message(bytes: usize) -> Self {
-        Self { nodes: Vec::with_capacity(bytes / 4), resources: Vec::with_capacity(bytes / 64), index: HashMap::new() }
+        Self {
+            nodes: Vec::with_capacity(bytes * 3 / 4),
+            resources: Vec::with_capacity(bytes / 32),
+            index: HashMap::new(),
+        }
     }
 
     fn add(&mut self, node: Node) -> NodeId {
@@ -245,12 +252,12 @@ impl Tree {
         }
     }
 
-    /// Sets the value of the primitive child called `name` of a node of type `kind`, over any other.
-    pub(super) fn overwrite(&mut self, parent: NodeId, kind: TypeId, name: &str, value: Value) {
-        let Some(element) = types().get(kind).element(name) else { return };
+    /// Sets the value of the primitive child at `place`, over any other.
+    pub(super) fn overwrite(&mut self, parent: NodeId, place: Place, value: impl Into<Value>) {
+        let Some(element) = place else { return };
         let node = self.child(parent, element, Key::default());
         if let Some(node) = self.node_mut(node) {
-            node.value = Some(value);
+            node.value = Some(value.into());
         }
     }
 
@@ -330,8 +337,21 @@ impl Tree {
         }
     }
 
-    /// Writes the elements of `node` as JSON; `refs` has the reference to each resource.
-    pub(super) fn render_into(&mut self, node: NodeId, out: &mut Map<String, Value>, refs: &[Option<Reference>]) {
+    /// `start` with the elements of `node`; an element that `start` has is written over it.
+    pub(super) fn render_onto(&mut self, node: NodeId, mut start: Map, refs: &[Option<Reference>]) -> Map {
+        let is_there = |(_, child): (NodeId, &Node)| child.element.is_some_and(|e| start.contains_key(&e.name));
+        if !start.is_empty() && self.singles(node).chain(self.lists(node)).any(is_there) {
+            let mut own = Map::new();
+            self.render_into(node, &mut own, refs);
+            start.extend(own);
+        } else {
+            self.render_into(node, &mut start, refs);
+        }
+        start
+    }
+
+    /// Writes the elements of `node` as JSON; `refs` has the reference to each resource. `out` has none of them.
+    pub(super) fn render_into(&mut self, node: NodeId, out: &mut Map, refs: &[Option<Reference>]) {
         let Some(own) = self.node_mut(node) else { return };
         let (singles, lists) = (own.singles.take(), own.lists.take());
         let mut next = singles.map(|(first, _)| first);
@@ -339,12 +359,15 @@ impl Tree {
             let Some((element, link)) = self.node(id).and_then(|node| Some((node.element?, node.link))) else { return };
             let (value, more) = self.render_child(id, element, refs);
             if let Some(value) = value {
-                out.insert(element.name.clone(), value);
+                out.put(&element.name, value);
             }
             if let Some(more) = more {
-                out.insert(format!("_{}", element.name), more);
+                out.push(format_smolstr!("_{}", element.name), more);
             }
             next = link;
+        }
+        if lists.is_none() {
+            return;
         }
         let mut members: Vec<_> = self.chain(lists).filter_map(|(id, node)| Some((id, node.element?))).collect();
         members.reverse();
@@ -359,7 +382,7 @@ impl Tree {
         &mut self,
         element: &'static Element,
         members: &[(NodeId, &'static Element)],
-        out: &mut Map<String, Value>,
+        out: &mut Map,
         refs: &[Option<Reference>],
     ) {
         let (mut values, mut twins): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
@@ -377,10 +400,10 @@ impl Tree {
             }
         }
         if !values.is_empty() {
-            out.insert(element.name.clone(), Value::Array(values));
+            out.put(&element.name, Value::Array(values));
         }
         if !twins.is_empty() {
-            out.insert(format!("_{}", element.name), Value::Array(twins));
+            out.push(format_smolstr!("_{}", element.name), Value::Array(twins));
         }
     }
 
@@ -396,12 +419,16 @@ impl Tree {
         if reference.is_none() && node.singles.is_none() && node.lists.is_none() {
             return (value, None);
         }
-        let mut out = match reference.and_then(|to| refs.get(to.0 as usize)) {
-            Some(Some(Reference::Entry(url))) => Map::from_iter([("reference".to_owned(), Value::String(url.clone()))]),
+        let start = match reference.and_then(|to| refs.get(to.0 as usize)) {
+            Some(Some(Reference::Entry(url))) => {
+                let mut out = Map::with_capacity(1);
+                out.put("reference", url.clone());
+                out
+            }
             Some(Some(Reference::Logical(reference))) => reference.clone(),
             _ => Map::with_capacity(self.singles(id).count() + usize::from(self.lists(id).next().is_some())),
         };
-        self.render_into(id, &mut out, refs);
+        let out = self.render_onto(id, start, refs);
         if out.is_empty() {
             return (value, None);
         }
@@ -414,7 +441,7 @@ impl Tree {
 
 /// Says of every required element that is not there that it is absent; without that, strict
 /// servers refuse the whole Bundle. An extension with no URL, or with nothing else, goes.
-fn fill(kind: TypeId, mut out: Map<String, Value>) -> Option<Map<String, Value>> {
+fn fill(kind: TypeId, mut out: Map) -> Option<Map> {
     let kind = types().get(kind);
     for name in kind.required() {
         if has(&out, name) {
@@ -430,18 +457,18 @@ fn fill(kind: TypeId, mut out: Map<String, Value>) -> Option<Map<String, Value>>
 }
 
 /// True if `out` has the element `name`, by a choice or by its extensions alone.
-pub(super) fn has(out: &Map<String, Value>, name: &str) -> bool {
+pub(super) fn has(out: &Map, name: &str) -> bool {
     let is_it = |rest: &str| rest.is_empty() || rest.starts_with(|c: char| c.is_ascii_uppercase());
     out.keys().any(|key| key.trim_start_matches('_').strip_prefix(name).is_some_and(is_it))
 }
 
 /// Writes that the required element `name` is absent for a reason nobody knows.
-pub(super) fn absent(kind: &Type, name: &str, out: &mut Map<String, Value>) {
-    let reason = json!({ "extension": [{
-        "url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "unknown" }] });
+pub(super) fn absent(kind: &Type, name: &str, out: &mut Map) {
+    let url = Value::fixed("http://hl7.org/fhir/StructureDefinition/data-absent-reason");
+    let extension = Value::object([("url", url), ("valueCode", Value::fixed("unknown"))]);
+    let reason = Value::object([("extension", Value::Array(vec![extension]))]);
     let Some(element) = kind.element(name).or_else(|| kind.choice(name)) else { return };
-    let name = element.name.as_str();
     let is_primitive = matches!(element.kind, Kind::Primitive(_));
-    let name = if is_primitive { format!("_{name}") } else { name.to_owned() };
+    let name = if is_primitive { format_smolstr!("_{}", element.name) } else { Text::new(&element.name) };
     out.insert(name, if element.list { Value::Array(vec![reason]) } else { reason });
 }

@@ -3,37 +3,45 @@
 use base64::Engine as _;
 use jiff::tz::TimeZone;
 use message::hl7v2::timestamp::{Clock, Dtm};
-use serde_json::{Number, Value};
+use message::json::{Number, Text, Value};
 
 use crate::r4::Primitive;
 
 /// `text` as a value of type `primitive`; `None` if it is not one.
 pub(super) fn primitive(primitive: Primitive, text: &str, zone: &TimeZone) -> Option<Value> {
-    let trimmed = text.trim();
+    let trimmed = trimmed(text);
     if trimmed.is_empty() {
         return None;
     }
-    let string = |value: String| Some(Value::String(value));
+    let string = |value: Text| Some(Value::String(value));
     match primitive {
         // Senders pad fields with blanks; texts of results go by `whole-text` and keep theirs.
         Primitive::String => string(printable(trimmed)),
         Primitive::Markdown => string(printable(text)),
         Primitive::Code => string(single_spaced(trimmed)),
         Primitive::Uri | Primitive::Url | Primitive::Canonical | Primitive::Oid | Primitive::Uuid => {
-            (!trimmed.contains(char::is_whitespace)).then(|| Value::String(trimmed.to_owned()))
+            (!trimmed.contains(char::is_whitespace)).then(|| Value::from(trimmed))
         }
-        Primitive::Id => is_id(trimmed).then(|| Value::String(trimmed.to_owned())),
+        Primitive::Id => is_id(trimmed).then(|| Value::from(trimmed)),
         Primitive::Boolean => trimmed.parse().ok().map(Value::Bool),
         Primitive::Decimal => decimal(trimmed).map(Value::Number),
         Primitive::Integer => integer(trimmed, i64::from(i32::MIN)),
         Primitive::UnsignedInt => integer(trimmed, 0),
         Primitive::PositiveInt => integer(trimmed, 1),
-        Primitive::Date => string(Dtm::parse(trimmed).ok()?.to_fhir_date()),
-        Primitive::DateTime => string(Dtm::parse(trimmed).ok()?.to_fhir_date_time(zone)),
-        Primitive::Instant => instant(trimmed, zone).map(Value::String),
-        Primitive::Time => time(trimmed).map(Value::String),
-        Primitive::Base64Binary => string(base64::engine::general_purpose::STANDARD.encode(text)),
-        Primitive::Xhtml => string(xhtml(text)),
+        Primitive::Date => string(Dtm::parse(trimmed).ok()?.to_fhir_date().into()),
+        Primitive::DateTime => string(Dtm::parse(trimmed).ok()?.to_fhir_date_time(zone).into()),
+        Primitive::Instant => instant(trimmed, zone).map(Value::from),
+        Primitive::Time => time(trimmed).map(Value::from),
+        Primitive::Base64Binary => string(base64::engine::general_purpose::STANDARD.encode(text).into()),
+        Primitive::Xhtml => string(xhtml(text).into()),
+    }
+}
+
+/// `text` without blanks around it: most often that is `text`, as its first and last bytes tell.
+pub(super) fn trimmed(text: &str) -> &str {
+    match text.as_bytes() {
+        [b'!'..=b'~'] | [b'!'..=b'~', .., b'!'..=b'~'] => text,
+        _ => text.trim(),
     }
 }
 
@@ -51,18 +59,21 @@ fn time(text: &str) -> Option<String> {
     clock.or_else(|| Dtm::parse(text).ok()?.to_fhir_time())
 }
 
-fn single_spaced(text: &str) -> String {
+fn single_spaced(text: &str) -> Text {
     if text.contains(char::is_whitespace) {
-        text.split_whitespace().collect::<Vec<_>>().join(" ")
+        text.split_whitespace().collect::<Vec<_>>().join(" ").into()
     } else {
-        text.to_owned()
+        Text::new(text)
     }
 }
 
 /// FHIR strings know no control characters but tab and line ends.
-pub(super) fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> Text {
+    if text.bytes().all(|b| matches!(b, b' '..=b'~')) {
+        return Text::new(text);
+    }
     let keep = |c: &char| !c.is_control() || matches!(c, '\t' | '\r' | '\n');
-    if text.chars().all(|c| keep(&c)) { text.to_owned() } else { text.chars().filter(keep).collect() }
+    text.chars().filter(keep).collect()
 }
 
 fn is_id(text: &str) -> bool {
@@ -93,7 +104,7 @@ pub(super) fn decimal(text: &str) -> Option<Number> {
 
 fn integer(text: &str, least: i64) -> Option<Value> {
     let value: i64 = text.strip_prefix('+').unwrap_or(text).parse().ok()?;
-    (value >= least && value <= i64::from(i32::MAX)).then(|| Value::Number(value.into()))
+    (value >= least && value <= i64::from(i32::MAX)).then(|| Value::from(value))
 }
 
 /// ED.5 in the encoding of ED.4 (`Base64`, `Hex`, `A`) as FHIR's base64; `None` if it is not in it.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-use serde_json::{Number, Value, json};
+use message::json::{Number, Value};
 
 use crate::r4::{Kind, Primitive, types};
 
@@ -30,7 +30,7 @@ pub(super) fn of(bundle: &Value) -> Vec<Value> {
 fn collect(value: &Value, name: &str, steps: &mut Vec<Value>, found: &mut Vec<Value>) {
     match value {
         Value::Number(number) if NAMES.contains(name) || !is_safe(number) => {
-            found.push(json!([steps, number.as_str()]))
+            found.push(Value::Array(vec![Value::Array(steps.clone()), Value::from(number.as_str())]))
         }
         Value::Array(items) => {
             for (i, item) in items.iter().enumerate() {
@@ -63,7 +63,7 @@ fn is_safe(number: &Number) -> bool {
 pub(super) fn null_in(value: &Value) -> Option<String> {
     match value {
         Value::Object(members) => members.iter().find_map(|(key, member)| match member {
-            Value::Null => Some(key.clone()),
+            Value::Null => Some(key.to_string()),
             _ => null_in(member).map(|rest| format!("{key}{}{rest}", if rest.starts_with('[') { "" } else { "." })),
         }),
         Value::Array(items) => {

@@ -4,11 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use message::json::Value;
 use message::{Context, Finding, FindingKind, TransformError, hl7v2};
 use rquickjs::context::EvalOptions;
 use rquickjs::function::Func;
 use rquickjs::{CaughtError, Ctx, Exception, Function, Object, Runtime};
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::fields::{self, Found};
@@ -102,8 +103,9 @@ pub(super) fn run(
 
 /// Reads what a script left.
 fn bundle_of(said: &str) -> Result<Value, Fault> {
-    let bundle: Value =
+    let bundle: serde_json::Value =
         serde_json::from_str(said).map_err(|_| Fault::new("what transform() leaves is nested too deep"))?;
+    let bundle = Value::from(bundle);
     match decimals::null_in(&bundle) {
         Some(place) => {
             let text = "null or NaN stands there, which FHIR does not have: delete the element instead";
@@ -235,7 +237,7 @@ impl<'a> Run<'a> {
         let lookup = move |ctx: Ctx<'js>, set: String, code: String| {
             let row = codes.row(&set, &code).map_err(|text| Exception::throw_reference(&ctx, &text))?;
             let row = row.map(|row| row.map(|(column, value)| (column.to_owned(), json!(value))).collect());
-            Ok::<_, rquickjs::Error>(row.map(|row: serde_json::Map<String, Value>| Value::Object(row).to_string()))
+            Ok::<_, rquickjs::Error>(row.map(|row| serde_json::Value::Object(row).to_string()))
         };
         let space = format!("{}/script/{}", self.context.base_uri, self.context.provider.key);
         let space = Uuid::new_v5(&Uuid::NAMESPACE_URL, space.as_bytes());
@@ -253,7 +255,7 @@ impl<'a> Run<'a> {
             let mut notes = notes.borrow_mut();
             if notes.len() < MOST_NOTES {
                 let location = told::place(&place).unwrap_or(here);
-                notes.push(Finding { kind: FindingKind::Noted, location, text });
+                notes.push(Finding { kind: FindingKind::Noted, location: location.into(), text: text.into() });
             }
         };
         let failed = Rc::clone(&self.failed);

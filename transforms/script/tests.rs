@@ -41,7 +41,7 @@ fn message(text: &'static str, bundle: Option<Value>) -> Message {
     };
     let mut message = Message::new(Arc::new(original), Body::Hl7v2(read), Flags::default());
     if let Some(bundle) = bundle {
-        message.body = Body::Fhir(bundle);
+        message.body = Body::Fhir(bundle.into());
     }
     message
 }
@@ -63,7 +63,7 @@ fn bundle() -> Value {
 #[track_caller]
 fn left(source: &str) -> Value {
     match apply(source, Some(bundle())).unwrap().body {
-        Body::Fhir(bundle) => bundle,
+        Body::Fhir(bundle) => bundle.into(),
         Body::Hl7v2(_) => panic!("still HL7 v2"),
     }
 }
@@ -260,7 +260,7 @@ fn nothing_of_one_message_reaches_the_next() {
     let script = script(source).unwrap();
     for _ in 0..3 {
         let Body::Fhir(bundle) = script.apply(message(ADT, Some(bundle())), &context()).unwrap().body else { panic!() };
-        assert_eq!(bundle["seen"], 2);
+        assert_eq!(bundle["seen"], message::json!(2));
     }
 }
 
@@ -286,7 +286,7 @@ fn looks_codes_up_in_csv_files() {
       }";
     let script = Script::new(Path::new("fix.js"), source.to_owned(), Arc::clone(&codes), Options::default()).unwrap();
     let Body::Fhir(bundle) = script.apply(message(ADT, Some(bundle())), &context()).unwrap().body else { panic!() };
-    assert_eq!(bundle["said"], json!(["Four, North", "12", "", true]));
+    assert_eq!(bundle["said"], message::json!(["Four, North", "12", "", true]));
 
     let before = codes.version().to_owned();
     std::fs::write(dir.path().join("wards.csv"), "code,display\n4N,Four\n4N,Again\n").unwrap();

@@ -1,9 +1,9 @@
 //! The provider's Organization and the engine's Device: the same in every Bundle, so that writing
 //! them again changes nothing.
 
+use message::json::{Map, Text, Value, json};
 use message::provenance::Reference;
 use message::{Context, Provider};
-use serde_json::{Map, Value, json};
 
 use super::bundle::{Bundle, Entry, business_identifier};
 use super::ids::Ids;
@@ -14,7 +14,7 @@ use super::uri::identifier_query;
 pub(super) struct Actors {
     organization: Entry,
     device: Entry,
-    engine: String,
+    engine: Text,
     identifier: Option<(String, String)>,
 }
 
@@ -25,7 +25,7 @@ impl Actors {
         Self {
             organization: entry(organization(context, ids, identifier.as_ref())),
             device: entry(device(context, ids)),
-            engine: context.engine.to_string(),
+            engine: Text::new(&context.engine),
             identifier,
         }
     }
@@ -113,7 +113,7 @@ fn device(context: &Context, ids: &Ids) -> Value {
         "deviceName": [{ "name": name, "type": "model-name" }],
     });
     if let (Some(device), false) = (device.as_object_mut(), version.is_empty()) {
-        device.insert("version".to_owned(), json!([{ "value": version }]));
+        device.put("version", json!([{ "value": version }]));
     }
     json!({
         "fullUrl": format!("urn:uuid:{id}"),

@@ -3,7 +3,10 @@
 
 use message::Provider;
 use message::hl7v2::{Component, Field, Repetition};
+use message::json::Text;
 use message::provenance::Reference;
+
+use smol_str::format_smolstr;
 
 use super::uri::encode;
 
@@ -21,9 +24,9 @@ pub(super) struct Site<'a> {
 /// HD: a namespace, or a universal id and its type (HL7 v2.9 §2A.2.33).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Hd {
-    pub(super) namespace: String,
-    id: String,
-    kind: String,
+    pub(super) namespace: Text,
+    id: Text,
+    kind: Text,
 }
 
 impl Hd {
@@ -48,11 +51,11 @@ impl Hd {
     }
 
     /// The universal id as a URI, where it is one (table 0301).
-    pub(super) fn uri(&self) -> Option<String> {
+    pub(super) fn uri(&self) -> Option<Text> {
         let id = Some(&self.id).filter(|id| !id.is_empty() && !id.contains(char::is_whitespace))?;
         match self.kind.to_ascii_uppercase().as_str() {
-            "ISO" if id.bytes().all(|b| b.is_ascii_digit() || b == b'.') => Some(format!("urn:oid:{id}")),
-            "UUID" | "GUID" => Some(format!("urn:uuid:{}", id.to_ascii_lowercase())),
+            "ISO" if id.bytes().all(|b| b.is_ascii_digit() || b == b'.') => Some(format_smolstr!("urn:oid:{id}")),
+            "UUID" | "GUID" => Some(format_smolstr!("urn:uuid:{}", id.to_ascii_lowercase())),
             "URI" | "URL" | "URN" if id.contains(':') => Some(id.clone()),
             _ => None,
         }
@@ -65,18 +68,18 @@ impl Site<'_> {
         if hd.is_empty() {
             return None;
         }
-        let uri = hd.uri().unwrap_or_else(|| format!("{}/source/{}", self.base_uri, encode(hd.display())));
-        Some(Reference::uri("Organization", uri, Some(hd.display().to_owned())))
+        let uri = hd.uri().unwrap_or_else(|| format_smolstr!("{}/source/{}", self.base_uri, encode(hd.display())));
+        Some(Reference::uri("Organization", uri, Some(Text::new(hd.display()))))
     }
 
     /// The system of identifiers that `authority` gives out.
-    fn system(&self, authority: &Hd) -> Option<String> {
-        authority.uri().or_else(|| self.provider.systems.get(&authority.namespace).cloned())
+    fn system(&self, authority: &Hd) -> Option<Text> {
+        authority.uri().or_else(|| self.provider.systems.get(authority.namespace.as_str()).map(Text::new))
     }
 
     /// The provider's own system, where nothing else names one.
-    pub(super) fn own_system(&self) -> String {
-        format!("{}/source/{}", self.base_uri, encode(&self.provider.key))
+    pub(super) fn own_system(&self) -> Text {
+        format_smolstr!("{}/source/{}", self.base_uri, encode(&self.provider.key))
     }
 
     /// XON: an organisation by identifier, else by name (HL7 v2.9 §2A.2.89).
@@ -98,23 +101,23 @@ impl Site<'_> {
     pub(super) fn person(&self, xcn: &Repetition<'_>) -> Option<Reference> {
         let part = |n| value_of(xcn.component(n).value().as_ref());
         let family = value_of(xcn.component(2).subcomponent(1).value().as_ref());
-        let name = [family, part(3)].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
+        let name = [family, part(3)].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ").into();
         self.named("Practitioner", part(1), &Hd::of_component(&xcn.component(9)), &part(13), name)
     }
 
-    fn named(&self, kind: &'static str, id: String, authority: &Hd, id_kind: &str, name: String) -> Option<Reference> {
+    fn named(&self, kind: &'static str, id: Text, authority: &Hd, id_kind: &str, name: Text) -> Option<Reference> {
         let display = Some(name).filter(|name| !name.is_empty());
         if id.is_empty() {
             return display.map(|display| Reference::Named { kind: Some(kind), display });
         }
-        let npi = || (id_kind == "NPI").then(|| NPI.to_owned());
+        let npi = || (id_kind == "NPI").then_some(Text::new_static(NPI));
         let system = self.system(authority).or_else(npi).unwrap_or_else(|| self.own_system());
         Some(Reference::Logical { kind: Some(kind), system: Some(system), value: id, display })
     }
 }
 
 /// A value, `""` as nothing.
-fn value_of(text: &str) -> String {
+fn value_of(text: &str) -> Text {
     let text = text.trim();
-    if text == "\"\"" { String::new() } else { text.to_owned() }
+    if text == "\"\"" { Text::default() } else { Text::new(text) }
 }

@@ -1,6 +1,7 @@
 //! The chain of custody of a whole message: its source Provenance and those of what the engine did.
 
 use jiff::Timestamp;
+use message::json::Text;
 use message::provenance::{Activity, Agent, Provenance, Reference, Role, Step};
 use message::{Format, Original};
 
@@ -17,7 +18,7 @@ pub(super) struct Custody<'a> {
     pub(super) source: &'a Source,
     pub(super) steps: &'a [Step],
     /// What the records said of their source before: URIs.
-    pub(super) former_sources: &'a [String],
+    pub(super) former_sources: &'a [Text],
     /// The provider: custodian of what it sends.
     pub(super) provider: &'a Reference,
     /// This engine, a Device.
@@ -56,8 +57,8 @@ impl Custody<'_> {
         let converts = name == CONVERSION;
         provenance.activity = Some(if converts { Activity::V2ToFhir } else { Activity::Lifecycle("transform") });
         provenance.policy = vec![
-            format!("{}/transform/{name}:sha-256:{version}", self.base_uri),
-            format!("{}/configuration:sha-256:{}", self.base_uri, step.config),
+            format!("{}/transform/{name}:sha-256:{version}", self.base_uri).into(),
+            format!("{}/configuration:sha-256:{}", self.base_uri, step.config).into(),
         ];
         provenance
     }
@@ -86,7 +87,7 @@ impl Custody<'_> {
                 who: self.engine.clone(),
                 on_behalf_of: Some(self.provider.clone()),
             }],
-            sources: vec![hash.to_ni_uri()],
+            sources: vec![hash.to_ni_uri().into()],
         }
     }
 }

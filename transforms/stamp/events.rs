@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use message::Sha256;
 use message::hl7v2::timestamp::Dtm;
 use message::hl7v2::{Field, Message, Segment};
+use message::json::Text;
 use message::provenance::{Activity, Agent, Provenance, Reference, Role};
 
 use super::agents::{Hd, Site};
@@ -71,11 +72,11 @@ impl Events<'_> {
             agents.push(Agent { role: Role::Author, who: facility, on_behalf_of: None });
         }
         let reason = evn.field(4).component(1);
-        let reason = reason.is_valued().then(|| (table("0062"), reason.value().into_owned()));
+        let reason = reason.is_valued().then(|| (table("0062").into(), Text::new(&reason.value())));
         let targets = self.targets(bundle, |kind| matches!(kind, "MessageHeader" | "Patient" | "Encounter"));
         let provenance = self.provenance("event", targets, activity, agents)?;
         let recorded = self.at(self.time(&evn.field(2)).as_ref(), provenance);
-        let occurred = self.time(&evn.field(6)).map(|time| time.to_fhir_date_time(self.zone));
+        let occurred = self.time(&evn.field(6)).map(|time| time.to_fhir_date_time(self.zone).into());
         Some(Provenance { occurred, reason, ..recorded })
     }
 
@@ -128,7 +129,7 @@ impl Events<'_> {
     /// receipt where `time` is only a day.
     fn at(&self, time: Option<&Dtm>, provenance: Provenance) -> Provenance {
         let instant = time.filter(|time| time.clock.is_some()).and_then(|time| time.to_timestamp(self.zone));
-        let occurred = time.map(|time| time.to_fhir_date_time(self.zone));
+        let occurred = time.map(|time| time.to_fhir_date_time(self.zone).into());
         Provenance { occurred, recorded: instant.unwrap_or(self.received), ..provenance }
     }
 
@@ -154,7 +155,7 @@ impl Events<'_> {
             activity: Some(activity),
             reason: None,
             agents,
-            sources: vec![self.hash.to_ni_uri()],
+            sources: vec![self.hash.to_ni_uri().into()],
         })
     }
 }

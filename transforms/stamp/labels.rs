@@ -270,8 +270,8 @@ impl LabelRule {
 fn finding(from: &str) -> Finding {
     Finding {
         kind: FindingKind::Untranslated,
-        location: from.to_owned(),
-        text: "how to handle this data is said in a way that no label rule knows: add a rule for it".to_owned(),
+        location: from.into(),
+        text: "how to handle this data is said in a way that no label rule knows: add a rule for it".into(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use message::hl7v2::Message;
-use serde_json::{Map, Value};
+use message::json::Map;
 
 use super::bundle::{Bundle, Entry, objects, text};
 use super::labels::{Labels, Mark, On};
@@ -70,8 +70,7 @@ fn of_kind(bundle: &Bundle, kind: &str) -> BTreeSet<usize> {
 }
 
 fn visit(bundle: &Bundle) -> BTreeSet<usize> {
-    let belongs =
-        |resource: &Map<String, Value>| ["encounter", "context"].iter().any(|key| resource.contains_key(*key));
+    let belongs = |resource: &Map| ["encounter", "context"].iter().any(|key| resource.contains_key(*key));
     matching(bundle, |entry, resource| entry.kind() == "Encounter" || belongs(resource))
 }
 
@@ -79,7 +78,7 @@ fn visit(bundle: &Bundle) -> BTreeSet<usize> {
 fn conditions(mark: &Mark, message: &Message, bundle: &Bundle) -> BTreeSet<usize> {
     let code = message.nth(mark.segment).map(|segment| segment.field(3).component(1).value().trim().to_owned());
     let code = code.filter(|code| !code.is_empty());
-    let has_code = |resource: &Map<String, Value>| {
+    let has_code = |resource: &Map| {
         let codings = objects(resource, "code").flat_map(|concept| objects(concept, "coding"));
         codings.filter_map(|coding| text(coding, "code")).any(|found| Some(found) == code.as_deref())
     };
@@ -87,6 +86,6 @@ fn conditions(mark: &Mark, message: &Message, bundle: &Bundle) -> BTreeSet<usize
     if exact.is_empty() { of_kind(bundle, "Condition") } else { exact }
 }
 
-fn matching(bundle: &Bundle, wanted: impl Fn(&Entry, &Map<String, Value>) -> bool) -> BTreeSet<usize> {
+fn matching(bundle: &Bundle, wanted: impl Fn(&Entry, &Map) -> bool) -> BTreeSet<usize> {
     bundle.records().filter(|(_, entry, resource)| wanted(entry, resource)).map(|(i, _, _)| i).collect()
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use message::consent::{ACT_REASON, CONFIDENTIALITY, Confidentiality, Flags, Purpose, common};
-use serde_json::{Map, Value};
+use message::json::{Map, Text, Value};
 
 use super::bundle::{kind_of, objects, text};
 use super::labels::Labels;
@@ -24,9 +24,9 @@ const TEST: &str = "HTEST";
 #[derive(Clone, Copy)]
 pub(super) struct Stamps<'a> {
     /// `meta.source`: the sending system and the message.
-    pub(super) source: &'a str,
+    pub(super) source: &'a Text,
     /// `meta.tag`: system and code.
-    pub(super) tags: &'a [(&'static str, String)],
+    pub(super) tags: &'a [(&'static str, Text)],
     /// At least this confidential.
     pub(super) level: Confidentiality,
     /// Labels of the whole that a resource without its own confidentiality takes on.
@@ -43,7 +43,7 @@ pub(super) struct Stamps<'a> {
 ///
 /// What is wrong with its `meta`, if that is not what FHIR R4 Meta is.
 pub(super) fn stamp(
-    resource: &mut Map<String, Value>,
+    resource: &mut Map,
     stamps: Stamps<'_>,
     labels: &[&Labels],
     flags: &mut Flags,
@@ -52,11 +52,10 @@ pub(super) fn stamp(
     let stamps = Stamps { level, ..stamps };
     let meta = meta_of(resource)?;
     match meta.get_mut("source") {
-        Some(Value::String(source)) => stamps.source.clone_into(source),
-        Some(source @ Value::Array(_)) => *source = Value::from(stamps.source),
+        Some(source @ (Value::String(_) | Value::Array(_))) => *source = Value::from(stamps.source.clone()),
         Some(_) => return Err("meta.source must be text"),
         None => {
-            meta.insert("source".to_owned(), Value::from(stamps.source));
+            meta.put("source", stamps.source.clone());
         }
     }
     secure(list_at(meta, "security")?, stamps, labels, flags);
@@ -64,7 +63,7 @@ pub(super) fn stamp(
         let tags = list_at(meta, "tag")?;
         for (system, code) in stamps.tags.iter().filter(|(_, code)| !code.is_empty()) {
             if !tags.iter().any(|tag| is(tag, system, code)) {
-                tags.push(coding(system, code));
+                tags.push(coding(system, code.clone()));
             }
         }
     }
@@ -73,7 +72,7 @@ pub(super) fn stamp(
 
 /// How confidential a document says that it is, besides its `meta`: Composition.confidentiality,
 /// DocumentReference.securityLabel.
-pub(super) fn stated(resource: &Map<String, Value>) -> Option<Confidentiality> {
+pub(super) fn stated(resource: &Map) -> Option<Confidentiality> {
     let codings = objects(resource, "securityLabel").flat_map(|label| objects(label, "coding"));
     let labelled = codings.filter(|coding| text(coding, "system") == Some(CONFIDENTIALITY));
     let codes = labelled.filter_map(|coding| text(coding, "code")).chain(text(resource, "confidentiality"));
@@ -81,16 +80,17 @@ pub(super) fn stated(resource: &Map<String, Value>) -> Option<Confidentiality> {
 }
 
 /// The `meta.source` that somebody else wrote; some servers write a list of them.
-pub(super) fn former_sources<'a>(resource: &'a Map<String, Value>, ours: &'a str) -> impl Iterator<Item = &'a str> {
+pub(super) fn former_sources<'a>(resource: &'a Map, ours: &'a str) -> impl Iterator<Item = &'a Text> {
     let source = resource.get("meta").and_then(|meta| meta.get("source"));
     let many = source.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let sources = source.and_then(Value::as_str).into_iter().chain(many.iter().filter_map(Value::as_str));
+    let text = |source: &'a Value| if let Value::String(text) = source { Some(text) } else { None };
+    let sources = source.and_then(text).into_iter().chain(many.iter().filter_map(text));
     sources.filter(move |source| *source != ours)
 }
 
 /// Adds to `flags` what the labels of `resource` say as it stands, and of all that is in it if it is
 /// a Bundle.
-pub(super) fn read(resource: &Map<String, Value>, flags: &mut Flags) {
+pub(super) fn read(resource: &Map, flags: &mut Flags) {
     if kind_of(resource) == "Bundle" {
         let resources = objects(resource, "entry").filter_map(|entry| entry.get("resource")?.as_object());
         resources.for_each(|resource| read(resource, flags));
@@ -126,7 +126,7 @@ impl Fresh {
     }
 
     /// Stamps `resource`, if it comes with no `meta` and says nothing of its confidentiality.
-    pub(super) fn stamp(&self, resource: &mut Map<String, Value>, flags: &mut Flags) -> bool {
+    pub(super) fn stamp(&self, resource: &mut Map, flags: &mut Flags) -> bool {
         let plain = !resource.contains_key("meta") && stated(resource).is_none();
         if plain {
             insert_meta(resource, self.meta.clone());
@@ -137,7 +137,7 @@ impl Fresh {
 }
 
 /// True if a label or tag says that this is test data: `HTEST`, or a processing id other than `P`.
-pub(super) fn says_test(resource: &Map<String, Value>) -> bool {
+pub(super) fn says_test(resource: &Map) -> bool {
     let Some(meta) = resource.get("meta").and_then(Value::as_object) else { return false };
     let tagged = objects(meta, "tag")
         .filter(|tag| text(tag, "system") == Some(PROCESSING_ID))
@@ -146,7 +146,7 @@ pub(super) fn says_test(resource: &Map<String, Value>) -> bool {
 }
 
 /// The labels of `resource`; of what is no list of labels, none.
-pub(super) fn security_of(resource: &Map<String, Value>) -> impl Iterator<Item = &Value> {
+pub(super) fn security_of(resource: &Map) -> impl Iterator<Item = &Value> {
     let security = resource.get("meta").and_then(|meta| meta.get("security")).and_then(Value::as_array);
     security.map(Vec::as_slice).unwrap_or_default().iter()
 }
@@ -166,7 +166,7 @@ fn secure(security: &mut Vec<Value>, stamps: Stamps<'_>, labels: &[&Labels], fla
     let least = labels.iter().filter_map(|labels| labels.level).fold(stamps.level, Confidentiality::max);
     let level = one_confidentiality(security, least);
     flags.raise(level);
-    security.extend(labels.iter().flat_map(|labels| &labels.codes).map(|code| coding(ACT_CODE, code)));
+    security.extend(labels.iter().flat_map(|labels| &labels.codes).map(|code| coding(ACT_CODE, code.as_str())));
     if let Some(purposes) = restrict(security, stamps.purposes) {
         flags.restrict(&purposes);
     }
@@ -237,7 +237,8 @@ fn restrict(security: &mut Vec<Value>, allowed: Option<&BTreeSet<Purpose>>) -> O
     }
     let is_left = |label: &Value| left.iter().any(|purpose| purpose.code() == code_of(label));
     security.retain(|label| system_of(label) != ACT_REASON || code_of(label) == TEST || is_left(label));
-    security.extend(left.iter().filter(|purpose| !own.contains(purpose)).map(|p| coding(ACT_REASON, p.code())));
+    security
+        .extend(left.iter().filter(|purpose| !own.contains(purpose)).map(|p| coding(ACT_REASON, Text::new(p.code()))));
     Some(left)
 }
 
@@ -262,12 +263,10 @@ fn says_no_more(later: &mut Value, earlier: &mut Value) -> bool {
     if order_of(later) != order_of(earlier) || code_of(later).is_empty() {
         return later == earlier;
     }
-    let within =
-        |one: &Map<String, Value>, other: &Map<String, Value>| one.iter().all(|(k, v)| other.get(k) == Some(v));
-    if within(later_members, earlier_members) {
+    if later_members.is_within(earlier_members) {
         return true;
     }
-    let replaces = within(earlier_members, later_members);
+    let replaces = earlier_members.is_within(later_members);
     if replaces {
         std::mem::swap(later, earlier);
     }
@@ -275,29 +274,29 @@ fn says_no_more(later: &mut Value, earlier: &mut Value) -> bool {
 }
 
 /// `meta`, made right after `id` where it is missing.
-fn meta_of(resource: &mut Map<String, Value>) -> Result<&mut Map<String, Value>, &'static str> {
+fn meta_of(resource: &mut Map) -> Result<&mut Map, &'static str> {
     if !resource.contains_key("meta") {
         insert_meta(resource, Value::Object(Map::with_capacity(3)));
     }
     resource.get_mut("meta").and_then(Value::as_object_mut).ok_or("meta must be an object")
 }
 
-fn insert_meta(resource: &mut Map<String, Value>, meta: Value) {
+fn insert_meta(resource: &mut Map, meta: Value) {
     let at = resource.keys().take(2).take_while(|key| matches!(key.as_str(), "resourceType" | "id")).count();
-    resource.shift_insert(at, "meta".to_owned(), meta);
+    resource.shift_insert(at, "meta", meta);
 }
 
 /// The array of objects at `key`, made where it is missing.
-fn list_at<'a>(meta: &'a mut Map<String, Value>, key: &'static str) -> Result<&'a mut Vec<Value>, &'static str> {
-    let list = meta.entry(key).or_insert_with(|| Value::Array(Vec::new())).as_array_mut();
+fn list_at<'a>(meta: &'a mut Map, key: &'static str) -> Result<&'a mut Vec<Value>, &'static str> {
+    if !meta.contains_key(key) {
+        meta.put(key, Value::Array(Vec::new()));
+    }
+    let list = meta.get_mut(key).and_then(Value::as_array_mut);
     list.filter(|list| list.iter().all(Value::is_object)).ok_or("meta.security and meta.tag must be lists of Codings")
 }
 
-fn coding(system: &str, code: &str) -> Value {
-    let mut coding = Map::with_capacity(2);
-    coding.insert("system".to_owned(), Value::from(system));
-    coding.insert("code".to_owned(), Value::from(code));
-    Value::Object(coding)
+fn coding(system: &'static str, code: impl Into<Text>) -> Value {
+    Value::object([("system", Value::fixed(system)), ("code", Value::String(code.into()))])
 }
 
 fn is(label: &Value, system: &str, code: &str) -> bool {

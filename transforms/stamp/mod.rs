@@ -31,9 +31,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use message::consent::Flags;
+use message::json::Value;
 use message::{Body, Context, Finding, Message, Provider, TransformError};
 use serde::Deserialize;
-use serde_json::Value;
 
 use actors::Actors;
 use ids::Ids;

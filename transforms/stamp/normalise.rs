@@ -9,8 +9,9 @@
 use std::collections::{HashMap, HashSet};
 
 use message::fhir::is_resource_type;
+use message::json::{Map, Text, Value};
 use message::{Finding, FindingKind, Sha256, TransformError};
-use serde_json::{Map, Value};
+use smol_str::{ToSmolStr as _, format_smolstr};
 
 use super::bundle::{Bundle, Entry, Kind, business_identifier, error, kind_of, text};
 use super::ids::Ids;
@@ -66,15 +67,15 @@ pub(super) fn normalise(
 }
 
 /// A transaction with `resource` as its only entry.
-fn wrap(resource: Map<String, Value>) -> Bundle {
+fn wrap(resource: Map) -> Bundle {
     let mut fields = Map::with_capacity(3);
-    fields.insert("resourceType".to_owned(), Value::from("Bundle"));
-    fields.insert("type".to_owned(), Value::from("transaction"));
-    let entry = Map::from_iter([("resource".to_owned(), Value::Object(resource))]);
+    fields.put("resourceType", Value::fixed("Bundle"));
+    fields.put("type", Value::fixed("transaction"));
+    let entry = Map::from_iter([("resource", resource)]);
     Bundle { fields, kind: Kind::Transaction, entries: vec![Entry::new(entry)] }
 }
 
-fn take_apart(mut fields: Map<String, Value>, kind: Kind) -> Result<Bundle, TransformError> {
+fn take_apart(mut fields: Map, kind: Kind) -> Result<Bundle, TransformError> {
     let entries = match fields.shift_remove("entry") {
         None => Vec::new(),
         Some(Value::Array(entries)) => entries,
@@ -93,15 +94,15 @@ fn take_apart(mut fields: Map<String, Value>, kind: Kind) -> Result<Bundle, Tran
 /// What an entry is called from now on.
 struct Plan {
     /// The URL that it is written to by PUT; `None` keeps its own request.
-    put: Option<String>,
+    put: Option<Text>,
     /// The resource's id; `None` where the destination gives one.
-    id: Option<String>,
-    full_url: String,
+    id: Option<Text>,
+    full_url: Text,
 }
 
 /// Gives every entry of a Bundle without requests its own.
 fn assign(mut bundle: Bundle, naming: Naming<'_>, findings: &mut Vec<Finding>) -> Result<Bundle, TransformError> {
-    bundle.fields.insert("type".to_owned(), Value::from("transaction"));
+    bundle.fields.insert("type", Value::fixed("transaction"));
     for member in ["total", "link", "signature"] {
         bundle.fields.shift_remove(member);
     }
@@ -134,8 +135,8 @@ fn keep(mut bundle: Bundle, naming: Naming<'_>) -> Result<Bundle, TransformError
         check_request(entry, i)?;
         let Some(resource) = entry.record().filter(|_| entry.method() == "POST") else { return Ok(None) };
         if entry.member("request", "ifNoneExist").is_some() {
-            let full_url = entry.full_url().map(str::to_owned).unwrap_or_else(|| part_url(naming, i));
-            return Ok(Some(Plan { put: None, id: text(resource, "id").map(str::to_owned), full_url }));
+            let full_url = entry.full_url().map(Text::new).unwrap_or_else(|| part_url(naming, i));
+            return Ok(Some(Plan { put: None, id: text(resource, "id").map(Text::new), full_url }));
         }
         // The id of a resource to be created means nothing (FHIR R4 §3.1.0.8).
         Ok(Some(plan(entry, resource, None, &shared, naming, i)))
@@ -154,16 +155,9 @@ fn keep(mut bundle: Bundle, naming: Naming<'_>) -> Result<Bundle, TransformError
 
 /// What `entry` is called: by its business identifier, by `id` (the sender's own), or by its place
 /// in the message.
-fn plan(
-    entry: &Entry,
-    resource: &Map<String, Value>,
-    id: Option<&str>,
-    shared: &HashSet<String>,
-    naming: Naming<'_>,
-    i: usize,
-) -> Plan {
+fn plan(entry: &Entry, resource: &Map, id: Option<&str>, shared: &HashSet<Text>, naming: Naming<'_>, i: usize) -> Plan {
     let kind = entry.kind();
-    let kept = entry.full_url().filter(|url| url.starts_with("urn:")).map(str::to_owned);
+    let kept = entry.full_url().filter(|url| url.starts_with("urn:")).map(Text::new);
     if let Some(put) = conditional_update(resource).filter(|url| !shared.contains(url)) {
         return Plan { put: Some(put), id: None, full_url: kept.unwrap_or_else(|| part_url(naming, i)) };
     }
@@ -171,21 +165,21 @@ fn plan(
         Some(id) => naming.ids.of_resource(kind, id),
         None => naming.ids.of_part(naming.message, &format!("entry/{i}")),
     };
-    let full_url = kept.unwrap_or_else(|| format!("urn:uuid:{uuid}"));
-    Plan { put: Some(format!("{kind}/{uuid}")), id: Some(uuid.to_string()), full_url }
+    let full_url = kept.unwrap_or_else(|| format_smolstr!("urn:uuid:{uuid}"));
+    Plan { put: Some(format_smolstr!("{kind}/{uuid}")), id: Some(uuid.to_smolstr()), full_url }
 }
 
-fn part_url(naming: Naming<'_>, i: usize) -> String {
-    format!("urn:uuid:{}", naming.ids.of_part(naming.message, &format!("entry/{i}")))
+fn part_url(naming: Naming<'_>, i: usize) -> Text {
+    format_smolstr!("urn:uuid:{}", naming.ids.of_part(naming.message, &format!("entry/{i}")))
 }
 
-fn conditional_update(resource: &Map<String, Value>) -> Option<String> {
+fn conditional_update(resource: &Map) -> Option<Text> {
     let (system, value) = business_identifier(resource)?;
-    Some(format!("{}?{}", kind_of(resource), super::uri::identifier_query(system, value)))
+    Some(format_smolstr!("{}?{}", kind_of(resource), super::uri::identifier_query(system, value)))
 }
 
 /// The conditional updates that two entries of the Bundle would share: they name neither.
-fn shared_identifiers(bundle: &Bundle) -> HashSet<String> {
+fn shared_identifiers(bundle: &Bundle) -> HashSet<Text> {
     let mut seen = HashSet::with_capacity(bundle.entries.len());
     let urls = bundle.entries.iter().filter_map(|entry| conditional_update(entry.resource()?));
     urls.filter_map(|url| if seen.insert(url.clone()) { None } else { Some(url) }).collect()
@@ -233,7 +227,7 @@ fn rename(entry: &mut Entry, plan: Plan) {
     match (plan.id, resource.get_mut("id")) {
         (Some(id), Some(own)) => *own = Value::String(id),
         (Some(id), None) => {
-            resource.shift_insert(1.min(resource.len()), "id".to_owned(), Value::String(id));
+            resource.shift_insert(1.min(resource.len()), "id", Value::String(id));
         }
         (None, _) => {
             resource.shift_remove("id");
@@ -241,7 +235,7 @@ fn rename(entry: &mut Entry, plan: Plan) {
     }
 }
 
-fn resource_at(entry: &Entry, i: usize) -> Result<&Map<String, Value>, TransformError> {
+fn resource_at(entry: &Entry, i: usize) -> Result<&Map, TransformError> {
     let location = || format!("entry[{i}].resource");
     let resource = entry.resource().ok_or_else(|| error(location(), "each entry needs a resource"))?;
     if is_resource_type(entry.kind()) { Ok(resource) } else { Err(error(location(), "it is no resource of FHIR R4")) }
@@ -251,7 +245,7 @@ fn resource_at(entry: &Entry, i: usize) -> Result<&Map<String, Value>, Transform
 fn check_request(entry: &Entry, i: usize) -> Result<(), TransformError> {
     let location = |member: &str| format!("entry[{i}].{member}");
     let url = entry.url().ok_or_else(|| error(location("request.url"), "a transaction or batch entry needs it"))?;
-    if url.split('?').next().is_some_and(|path| path.contains("://")) {
+    if url.split('?').next().is_some_and(|path| path.as_bytes().contains(&b':') && path.contains("://")) {
         return Err(error(location("request.url"), "it must be relative to the server, such as Patient/1"));
     }
     match entry.method() {
@@ -267,7 +261,7 @@ fn check_request(entry: &Entry, i: usize) -> Result<(), TransformError> {
 }
 
 /// The URL of an update names the resource in its body.
-fn check_update(url: &str, resource: &Map<String, Value>) -> Result<(), &'static str> {
+fn check_update(url: &str, resource: &Map) -> Result<(), &'static str> {
     let kind = url.split(['/', '?']).next().unwrap_or_default();
     if kind != kind_of(resource) {
         return Err("it must name the type of the resource that is updated");
@@ -285,9 +279,9 @@ fn check_update(url: &str, resource: &Map<String, Value>) -> Result<(), &'static
 fn points_outside(i: usize) -> Finding {
     Finding {
         kind: FindingKind::Unexpected,
-        location: format!("entry[{i}].resource"),
+        location: format_smolstr!("entry[{i}].resource"),
         text: "it refers to a resource that is not in the Bundle, by an id of the sender's own server: \
                the destination finds it only if it came before, without a business identifier"
-            .to_owned(),
+            .into(),
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use message::hl7v2::{Message, Segment};
+use message::json::Map;
 use message::provenance::Reference;
-use serde_json::{Map, Value};
 
 use super::agents::Site;
 use super::bundle::{Bundle, objects, text};
@@ -93,7 +93,7 @@ impl<'m> Order<'m> {
     /// The entries that its segments became: what carries its numbers, and what hangs together with that.
     pub(super) fn entries(&self, bundle: &Bundle) -> BTreeSet<usize> {
         let numbers = self.numbers();
-        let carries = |resource: &Map<String, Value>| {
+        let carries = |resource: &Map| {
             objects(resource, "identifier").filter_map(|i| text(i, "value")).any(|v| numbers.iter().any(|n| n == v))
         };
         let links = links(bundle);
@@ -118,7 +118,7 @@ pub(super) fn ordered_entries(bundle: &Bundle) -> BTreeSet<usize> {
     ordered(bundle).map(|(i, _)| i).collect()
 }
 
-fn ordered(bundle: &Bundle) -> impl Iterator<Item = (usize, &Map<String, Value>)> {
+fn ordered(bundle: &Bundle) -> impl Iterator<Item = (usize, &Map)> {
     let own = bundle.records().filter(|(_, entry, _)| !SHARED.contains(&entry.kind()));
     own.map(|(i, _, resource)| (i, resource))
 }
@@ -140,7 +140,7 @@ fn links(bundle: &Bundle) -> Vec<(usize, usize)> {
 
 /// The entries that `resource` refers to under one of `keys`.
 fn targets<'a>(
-    resource: &'a Map<String, Value>,
+    resource: &'a Map,
     keys: &'a [&str],
     places: &'a HashMap<&str, usize>,
 ) -> impl Iterator<Item = usize> + 'a {

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use message::fhir::is_resource_type;
-use serde_json::{Map, Value};
+use message::json::{Map, Text, Value};
+use smol_str::format_smolstr;
 
 use super::bundle::{business_identifier, text};
 use super::ids::Ids;
@@ -13,21 +14,21 @@ use super::uri::identifier_query;
 #[derive(Debug, Default)]
 pub(super) struct Names {
     /// Old `fullUrl` or `Type/id` to the new reference; `None` where two entries share the old name.
-    known: HashMap<String, Option<String>>,
+    known: HashMap<String, Option<Text>>,
     /// The servers that entries came from, such as `https://emr.example.org/fhir`.
     bases: HashSet<String>,
 }
 
 impl Names {
     /// An entry that was called `old`, a `fullUrl` or `Type/id`, is called `new` now.
-    pub(super) fn add(&mut self, old: String, new: &str) {
+    pub(super) fn add(&mut self, old: String, new: &Text) {
         if let Some(base) = base_of(&old) {
             self.bases.insert(base.to_owned());
         }
         self.known
             .entry(old)
             .and_modify(|known| *known = known.take().filter(|known| known == new))
-            .or_insert_with(|| Some(new.to_owned()));
+            .or_insert_with(|| Some(new.clone()));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -35,11 +36,11 @@ impl Names {
     }
 
     /// The new name of what `reference`, found in an entry from `base`, means.
-    fn resolve(&self, reference: &str, base: Option<&str>) -> Option<&str> {
+    fn resolve(&self, reference: &str, base: Option<&str>) -> Option<&Text> {
         let bare = without_version(reference);
         let relative_to_base = base.filter(|_| relative(bare).is_some()).map(|base| format!("{base}/{bare}"));
         let found = relative_to_base.and_then(|absolute| self.known.get(&absolute)).or_else(|| self.known.get(bare));
-        found?.as_deref()
+        found?.as_ref()
     }
 
     /// Type and id of what `reference` means at the sender's own server, if that is what it does.
@@ -75,15 +76,15 @@ impl Rewriting<'_> {
     }
 
     /// As [`Rewriting::visit`], of an object.
-    pub(super) fn visit_members(&mut self, members: &mut Map<String, Value>, base: Option<&str>) {
+    pub(super) fn visit_members(&mut self, members: &mut Map, base: Option<&str>) {
         if let Some(new) = text(members, "reference").and_then(|reference| self.renamed(reference, members, base)) {
-            members.insert("reference".to_owned(), Value::String(new));
+            members.insert("reference", new);
         }
         for (key, member) in members.iter_mut() {
             match (key.as_str(), member) {
                 ("url" | "uri" | "valueUri" | "valueUrl", Value::String(url)) => {
                     if let Some(new) = self.names.resolve(url, base) {
-                        new.clone_into(url);
+                        *url = new.clone();
                     }
                 }
                 (_, nested @ (Value::Array(_) | Value::Object(_))) => self.visit(nested, base),
@@ -97,19 +98,19 @@ impl Rewriting<'_> {
     /// What is outside the Bundle is found by its identifier if the Reference has one, and else has
     /// the id that it would have had within: a relative reference must never be taken for another
     /// provider's resource of the same id.
-    fn renamed(&mut self, reference: &str, whole: &Map<String, Value>, base: Option<&str>) -> Option<String> {
+    fn renamed(&mut self, reference: &str, whole: &Map, base: Option<&str>) -> Option<Text> {
         if reference.starts_with('#') || reference.contains('?') {
             return None;
         }
         if let Some(new) = self.names.resolve(reference, base) {
-            return Some(new.to_owned());
+            return Some(new.clone());
         }
         let (kind, id) = self.names.outside(reference).filter(|_| self.ids.is_some())?;
         if let Some((system, value)) = business_identifier(whole) {
-            return Some(format!("{kind}?{}", identifier_query(system, value)));
+            return Some(format_smolstr!("{kind}?{}", identifier_query(system, value)));
         }
         self.outside += 1;
-        Some(format!("{kind}/{}", self.ids?.of_resource(kind, id)))
+        Some(format_smolstr!("{kind}/{}", self.ids?.of_resource(kind, id)))
     }
 }
 

@@ -4,8 +4,8 @@ use jiff::tz::TimeZone;
 use message::Original;
 use message::hl7v2::timestamp::Dtm;
 use message::hl7v2::{Message, Segment};
+use message::json::{Map, Text};
 use message::provenance::{Agent, Reference, Role};
-use serde_json::{Map, Value};
 
 use super::agents::{Hd, Site};
 use super::bundle::{Bundle, Kind, objects, text};
@@ -17,11 +17,11 @@ use super::uri::encode;
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     /// `meta.source`: the sending system's URI, `#`, and the message's key.
-    pub(super) uri: String,
+    pub(super) uri: Text,
     /// When it was made, a FHIR dateTime.
-    pub(super) occurred: Option<String>,
+    pub(super) occurred: Option<Text>,
     /// `meta.tag`: system and code.
-    pub(super) tags: Vec<(&'static str, String)>,
+    pub(super) tags: Vec<(&'static str, Text)>,
     /// Authors and transmitter; the custodian is the provider.
     pub(super) agents: Vec<Agent>,
 }
@@ -56,8 +56,8 @@ impl Source {
         });
         let tags = [(PROCESSING_ID, value(&msh, 11, 1)), (PROCESSING_MODE, value(&msh, 11, 2))];
         Self {
-            uri: format!("{system}#{}", key_of(original)),
-            occurred: Dtm::parse(&value(&msh, 7, 1)).ok().map(|time| time.to_fhir_date_time(zone)),
+            uri: format!("{system}#{}", key_of(original)).into(),
+            occurred: Dtm::parse(&value(&msh, 7, 1)).ok().map(|time| time.to_fhir_date_time(zone).into()),
             tags: tags.into_iter().filter(|(_, code)| !code.is_empty()).collect(),
             agents,
         }
@@ -69,8 +69,8 @@ impl Source {
         let endpoint = header.and_then(|header| objects(header, "source").next());
         let system =
             endpoint.and_then(|source| text(source, "endpoint")).filter(|uri| uri.contains(':') && !uri.contains('#'));
-        let system = system.map_or_else(|| site.own_system(), str::to_owned);
-        let display = endpoint.and_then(|source| text(source, "name")).map(str::to_owned);
+        let system = system.map_or_else(|| site.own_system(), Text::new);
+        let display = endpoint.and_then(|source| text(source, "name")).map(Text::new);
         let mut agents = written_by(bundle, header, site, provider);
         agents.push(Agent {
             role: Role::Transmitter,
@@ -78,8 +78,8 @@ impl Source {
             on_behalf_of: Some(provider.clone()),
         });
         Self {
-            uri: format!("{system}#{}", key_of(original)),
-            occurred: text(&bundle.fields, "timestamp").map(str::to_owned),
+            uri: format!("{system}#{}", key_of(original)).into(),
+            occurred: text(&bundle.fields, "timestamp").map(Text::new),
             tags: Vec::new(),
             agents,
         }
@@ -87,20 +87,20 @@ impl Source {
 }
 
 /// `urn:oid:` of MSH-3 where it is one, else the application within its facility, under the site's URI.
-fn system_of(application: &Hd, facility: &Hd, site: Site<'_>) -> String {
+fn system_of(application: &Hd, facility: &Hd, site: Site<'_>) -> Text {
     application.uri().unwrap_or_else(|| {
         let names = [facility.display(), application.display()];
         let path: Vec<_> = names.into_iter().filter(|name| !name.is_empty()).map(encode).collect();
-        if path.is_empty() { site.own_system() } else { format!("{}/source/{}", site.base_uri, path.join("/")) }
+        if path.is_empty() { site.own_system() } else { format!("{}/source/{}", site.base_uri, path.join("/")).into() }
     })
 }
 
-fn display(application: &Hd, facility: &Hd) -> Option<String> {
+fn display(application: &Hd, facility: &Hd) -> Option<Text> {
     match (application.display(), facility.display()) {
         ("", "") => None,
-        (application, "") => Some(application.to_owned()),
-        ("", facility) => Some(facility.to_owned()),
-        (application, facility) => Some(format!("{application} at {facility}")),
+        (application, "") => Some(Text::new(application)),
+        ("", facility) => Some(Text::new(facility)),
+        (application, facility) => Some(format!("{application} at {facility}").into()),
     }
 }
 
@@ -109,9 +109,9 @@ fn key_of(original: &Original) -> String {
     original.control_id.as_deref().map_or_else(|| original.sha256.to_string(), encode)
 }
 
-fn value(segment: &Segment<'_>, field: usize, component: usize) -> String {
+fn value(segment: &Segment<'_>, field: usize, component: usize) -> Text {
     let component = segment.field(field).component(component);
-    if component.is_valued() { component.value().trim().to_owned() } else { String::new() }
+    if component.is_valued() { Text::new(component.value().trim()) } else { Text::default() }
 }
 
 fn author(who: Reference) -> Agent {
@@ -126,18 +126,13 @@ fn producers(message: &Message, site: Site<'_>) -> Vec<Reference> {
 
 /// The authors that a document or message names, each for its custodian; else the provider, or
 /// nobody known where it is a hub.
-fn written_by(
-    bundle: &Bundle,
-    header: Option<&Map<String, Value>>,
-    site: Site<'_>,
-    provider: &Reference,
-) -> Vec<Agent> {
+fn written_by(bundle: &Bundle, header: Option<&Map>, site: Site<'_>, provider: &Reference) -> Vec<Agent> {
     let document = bundle.first("Composition");
     let custodian = document.and_then(|document| objects(document, "custodian").find_map(reference));
     let responsible = ["sender", "responsible"];
     let behind = custodian.or_else(|| header.and_then(|h| responsible.iter().find_map(|key| reference_at(h, key))));
     let behind = behind.unwrap_or_else(|| provider.clone());
-    let named = |resource: Option<&Map<String, Value>>| -> Vec<Reference> {
+    let named = |resource: Option<&Map>| -> Vec<Reference> {
         resource.into_iter().flat_map(|resource| objects(resource, "author")).filter_map(reference).collect()
     };
     let authors = [named(document), named(header)].concat();
@@ -149,19 +144,19 @@ fn written_by(
     authors.into_iter().map(agent).collect()
 }
 
-fn reference_at(resource: &Map<String, Value>, key: &str) -> Option<Reference> {
+fn reference_at(resource: &Map, key: &str) -> Option<Reference> {
     objects(resource, key).find_map(reference)
 }
 
 /// A FHIR Reference as it stands.
-fn reference(value: &Map<String, Value>) -> Option<Reference> {
-    let display = text(value, "display").map(str::to_owned);
+fn reference(value: &Map) -> Option<Reference> {
+    let display = text(value, "display").map(Text::new);
     if let Some(reference) = text(value, "reference").filter(|reference| !reference.starts_with('#')) {
-        return Some(Reference::Literal { reference: reference.to_owned(), display });
+        return Some(Reference::Literal { reference: Text::new(reference), display });
     }
     let identifier = objects(value, "identifier").next();
-    if let Some((identifier, value)) = identifier.and_then(|i| Some((i, text(i, "value")?.to_owned()))) {
-        let system = text(identifier, "system").map(str::to_owned);
+    if let Some((identifier, value)) = identifier.and_then(|i| Some((i, Text::new(text(i, "value")?)))) {
+        let system = text(identifier, "system").map(Text::new);
         return Some(Reference::Logical { kind: None, system, value, display });
     }
     display.map(|display| Reference::Named { kind: None, display })

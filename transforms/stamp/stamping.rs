@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use message::consent::{ACT_REASON, CONFIDENTIALITY, Confidentiality, Flags, Purpose};
+use message::json::{Text, Value, json};
 use message::provenance::{Provenance, Reference, Role, source_entity};
 use message::{Message, TransformError};
-use serde_json::{Value, json};
+
+use smol_str::format_smolstr;
 
 use super::Stamper;
 use super::agents::Site;
@@ -107,13 +109,13 @@ impl Stamping<'_> {
     }
 
     /// What the records and the Bundle say of their source, each once.
-    fn former_sources(&self, bundle: &Bundle, ours: &str) -> Vec<String> {
+    fn former_sources(&self, bundle: &Bundle, ours: &str) -> Vec<Text> {
         let entries = bundle.entries.iter().filter(|entry| !self.stamper.actors.are_at(entry));
         let resources = entries.filter_map(Entry::record).chain([&bundle.fields]);
-        let mut former: Vec<String> = Vec::new();
+        let mut former: Vec<Text> = Vec::new();
         for source in resources.flat_map(|resource| meta::former_sources(resource, ours)) {
             if !former.iter().any(|known| known == source) {
-                former.push(source.to_owned());
+                former.push(source.clone());
             }
         }
         former
@@ -127,11 +129,11 @@ impl Stamping<'_> {
         for provenance in provenances.filter_map(Entry::record_mut) {
             if !provenance.contains_key("target") {
                 let references = targets.iter().cloned().map(Reference::into_r4).collect();
-                provenance.insert("target".to_owned(), Value::Array(references));
+                provenance.put("target", Value::Array(references));
             }
             if converted && !provenance.contains_key("entity") {
-                let source = source_entity(self.message.original.sha256.to_ni_uri());
-                provenance.insert("entity".to_owned(), Value::Array(vec![source]));
+                let source = source_entity(self.message.original.sha256.to_ni_uri().into());
+                provenance.put("entity", Value::Array(vec![source]));
             }
         }
     }
@@ -237,13 +239,13 @@ impl Whole {
 
 /// Adds `provenance`, or brings the one that is there up to the present targets.
 fn attach(bundle: &mut Bundle, provenance: Provenance) {
-    let url = format!("Provenance/{}", provenance.id);
-    let full_url = format!("urn:uuid:{}", provenance.id);
+    let url = format_smolstr!("Provenance/{}", provenance.id);
+    let full_url = format_smolstr!("urn:uuid:{}", provenance.id);
     let mut resource = provenance.into_r4();
-    match bundle.entries.iter_mut().find(|entry| entry.url() == Some(&url)) {
+    match bundle.entries.iter_mut().find(|entry| entry.url() == Some(url.as_str())) {
         Some(entry) => {
             if let (Some(own), Some(targets)) = (entry.record_mut(), resource.get_mut("target")) {
-                own.insert("target".to_owned(), targets.take());
+                own.insert("target", targets.take());
             }
         }
         None => bundle.entries.push(Entry::put(full_url, resource, url)),

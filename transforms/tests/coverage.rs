@@ -7,8 +7,8 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use jiff::tz::TimeZone;
+use message::json::Value;
 use message::{Context, Finding, Provider, hl7v2};
-use serde_json::Value;
 use transforms::hl7v2_to_fhir::maps::Maps;
 use transforms::hl7v2_to_fhir::{Hl7v2ToFhir, Options};
 
@@ -121,8 +121,8 @@ fn texts(value: &Value, out: &mut Vec<String>) {
     match value {
         Value::Object(members) => members.values().for_each(|member| texts(member, out)),
         Value::Array(items) => items.iter().for_each(|item| texts(item, out)),
-        Value::String(text) => out.push(text.clone()),
-        Value::Number(number) => out.push(number.to_string()),
+        Value::String(text) => out.push(text.to_string()),
+        Value::Number(number) => out.push(number.as_str().to_owned()),
         Value::Bool(_) | Value::Null => {}
     }
 }

@@ -17,7 +17,7 @@ use super::reader::{keys_of, read};
 use super::tree::Node;
 use super::{Base, labels, one_kind, plain_text, purpose, zone};
 use crate::config::channel::{
-    ChannelConfig, InboundKind, LaneKey, LateConfig, RouteConfig, TestConfig, TransformConfig,
+    ChannelConfig, InboundKind, LaneKey, LateConfig, RouteConfig, TestConfig, TransformConfig, Validate,
 };
 
 /// The keys at the top of the file.
@@ -33,6 +33,7 @@ pub(in crate::config) struct Top {
     purposes: Option<BTreeSet<Purpose>>,
     confidentiality: Confidentiality,
     stamp: StampOptions,
+    validate: Validate,
     lane: LaneKey,
     late_events: LateConfig,
     #[serde(rename = "transform")]
@@ -53,6 +54,7 @@ impl Default for Top {
             purposes: None,
             confidentiality: Confidentiality::default(),
             stamp: StampOptions::default(),
+            validate: Validate::default(),
             lane: LaneKey::default(),
             late_events: LateConfig::default(),
             transforms: Vec::new(),
@@ -115,6 +117,7 @@ pub(in crate::config) fn channel(part: &Part, base: &Base<'_>) -> Option<Channel
         purposes: top.purposes,
         confidentiality: top.confidentiality,
         stamp: top.stamp,
+        validate: top.validate,
         lane: top.lane,
         late_events: top.late_events,
         transforms: top.transforms,

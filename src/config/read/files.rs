@@ -125,8 +125,18 @@ fn is_name(name: &str) -> bool {
 
 /// Warns of what looks as if it were meant to be read.
 fn strays(dir: &Path, problems: &mut Vec<Problem>) {
-    const KNOWN: [&str; 8] =
-        ["tributary.toml", "providers.toml", "channels", "destinations", "maps", "scripts", "codes", "tests"];
+    const KNOWN: [&str; 10] = [
+        "tributary.toml",
+        "providers.toml",
+        "channels",
+        "destinations",
+        "maps",
+        "scripts",
+        "codes",
+        "tests",
+        "policies",
+        "labels",
+    ];
     for name in names_in(dir, problems).into_iter().filter(|name| !KNOWN.contains(&name.as_str())) {
         let meant = nearest::nearest(&name, KNOWN.into_iter());
         if meant.is_some() || name.ends_with(".toml") {

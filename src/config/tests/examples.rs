@@ -42,6 +42,7 @@ fn hl7_examples_become_bundles_of_their_patients() {
             let Body::Fhir(bundle) = convert(&site, channel, &steps[&channel.name], &bytes).body else {
                 panic!("not converted")
             };
+            let bundle = Value::from(bundle);
             let types: Vec<_> = resources(&bundle).map(|resource| &resource["resourceType"]).collect();
             assert!(types.iter().any(|of| *of == "Patient"), "{}: {types:?}", file.display());
         }

@@ -110,6 +110,42 @@ fn a_check_of_a_bad_site_ends_with_78() {
     assert!(report.render(false, false).contains("tributary init"));
 }
 
+#[test]
+fn the_sites_own_table_of_systems_stands_behind_a_providers() {
+    let dir = tempfile::tempdir().unwrap();
+    let providers = "[st-mary]\nname = \"St Mary\"\nsystems = { MRN = \"urn:oid:1.2.3\" }\n\n[region]\nname = \"R\"\n";
+    let table = "name,system\n# all feeds\nMRN,urn:oid:9.9.9\n99LAB, https://lab.example.org/codes\n";
+    let changed = [("providers.toml", providers), ("codes/systems.csv", table)];
+    let site = super::load_in(dir.path(), &changed).unwrap();
+    let systems = |provider: &str| site.providers[provider].systems.clone();
+    assert_eq!(systems("st-mary")["MRN"], "urn:oid:1.2.3");
+    assert_eq!(systems("region")["MRN"], "urn:oid:9.9.9");
+    assert_eq!(systems("st-mary")["99LAB"], "https://lab.example.org/codes");
+    let before = site.channels["adt"].hash.clone();
+
+    let table = "name,system\nMRN,9.9.9\n99LAB,https://lab.example.org/codes\n99LAB,urn:x:y\n";
+    let problems = super::load_in(dir.path(), &[("codes/systems.csv", table)]).unwrap_err();
+    let told: Vec<_> =
+        problems.iter().map(|problem| (problem.place.map(|at| at.line), problem.message.as_str())).collect();
+    assert_eq!(told, [(Some(2), "a line without a name and an absolute URI"), (Some(4), "`99LAB` stands here twice")]);
+    let other = "name,system\n99LAB,urn:x:y\n";
+    let changed = [("providers.toml", providers), ("codes/systems.csv", other)];
+    assert_ne!(super::load_in(dir.path(), &changed).unwrap().channels["adt"].hash, before);
+}
+
+#[test]
+fn a_channel_chooses_in_its_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let channel = "provider = \"st-mary\"\n[inbound.mllp]\nlisten = \"127.0.0.1:2575\"\n[[transform]]\n\
+        hl7v2-to-fhir = { next_of_kin = \"contact\", z_segments = \"extension\" }\n\
+        [[route]]\nto = \"repository\"\npurpose = \"TREAT\"\n";
+    let site = super::load_in(dir.path(), &[("channels/adt.toml", channel)]).unwrap();
+    let TransformConfig::Hl7v2ToFhir(config) = &site.channels["adt"].transforms[0] else { panic!("another step") };
+    assert_eq!(config.options.next_of_kin, hl7v2_to_fhir::NextOfKin::Contact);
+    assert_eq!(config.options.z_segments, hl7v2_to_fhir::ZSegments::Extension);
+    assert_eq!(config.options.encounter_status, hl7v2_to_fhir::EncounterStatus::Event);
+}
+
 /// What the transform can be told, a channel's file can say.
 #[test]
 fn no_option_of_a_transform_is_left_out() {

@@ -24,7 +24,7 @@ use serde::Serialize;
 pub use self::rows::{RowsRun, rows_run};
 
 use self::case::Case;
-use super::process::{Failure, Hash, Recipe, route, transformed};
+use super::process::{self, Failure, Hash, Recipe, transformed};
 use super::wire::{self, WireError};
 use crate::config::{ChannelConfig, ExpectedState, Site};
 use crate::store::Outcome;
@@ -136,7 +136,7 @@ fn run(recipe: &Recipe, case: &Case, update: bool) -> Verdict {
         && let Some(file) = &case.json
         && let Some(Body::Fhir(bundle)) = made.message.as_ref().map(|message| &message.body)
     {
-        match update::write(file, bundle) {
+        match update::write(file, &bundle.clone().into()) {
             Ok(written) => verdict.updated = written.then(|| file.clone()),
             Err(error) => verdict.problems.push(Difference::new(file.display().to_string(), "", error)),
         }
@@ -183,8 +183,8 @@ fn make(recipe: &Recipe, case: &Case, bytes: Bytes) -> Made {
         control_id: header.as_ref().map(|header| header.control_id().as_ref().into()),
     });
     let (message, outcome) = match transformed(recipe, &original, None, now) {
-        Ok((source, message)) => {
-            let outcome = route(recipe, &source, &message);
+        Ok((lanes, mut message)) => {
+            let outcome = process::outcome(recipe, lanes, &mut message);
             (Some(message), outcome)
         }
         Err(Failure { step, error }) => {
@@ -230,7 +230,7 @@ fn check(case: &Case, made: &Made) -> Vec<Difference> {
     }
     if let Some(file) = &case.json {
         match (update::read(file), &message.body) {
-            (Ok(expected), Body::Fhir(bundle)) => found.extend(compare::differences(&expected, bundle)),
+            (Ok(expected), Body::Fhir(bundle)) => found.extend(compare::differences(&expected, &bundle.clone().into())),
             (Ok(_), Body::Hl7v2(_)) => {
                 found.push(Difference::new("content", "FHIR", "HL7 v2: no transform converts it"))
             }

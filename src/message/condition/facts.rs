@@ -1,9 +1,8 @@
 //! What conditions are asked of: messages, resources, and whatever a caller has.
 
-use serde_json::Value;
-
 use super::{FhirPath, Place, Step};
 use crate::hl7v2::{self, Path, Segment};
+use crate::json::{Map, Value};
 use crate::{Body, Message};
 
 /// One value at a place.
@@ -134,7 +133,7 @@ fn children<'a>(item: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> 
 }
 
 /// `valueQuantity` for `value`: an element with a choice of types (FHIR R4 §2.1.0.11.6).
-fn choice<'a>(object: &'a serde_json::Map<String, Value>, name: &str) -> Option<&'a Value> {
+fn choice<'a>(object: &'a Map, name: &str) -> Option<&'a Value> {
     if !CHOICES.contains(&name) {
         return None;
     }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use expect_test::{Expect, expect};
-use serde_json::{Value, json};
 
 use super::{Condition, ConditionError, Place};
 use crate::hl7v2::{self, CharsetOptions};
+use crate::json::{Value, json};
 use crate::{Body, Format, Message, MessageId, Original, Sha256};
 
 const ADT: &str = "MSH|^~\\&|REG|ST MARY|HUB|EHR|20240301063000||ADT^A08|MSG1|P|2.5.1\r\
@@ -188,10 +188,10 @@ fn reads_from_the_configuration() {
     struct Row {
         when: Condition,
     }
-    let row: Row = serde_json::from_value(json!({"when": "PID-8 = 'F'"})).unwrap();
+    let row: Row = serde_json::from_value(serde_json::json!({"when": "PID-8 = 'F'"})).unwrap();
     assert!(row.when.eval(&adt()));
-    assert_eq!(serde_json::to_value(&row.when).unwrap(), json!("PID-8 = 'F'"));
-    let wrong = serde_json::from_value::<Row>(json!({"when": "PID-8 = F"})).err().unwrap().to_string();
+    assert_eq!(serde_json::to_value(&row.when).unwrap(), serde_json::json!("PID-8 = 'F'"));
+    let wrong = serde_json::from_value::<Row>(serde_json::json!({"when": "PID-8 = F"})).err().unwrap().to_string();
     assert_eq!(wrong, "text stands in quotes: 'F' (at character 9)");
 }
 

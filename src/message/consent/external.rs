@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use crate::json::{Text, Value};
 
 use super::by_entry::{ACT_CODE, Coded, Effect, Entry, LabelKind, Terms};
 use super::{CONFIDENTIALITY, Confidentiality};
@@ -147,7 +147,7 @@ impl Redaction {
     /// `codes` and `exceptAnyOfCodes`; `None` where they say nothing that can be done.
     fn read(parameters: &Value) -> Option<Vec<Self>> {
         let members = parameters.as_object().filter(|members| !members.is_empty())?;
-        let redaction = |(key, value): (&String, &Value)| {
+        let redaction = |(key, value): (&Text, &Value)| {
             let except = match key.as_str() {
                 "codes" => false,
                 "exceptAnyOfCodes" => true,
@@ -181,7 +181,7 @@ impl Redaction {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::json::json;
 
     use super::*;
 

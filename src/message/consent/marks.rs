@@ -1,6 +1,6 @@
 //! What an envelope may say of what is in it, and what a document says to what is in it.
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
 use super::{ACT_REASON, CONFIDENTIALITY, Confidentiality};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value, json};
+use crate::json::{Map, Text, Value, json};
 
 use super::by_entry::{Notice, identifier, names, normal};
 use super::high_water_mark;
@@ -173,9 +173,9 @@ impl Gone {
     }
 
     /// Takes out references to what is gone; true if there were any.
-    fn clean_members(&self, members: &mut Map<String, Value>, notice: Notice, top: bool) -> bool {
+    fn clean_members(&self, members: &mut Map, notice: Notice, top: bool) -> bool {
         let mut touched = false;
-        let keys: Vec<String> = members.keys().cloned().collect();
+        let keys: Vec<Text> = members.keys().cloned().collect();
         for key in keys {
             let Some(value) = members.get_mut(&key) else { continue };
             match value {
@@ -206,11 +206,10 @@ impl Gone {
                     }
                 }
                 Value::Object(inner) => {
-                    if self.clean_members(inner, notice, false) {
-                        touched = true;
-                        if inner.is_empty() {
-                            members.shift_remove(&key);
-                        }
+                    let lost = self.clean_members(inner, notice, false);
+                    touched |= lost;
+                    if lost && inner.is_empty() {
+                        members.shift_remove(&key);
                     }
                 }
                 _ => {}
@@ -246,7 +245,7 @@ fn own_names(entry: &Value) -> Vec<Box<str>> {
     let request = entry.get("request").and_then(|request| request.get("url")?.as_str());
     let url = request.filter(|url| url.contains('/') || url.contains('?')).map(normal);
     let business = items(resource, "identifier").filter(|_| !kind.is_empty()).filter_map(identifier);
-    by_id.into_iter().chain(full_url).chain(url).chain(business).filter(|name: &Box<str>| !name.is_empty()).collect()
+    by_id.into_iter().chain(full_url).chain(url).chain(business).filter(|name| !name.is_empty()).collect()
 }
 
 /// The Bundle around what is left.
@@ -286,13 +285,16 @@ fn bundle(content: &Value, mut rest: Vec<Value>, notice: Notice) -> Value {
 }
 
 /// Labels what lost something `REDACTED`.
-fn label(members: &mut Map<String, Value>) {
+fn label(members: &mut Map) {
     if !members.contains_key("meta") {
         let at = members.keys().take(2).take_while(|key| matches!(key.as_str(), "resourceType" | "id")).count();
         members.shift_insert(at, "meta".to_owned(), json!({}));
     }
     let Some(Value::Object(meta)) = members.get_mut("meta") else { return };
-    let security = meta.entry("security").or_insert_with(|| json!([]));
+    if !meta.contains_key("security") {
+        meta.insert("security", json!([]));
+    }
+    let Some(security) = meta.get_mut("security") else { return };
     let redacted = json!({ "system": OBSERVATION_VALUE, "code": "REDACTED" });
     if let Some(labels) = security.as_array_mut().filter(|labels| !labels.contains(&redacted)) {
         labels.push(redacted);
@@ -331,6 +333,6 @@ fn items<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> + u
     found.and_then(Value::as_array).into_iter().flatten().chain(one)
 }
 
-fn items_mut<'a>(members: &'a mut Map<String, Value>, key: &str) -> impl Iterator<Item = &'a mut Value> {
+fn items_mut<'a>(members: &'a mut Map, key: &str) -> impl Iterator<Item = &'a mut Value> {
     members.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten()
 }

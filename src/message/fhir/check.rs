@@ -2,10 +2,9 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
-
 use super::{Limits, get_str, is_resource_type};
 use crate::Fault;
+use crate::json::Value;
 
 /// Checks that `value` is a resource of R4; for a Bundle also that its type is taken here (transaction, batch,
 /// collection, document, message) and that each entry has what the type demands (FHIR R4 §2.36, bdl-3 to bdl-12).

@@ -1,8 +1,7 @@
 //! OperationOutcome: what we say in it, and what may be told of others'.
 
-use serde_json::{Value, json};
-
 use crate::Fault;
+use crate::json::{Value, json};
 
 /// How bad an issue is (`http://hl7.org/fhir/issue-severity`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +35,7 @@ impl Severity {
 pub fn operation_outcome(severity: Severity, code: &str, location: Option<&str>, text: &str) -> Value {
     let mut issue = json!({ "severity": severity.code(), "code": code, "details": { "text": text } });
     if let (Some(location), Some(issue)) = (location, issue.as_object_mut()) {
-        issue.insert("expression".to_owned(), json!([location]));
+        issue.insert("expression", json!([location]));
     }
     json!({ "resourceType": "OperationOutcome", "issue": [issue] })
 }

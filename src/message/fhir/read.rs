@@ -1,13 +1,12 @@
 //! JSON, read so that nothing is lost and every mistake has a place.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::map::Entry;
-use serde_json::{Map, Number, Value};
-
 use crate::Fault;
+use crate::json::{Map, Number, Text, Value};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// How big a resource may be in ways that its length does not tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +34,17 @@ const NUMBER: &str = "$serde_json::private::Number";
 /// A [`Fault`] with the element as location, and line and column in its text: if the bytes are no JSON in UTF-8, name
 /// an element twice, are nested too deep, or are no resource that is taken here.
 pub fn read(bytes: &[u8], limits: &Limits) -> Result<Value, Fault> {
+    let value = parse(bytes, limits)?;
+    super::check::check(&value, limits)?;
+    Ok(value)
+}
+
+/// Reads any JSON as [`read()`] does, without a look at what it says.
+///
+/// # Errors
+///
+/// As [`read()`], but for what is no resource that is taken here.
+pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Value, Fault> {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     if memchr::memmem::find(bytes, NUMBER.as_bytes()).is_some() {
         // Such an object could not be told from a number.
@@ -48,7 +58,6 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Value, Fault> {
         let text = "something follows the end of the resource; send one resource at a time";
         return Err(Fault::new(102, None, format!("{text} ({})", position(&error))));
     }
-    super::check::check(&value, limits)?;
     Ok(value)
 }
 
@@ -137,16 +146,12 @@ impl<'de> Visitor<'de> for Element<'_> {
         Ok(Value::from(number))
     }
 
-    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
-        Ok(Value::from(number))
-    }
-
     fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(Value::String(text.to_owned()))
+        Ok(Value::from(text))
     }
 
     fn visit_string<E>(self, text: String) -> Result<Value, E> {
-        Ok(Value::String(text))
+        Ok(Value::from(text))
     }
 
     fn visit_unit<E>(self) -> Result<Value, E> {
@@ -168,6 +173,7 @@ impl<'de> Visitor<'de> for Element<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
         let child = self.deeper()?;
         let mut elements = Map::new();
+        let mut names = Names::default();
         while let Some(key) = object.next_key()? {
             let name = match key {
                 Key::Number => {
@@ -177,19 +183,34 @@ impl<'de> Visitor<'de> for Element<'_> {
                 }
                 Key::Name(name) => name,
             };
-            match elements.entry(name) {
-                Entry::Vacant(slot) => {
-                    let value = object.next_value_seed(child);
-                    let value = value.map_err(self.note(|| Step::Name(shown(slot.key()))))?;
-                    slot.insert(value);
-                }
-                Entry::Occupied(slot) => {
-                    let error = de::Error::custom("this element stands here twice");
-                    return Err(self.note(|| Step::Name(shown(slot.key())))(error));
-                }
+            if names.are_with(&name, &elements) {
+                let error = de::Error::custom("this element stands here twice");
+                return Err(self.note(|| Step::Name(shown(&name)))(error));
             }
+            let value = object.next_value_seed(child).map_err(self.note(|| Step::Name(shown(&name))))?;
+            elements.push(name, value);
         }
         Ok(Value::Object(elements))
+    }
+}
+
+/// The names in an object with very many elements, so that one that stands there twice is found quickly.
+#[derive(Default)]
+struct Names(HashSet<Text>);
+
+impl Names {
+    /// Objects of more elements are not looked through for a name.
+    const FEW: usize = 32;
+
+    /// True if `elements` has one called `name`; it is to be added next.
+    fn are_with(&mut self, name: &Text, elements: &Map) -> bool {
+        if elements.len() < Self::FEW {
+            return elements.contains_key(name);
+        }
+        if self.0.is_empty() {
+            self.0.extend(elements.keys().cloned());
+        }
+        !self.0.insert(name.clone())
     }
 }
 
@@ -202,7 +223,7 @@ fn shown(name: &str) -> String {
 /// A name in an object, or the mark of a number.
 enum Key {
     Number,
-    Name(String),
+    Name(Text),
 }
 
 impl<'de> de::Deserialize<'de> for Key {
@@ -216,11 +237,11 @@ impl<'de> de::Deserialize<'de> for Key {
             }
 
             fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Key, E> {
-                Ok(if name == NUMBER { Key::Number } else { Key::Name(name.to_owned()) })
+                Ok(if name == NUMBER { Key::Number } else { Key::Name(Text::new(name)) })
             }
 
             fn visit_str<E>(self, name: &str) -> Result<Key, E> {
-                Ok(Key::Name(name.to_owned()))
+                Ok(Key::Name(Text::new(name)))
             }
         }
         deserializer.deserialize_str(Reader)

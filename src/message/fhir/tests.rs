@@ -2,11 +2,11 @@
 
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::*;
 use crate::Fault;
+use crate::json::{Value, json};
 
 fn read_text(text: &str) -> Result<Value, Fault> {
     read(text.as_bytes(), &Limits { depth: 8, entries: 3 })
@@ -234,8 +234,8 @@ fn finds_patients_and_references() {
     let found: Vec<_> =
         patient_identifiers(&bundle).into_iter().map(|id| format!("{}|{}", id.system, id.value)).collect();
     assert_eq!(found, ["urn:x|1", "|2"]);
-    assert_eq!(patient_identifiers(bundle.pointer("/entry/0/resource").unwrap()).len(), 2);
-    for_each_reference_mut(&mut bundle, |reference| reference.push('0'));
+    assert_eq!(patient_identifiers(get(&bundle, "entry[0].resource").unwrap()).len(), 2);
+    for_each_reference_mut(&mut bundle, |reference| *reference = format!("{reference}0").into());
     let mut references = Vec::new();
     for_each_reference(&bundle, |reference| references.push(reference.to_owned()));
     references.sort();

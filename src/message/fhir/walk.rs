@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
+use crate::json::{Text, Value};
 
 /// The element at `path`, such as `name[0].given[1]`; counted from 0.
 #[must_use]
@@ -77,13 +77,13 @@ pub fn for_each_reference<'a>(value: &'a Value, mut visit: impl FnMut(&'a str)) 
 }
 
 /// As [`for_each_reference`], to change them.
-pub fn for_each_reference_mut(value: &mut Value, mut visit: impl FnMut(&mut String)) {
+pub fn for_each_reference_mut(value: &mut Value, mut visit: impl FnMut(&mut Text)) {
     let mut waiting = vec![value];
     while let Some(value) = waiting.pop() {
         match value {
             Value::Array(items) => waiting.extend(items),
             Value::Object(elements) => {
-                for (name, element) in elements {
+                for (name, element) in elements.iter_mut() {
                     match element {
                         Value::String(reference) if name == "reference" => visit(reference),
                         element => waiting.push(element),

@@ -8,6 +8,7 @@ use bytestring::ByteString;
 
 use super::charset::{self, Charset, CharsetOptions};
 use super::{Delimiters, Header, Path, Segment};
+use crate::json::Text;
 use crate::{Fault, Finding, FindingKind};
 
 /// A message in ER7, read lazily. Clones share the bytes.
@@ -84,8 +85,8 @@ impl Message {
     fn broken_value(&self, number: usize) -> Finding {
         let name = self.nth(number).map(|segment| segment.name()).unwrap_or_default();
         let before = self.segments().take(number + 1).filter(|segment| segment.name() == name).count();
-        let text = "a line break stands in a value; it was kept".to_owned();
-        Finding { kind: FindingKind::Malformed, location: format!("{name}[{before}]"), text }
+        let text = Text::new_static("a line break stands in a value; it was kept");
+        Finding { kind: FindingKind::Malformed, location: format!("{name}[{before}]").into(), text }
     }
 
     /// The message as it came.

@@ -5,6 +5,8 @@ use std::fmt;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::json::Text;
+
 /// A Provenance before it is rendered for a FHIR version.
 ///
 /// It is immutable once sent: a correction is a new one. Its id is derived from what it is about, so
@@ -16,19 +18,19 @@ pub struct Provenance {
     /// What was made or changed.
     pub targets: Vec<Reference>,
     /// When it happened, as a FHIR dateTime of whatever precision is known.
-    pub occurred: Option<String>,
+    pub occurred: Option<Text>,
     /// When it was recorded.
     pub recorded: Timestamp,
     /// What was applied: URIs with the hashes of mappings, rules and configuration.
-    pub policy: Vec<String>,
+    pub policy: Vec<Text>,
     /// What happened.
     pub activity: Option<Activity>,
     /// Why, as the sender coded it: system and code.
-    pub reason: Option<(String, String)>,
+    pub reason: Option<(Text, Text)>,
     /// Who took part, at least one.
     pub agents: Vec<Agent>,
     /// What it was made from: URIs, the original bytes first.
-    pub sources: Vec<String>,
+    pub sources: Vec<Text>,
 }
 
 /// One participant (FHIR R4 Provenance.agent).
@@ -103,27 +105,27 @@ pub enum Reference {
     /// A resource in the same Bundle or at the destination.
     Literal {
         /// Where it is: `Type/id`, or an entry's `fullUrl`.
-        reference: String,
+        reference: Text,
         /// For people.
-        display: Option<String>,
+        display: Option<Text>,
     },
     /// Known by an identifier: not resolved yet, never guessed.
     Logical {
         /// The resource type, such as `Organization`; `None` where it may be of any.
         kind: Option<&'static str>,
         /// The identifier's system.
-        system: Option<String>,
+        system: Option<Text>,
         /// The identifier's value.
-        value: String,
+        value: Text,
         /// For people.
-        display: Option<String>,
+        display: Option<Text>,
     },
     /// Known by name alone.
     Named {
         /// The resource type, such as `Practitioner`; `None` where it may be of any.
         kind: Option<&'static str>,
         /// The name as the sender wrote it.
-        display: String,
+        display: Text,
     },
     /// Nobody said: an explicit unknown.
     Unknown,
@@ -132,14 +134,19 @@ pub enum Reference {
 impl Reference {
     /// The resource at `reference`.
     #[must_use]
-    pub fn to(reference: impl Into<String>) -> Self {
+    pub fn to(reference: impl Into<Text>) -> Self {
         Self::Literal { reference: reference.into(), display: None }
     }
 
     /// What a URI identifies.
     #[must_use]
-    pub fn uri(kind: impl Into<Option<&'static str>>, uri: impl Into<String>, display: Option<String>) -> Self {
-        Self::Logical { kind: kind.into(), system: Some("urn:ietf:rfc:3986".to_owned()), value: uri.into(), display }
+    pub fn uri(kind: impl Into<Option<&'static str>>, uri: impl Into<Text>, display: Option<Text>) -> Self {
+        Self::Logical {
+            kind: kind.into(),
+            system: Some(Text::new_static("urn:ietf:rfc:3986")),
+            value: uri.into(),
+            display,
+        }
     }
 }
 

@@ -1,8 +1,7 @@
 //! Provenance as FHIR R4 has it.
 
-use serde_json::{Map, Value};
-
 use super::{Activity, Agent, Provenance, Reference, Role};
+use crate::json::{Map, Text, Value};
 
 const PARTICIPANT: &str = "http://terminology.hl7.org/CodeSystem/provenance-participant-type";
 const US_CORE_PARTICIPANT: &str = "http://hl7.org/fhir/us/core/CodeSystem/us-core-provenance-participant-type";
@@ -14,27 +13,27 @@ const ABSENT: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason
 impl Provenance {
     /// The resource in FHIR R4, `id` included.
     #[must_use]
-    pub fn into_r4(self) -> Map<String, Value> {
+    pub fn into_r4(self) -> Map {
         let mut out = Map::with_capacity(10);
-        put(&mut out, "resourceType", "Provenance");
-        put(&mut out, "id", self.id.to_string());
-        put(&mut out, "target", list(self.targets, Reference::into_r4));
+        out.put("resourceType", Value::fixed("Provenance"));
+        out.put("id", self.id.to_string());
+        out.put("target", list(self.targets, Reference::into_r4));
         if let Some(occurred) = self.occurred {
-            put(&mut out, "occurredDateTime", occurred);
+            out.put("occurredDateTime", occurred);
         }
-        put(&mut out, "recorded", self.recorded.to_string());
+        out.put("recorded", self.recorded.to_string());
         if !self.policy.is_empty() {
-            put(&mut out, "policy", self.policy);
+            out.put("policy", self.policy);
         }
         if let Some((system, code)) = self.reason {
-            put(&mut out, "reason", vec![concept([coding(&system, &code)])]);
+            out.put("reason", vec![concept([coding(system, code)])]);
         }
         if let Some(activity) = self.activity {
-            put(&mut out, "activity", activity.into_r4());
+            out.put("activity", activity.into_r4());
         }
-        put(&mut out, "agent", list(self.agents, Agent::into_r4));
+        out.put("agent", list(self.agents, Agent::into_r4));
         if !self.sources.is_empty() {
-            put(&mut out, "entity", list(self.sources, source_entity));
+            out.put("entity", list(self.sources, source_entity));
         }
         out
     }
@@ -43,9 +42,9 @@ impl Provenance {
 impl Activity {
     fn into_r4(self) -> Value {
         match self {
-            Self::V2ToFhir => concept([coding(V2_TO_FHIR, "v2-fhir-transformation"), coding(LIFECYCLE, "transform")]),
-            Self::Lifecycle(code) => concept([coding(LIFECYCLE, code)]),
-            Self::Operation(code) => concept([coding(DATA_OPERATION, code)]),
+            Self::V2ToFhir => concept([fixed(V2_TO_FHIR, "v2-fhir-transformation"), fixed(LIFECYCLE, "transform")]),
+            Self::Lifecycle(code) => concept([fixed(LIFECYCLE, code)]),
+            Self::Operation(code) => concept([fixed(DATA_OPERATION, code)]),
         }
     }
 }
@@ -53,10 +52,10 @@ impl Activity {
 impl Agent {
     fn into_r4(self) -> Value {
         let mut out = Map::with_capacity(3);
-        put(&mut out, "type", self.role.into_r4());
-        put(&mut out, "who", self.who.into_r4());
+        out.put("type", self.role.into_r4());
+        out.put("who", self.who.into_r4());
         if let Some(organisation) = self.on_behalf_of {
-            put(&mut out, "onBehalfOf", organisation.into_r4());
+            out.put("onBehalfOf", organisation.into_r4());
         }
         Value::Object(out)
     }
@@ -65,9 +64,9 @@ impl Agent {
 impl Role {
     /// R4's own participant types know no transmitter; US Core does, and HL7 Terminology since 2.0.
     fn into_r4(self) -> Value {
-        let ours = coding(PARTICIPANT, self.code());
+        let ours = fixed(PARTICIPANT, self.code());
         match self {
-            Self::Transmitter => concept([ours, coding(US_CORE_PARTICIPANT, self.code())]),
+            Self::Transmitter => concept([ours, fixed(US_CORE_PARTICIPANT, self.code())]),
             _ => concept([ours]),
         }
     }
@@ -77,29 +76,29 @@ impl Reference {
     /// As a FHIR R4 Reference.
     #[must_use]
     pub fn into_r4(self) -> Value {
-        let mut out = Map::with_capacity(3);
+        let mut out = Map::with_capacity(if matches!(self, Self::Literal { display: None, .. }) { 1 } else { 3 });
         match self {
             Self::Literal { reference, display } => {
-                put(&mut out, "reference", reference);
+                out.put("reference", reference);
                 put_some(&mut out, "display", display);
             }
             Self::Logical { kind, system, value, display } => {
                 let mut identifier = Map::with_capacity(2);
                 put_some(&mut identifier, "system", system);
-                put(&mut identifier, "value", value);
-                put_some(&mut out, "type", kind.map(str::to_owned));
-                put(&mut out, "identifier", identifier);
+                identifier.put("value", value);
+                put_some(&mut out, "type", kind.map(Text::new_static));
+                out.put("identifier", identifier);
                 put_some(&mut out, "display", display);
             }
             Self::Named { kind, display } => {
-                put_some(&mut out, "type", kind.map(str::to_owned));
-                put(&mut out, "display", display);
+                put_some(&mut out, "type", kind.map(Text::new_static));
+                out.put("display", display);
             }
             Self::Unknown => {
                 let mut unknown = Map::with_capacity(2);
-                put(&mut unknown, "url", ABSENT);
-                put(&mut unknown, "valueCode", "unknown");
-                put(&mut out, "extension", vec![Value::Object(unknown)]);
+                unknown.put("url", Value::fixed(ABSENT));
+                unknown.put("valueCode", Value::fixed("unknown"));
+                out.put("extension", vec![Value::Object(unknown)]);
             }
         }
         Value::Object(out)
@@ -108,24 +107,28 @@ impl Reference {
 
 /// What something was made from, known by `uri`: one `Provenance.entity` of FHIR R4 in the role `source`.
 #[must_use]
-pub fn source_entity(uri: String) -> Value {
+pub fn source_entity(uri: Text) -> Value {
     let mut out = Map::with_capacity(2);
-    put(&mut out, "role", "source");
+    out.put("role", Value::fixed("source"));
     let kind = uri.starts_with("ni:").then_some("DocumentReference");
-    put(&mut out, "what", Reference::uri(kind, uri, None).into_r4());
+    out.put("what", Reference::uri(kind, uri, None).into_r4());
     Value::Object(out)
 }
 
-fn coding(system: &str, code: &str) -> Value {
+fn coding(system: impl Into<Text>, code: impl Into<Text>) -> Value {
     let mut out = Map::with_capacity(2);
-    put(&mut out, "system", system);
-    put(&mut out, "code", code);
+    out.put("system", system.into());
+    out.put("code", code.into());
     Value::Object(out)
+}
+
+fn fixed(system: &'static str, code: &'static str) -> Value {
+    coding(Text::new_static(system), Text::new_static(code))
 }
 
 fn concept<const N: usize>(codings: [Value; N]) -> Value {
     let mut out = Map::with_capacity(1);
-    put(&mut out, "coding", Vec::from(codings));
+    out.put("coding", Value::from(codings));
     Value::Object(out)
 }
 
@@ -133,13 +136,9 @@ fn list<T>(items: Vec<T>, render: impl Fn(T) -> Value) -> Value {
     Value::Array(items.into_iter().map(render).collect())
 }
 
-fn put(map: &mut Map<String, Value>, key: &str, value: impl Into<Value>) {
-    map.insert(key.to_owned(), value.into());
-}
-
-fn put_some(map: &mut Map<String, Value>, key: &str, value: Option<String>) {
+fn put_some(map: &mut Map, name: &'static str, value: Option<Text>) {
     if let Some(value) = value {
-        put(map, key, value);
+        map.put(name, value);
     }
 }
 
@@ -155,24 +154,24 @@ mod tests {
         let provenance = Provenance {
             id: Uuid::nil(),
             targets: vec![Reference::to("Observation/1")],
-            occurred: Some("2026-03-01".to_owned()),
+            occurred: Some("2026-03-01".into()),
             recorded: "2026-03-01T12:00:01.2Z".parse().unwrap(),
-            policy: vec!["https://example.org/transform/map:sha-256:aa".to_owned()],
+            policy: vec!["https://example.org/transform/map:sha-256:aa".into()],
             activity: Some(Activity::V2ToFhir),
-            reason: Some(("urn:ex".to_owned(), "01".to_owned())),
+            reason: Some(("urn:ex".into(), "01".into())),
             agents: vec![
                 Agent {
                     role: Role::Transmitter,
-                    who: Reference::uri("Device", "urn:oid:1.2", Some("LIS".to_owned())),
+                    who: Reference::uri("Device", "urn:oid:1.2", Some("LIS".into())),
                     on_behalf_of: Some(Reference::Unknown),
                 },
                 Agent {
                     role: Role::Enterer,
-                    who: Reference::Named { kind: Some("Practitioner"), display: "Entry, Tom".to_owned() },
+                    who: Reference::Named { kind: Some("Practitioner"), display: "Entry, Tom".into() },
                     on_behalf_of: None,
                 },
             ],
-            sources: vec!["ni:///sha-256;abc".to_owned(), "urn:ex:other".to_owned()],
+            sources: vec!["ni:///sha-256;abc".into(), "urn:ex:other".into()],
         };
         let text = serde_json::to_string_pretty(&provenance.into_r4()).unwrap();
         expect![[r#"

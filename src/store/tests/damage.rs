@@ -178,6 +178,26 @@ async fn a_flipped_bit_anywhere_in_the_index_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_damaged_setting_takes_no_other_with_it() {
+    let site = Site::new();
+    let store = site.store();
+    for (key, letter) in [("jobs/1", "x"), ("jobs/2", "y")] {
+        let value = Some(letter.repeat(2000));
+        store.commit_synced(vec![Record::Setting { key: key.to_owned(), value }]).await.unwrap();
+    }
+    store.close().await.unwrap();
+    let path = segments(&site.disk).into_iter().next().unwrap();
+    let mut bytes = site.disk.read_file(&path);
+    let at = bytes.windows(100).position(|window| window.iter().all(|byte| *byte == b'x')).unwrap();
+    bytes[at] ^= 1;
+    site.disk.write_file(&path, bytes);
+    let store = site.store();
+    let settings = store.settings("jobs/").await.unwrap();
+    assert_eq!(settings, [("jobs/2".to_owned(), "y".repeat(2000))]);
+    assert!(!store.verify().await.unwrap().is_clean());
+}
+
+#[tokio::test]
 async fn an_index_that_is_gone_behind_or_foreign_is_made_good() {
     let (site, messages) = filled(40).await;
     let index = site.dir.path().join("index");

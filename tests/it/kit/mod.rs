@@ -13,5 +13,5 @@ mod wait;
 pub(crate) use fhir::Fhir;
 pub(crate) use running::{RUNTIME, Running};
 pub(crate) use sink::{Reply, Sink};
-pub(crate) use site::{HTTP_IN, MLLP_IN, NEVER, QUICK, Site, TO_FHIR, TO_OUT, files_in};
+pub(crate) use site::{HTTP_IN, MLLP_IN, NEVER, PROGRAM, QUICK, Site, TO_FHIR, TO_OUT, files_in};
 pub(crate) use wait::{DEADLINE, wait_for, wait_until};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use message::condition::Check;
-use serde_json::Value;
+use message::json::Value;
 use toml::Spanned;
 
 use crate::r4::{self, Element, Kind, Primitive, types};
@@ -74,7 +74,7 @@ fn codes(table: super::layers::LayeredCodes) -> Codes {
     let file = table.file;
     let mut out = Codes {
         name: table.name,
-        source: file.source.as_deref().map(|s| hl7_table_uri(s).unwrap_or_else(|| s.to_owned())),
+        source: file.source.as_deref().map(|s| hl7_table_uri(s).unwrap_or_else(|| s.to_owned()).into()),
         otherwise: file.otherwise,
         partial: file.partial,
         codes: HashMap::with_capacity(file.codes.len()),
@@ -83,7 +83,11 @@ fn codes(table: super::layers::LayeredCodes) -> Codes {
         let translations: &mut Vec<Translation> = out.codes.entry(code.from).or_default();
         if let Some(to) = code.to {
             let system = code.system.filter(|s| !s.is_empty());
-            translations.push(Translation { code: to, display: code.display, system });
+            translations.push(Translation {
+                code: to.into(),
+                display: code.display.map(Into::into),
+                system: system.map(Into::into),
+            });
         }
     }
     out
@@ -367,7 +371,7 @@ fn fixed_value(text: &str, kind: Kind) -> Result<Value, Wrong> {
         Kind::Primitive(Primitive::Decimal | Primitive::Integer | Primitive::PositiveInt | Primitive::UnsignedInt) => {
             text.parse().map(Value::Number).map_err(|_| wrong("number"))
         }
-        Kind::Primitive(_) => Ok(Value::String(text.to_owned())),
+        Kind::Primitive(_) => Ok(Value::from(text)),
         Kind::Complex(id) => Err(wrong(&types().get(id).name)),
     }
 }

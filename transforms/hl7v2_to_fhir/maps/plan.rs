@@ -1,9 +1,9 @@
 //! The flat form of the tables that a conversion runs over: names are indices, paths are steps.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use message::condition::{Check, Measure};
-use serde_json::Value;
+use message::json::{Text, Value};
 
 use crate::r4::{Element, Kind, TypeId};
 
@@ -170,7 +170,7 @@ pub(crate) enum Step {
 pub(crate) struct Codes {
     pub(crate) name: String,
     /// The URI of the source table.
-    pub(crate) source: Option<String>,
+    pub(crate) source: Option<Text>,
     pub(crate) otherwise: Option<String>,
     pub(crate) partial: bool,
     pub(crate) codes: HashMap<String, Vec<Translation>>,
@@ -179,9 +179,9 @@ pub(crate) struct Codes {
 /// What a code becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Translation {
-    pub(crate) code: String,
-    pub(crate) display: Option<String>,
-    pub(crate) system: Option<String>,
+    pub(crate) code: Text,
+    pub(crate) display: Option<Text>,
+    pub(crate) system: Option<Text>,
 }
 
 /// A place in the message as a condition or a template names it.
@@ -210,6 +210,8 @@ pub(crate) struct MessagePlan {
     pub(crate) name: String,
     /// The grammar; 0 is the whole message.
     pub(crate) nodes: Vec<Node>,
+    /// The names of all segments of the grammar.
+    pub(crate) known: HashSet<String>,
     /// Rows by the node of their segment.
     pub(crate) rows: HashMap<usize, Vec<SegmentRow>>,
     /// Rows of segments that the grammar does not name, Z segments above all.

@@ -34,6 +34,7 @@ pub(super) fn compile(compiler: &mut Compiler<'_>, table: &Layered) -> Option<Me
     let patient = label(&"Patient[1]");
     plan.contexts = ["DiagnosticReport[1]", "ServiceRequest[1]", "Encounter[1]"].iter().filter_map(label).collect();
     plan.patient = patient;
+    plan.known = plan.nodes.iter().filter(|node| !node.is_group).map(|node| node.name.clone()).collect();
     Some(plan)
 }
 

@@ -1,11 +1,12 @@
 //! Codes through the code tables: translated, or kept and reported.
 
 use message::FindingKind;
-use serde_json::Value;
+use message::json::Text;
 
+use crate::hl7v2_to_fhir::known::known;
 use crate::hl7v2_to_fhir::maps::plan::{Codes, Translation};
 use crate::hl7v2_to_fhir::tree::{Key, NodeId};
-use crate::r4::{Kind, TypeId, types};
+use crate::r4::Kind;
 
 use super::Run;
 
@@ -34,57 +35,50 @@ impl<'a> Run<'a> {
     /// Translates the codings of a CodeableConcept, or a Coding, that rows have just filled.
     pub(super) fn translate_node(&mut self, node: NodeId, kind: Kind, codes: usize, at: &str) {
         let Kind::Complex(id) = kind else { return };
-        let coding = types().id("Coding");
-        match types().get(id).name.as_str() {
-            "Coding" => drop(self.translate_coding(node, codes, at)),
-            "CodeableConcept" => self.translate_concept(node, id, coding, codes, at),
-            _ => {}
+        if Some(id) == known().coding {
+            self.translate_coding(node, codes, at);
+        } else if Some(id) == known().concept {
+            self.translate_concept(node, codes, at);
         }
     }
 
-    fn translate_concept(&mut self, node: NodeId, kind: TypeId, coding: Option<TypeId>, codes: usize, at: &str) {
+    fn translate_concept(&mut self, node: NodeId, codes: usize, at: &str) {
         for (_, child) in self.tree.all_named(node, "coding") {
             let Some(said) = self.translate_coding(child, codes, at) else { continue };
             let (replaced, rest) = said;
             if let Some(display) = replaced {
                 // The sender's own words stay as the text.
                 if self.tree.text(node, "text").is_none() {
-                    self.tree.overwrite(node, kind, "text", Value::String(display));
+                    self.tree.overwrite(node, known().concept_text, display);
                 }
             }
-            let (Some(coding), Some(element)) = (coding, types().get(kind).element("coding")) else { continue };
+            let Some(element) = known().concept_coding else { continue };
             for (i, translation) in rest.iter().enumerate() {
                 let label = 1000 + u16::try_from(i).unwrap_or(0);
                 let added = self.tree.child(node, element, Key { label, ..Key::default() });
-                self.write_coding(added, coding, translation);
+                self.write_coding(added, translation);
             }
         }
     }
 
     /// Translates one Coding of the table's own system; gives the sender's display where another
     /// takes its place, and the further translations.
-    fn translate_coding(
-        &mut self,
-        node: NodeId,
-        codes: usize,
-        at: &str,
-    ) -> Option<(Option<String>, &'a [Translation])> {
+    fn translate_coding(&mut self, node: NodeId, codes: usize, at: &str) -> Option<(Option<Text>, &'a [Translation])> {
         let table = self.plan.codes.get(codes)?;
         let code = self.tree.text(node, "code")?.to_owned();
         let system = self.tree.text(node, "system");
         if system.is_some() && system != table.source.as_deref() {
             return None;
         }
-        let kind = types().id("Coding")?;
-        let display = self.tree.text(node, "display").map(str::to_owned);
+        let display = self.tree.text(node, "display").map(Text::new);
         match table.codes.get(&code).map(|all| all.split_first()) {
             Some(Some((first, rest))) => {
-                self.write_coding(node, kind, first);
+                self.write_coding(node, first);
                 Some((display.filter(|d| first.display.as_ref() != Some(d)), rest))
             }
-            known => {
-                if let (Some(_), Some(source)) = (known, &table.source) {
-                    self.tree.overwrite(node, kind, "system", Value::String(source.clone()));
+            here => {
+                if let (Some(_), Some(source)) = (here, &table.source) {
+                    self.tree.overwrite(node, known().coding_system, source.clone());
                 }
                 self.untranslated(table, at);
                 None
@@ -93,12 +87,14 @@ impl<'a> Run<'a> {
     }
 
     /// Writes a translation over what a Coding holds.
-    pub(super) fn write_coding(&mut self, node: NodeId, kind: TypeId, translation: &Translation) {
-        for (name, text) in [("system", &translation.system), ("display", &translation.display)] {
+    pub(super) fn write_coding(&mut self, node: NodeId, translation: &Translation) {
+        let known = known();
+        for (place, text) in [(known.coding_system, &translation.system), (known.coding_display, &translation.display)]
+        {
             if let Some(text) = text {
-                self.tree.overwrite(node, kind, name, Value::String(text.clone()));
+                self.tree.overwrite(node, place, text.clone());
             }
         }
-        self.tree.overwrite(node, kind, "code", Value::String(translation.code.clone()));
+        self.tree.overwrite(node, known.coding_code, translation.code.clone());
     }
 }

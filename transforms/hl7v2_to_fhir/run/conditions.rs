@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use message::condition::{Check, Fact, Measure};
+use message::condition::{Check, Fact, Measure, Pattern};
 
 use crate::hl7v2_to_fhir::maps::plan::{Piece, Place, Test};
 use crate::hl7v2_to_fhir::source::Slice;
@@ -21,6 +21,15 @@ pub(super) struct Around<'a> {
     pub(super) slice: Option<Slice<'a>>,
 }
 
+/// The field that a condition looked at last.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen<'a> {
+    segment: usize,
+    /// 0 before the first.
+    field: u16,
+    text: Option<&'a str>,
+}
+
 impl Around<'_> {
     pub(super) fn segment(segment: usize, instance: usize) -> Self {
         Self { segment, instance, field: 0, repetition: None, slice: None }
@@ -29,7 +38,7 @@ impl Around<'_> {
 
 impl<'a> Run<'a> {
     /// Decides `test`. A value that a comparison hangs on counts as used.
-    pub(super) fn holds(&mut self, test: &Test, around: Around<'a>) -> bool {
+    pub(super) fn holds(&mut self, test: &'a Test, around: &Around<'a>) -> bool {
         match test {
             Test::One { place, measure, check } => self.is_true(place, *measure, check, around),
             Test::Not(inner) => !self.holds(inner, around),
@@ -38,13 +47,16 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn is_true(&mut self, place: &Place, measure: Measure, check: &Check, around: Around<'a>) -> bool {
+    fn is_true(&mut self, place: &Place, measure: Measure, check: &'a Check, around: &Around<'a>) -> bool {
         match (measure, check) {
             (Measure::Value, Check::Valued | Check::Holds) => self.is_valued(place, around),
             (Measure::Value, Check::Null) => self.slice_at(place, around).is_some_and(|slice| slice.text == "\"\""),
             (Measure::Value, _) => {
                 let Some(text) = self.text_at(place, around) else { return false };
-                let holds = check.is_true_of(Fact::Text(text));
+                let holds = match check {
+                    Check::Matches(pattern) => self.matches(pattern, text),
+                    _ => check.is_true_of(Fact::Text(text)),
+                };
                 if holds {
                     self.source.take(text);
                 }
@@ -58,7 +70,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn is_valued(&self, place: &Place, around: Around<'a>) -> bool {
+    fn is_valued(&self, place: &Place, around: &Around<'a>) -> bool {
         match place {
             Place::Segment(name) => self.segment_named(name, around).is_some(),
             _ => self.slice_at(place, around).is_some_and(|slice| self.source.is_valued(slice.text)),
@@ -66,19 +78,42 @@ impl<'a> Run<'a> {
     }
 
     /// The first value at `place`, escape sequences not undone; `None` where none stands.
-    pub(super) fn text_at(&self, place: &Place, around: Around<'a>) -> Option<&'a str> {
+    pub(super) fn text_at(&self, place: &Place, around: &Around<'a>) -> Option<&'a str> {
         if let Place::Field { segment: None, field, repetition: None, component: 0, .. } = place
             && *field != around.field
         {
-            let segment = self.source.segments.get(around.segment)?;
-            let text = self.source.first_leaf(*segment, usize::from(*field));
-            return Some(text).filter(|text| self.source.is_valued(text));
+            return self.own_text(around.segment, *field);
         }
         let leaf = self.source.leaf(self.slice_at(place, around)?).text;
         Some(leaf).filter(|text| self.source.is_valued(text))
     }
 
-    fn count(&self, place: &Place, around: Around<'a>) -> usize {
+    /// The first value of field `field` of segment `number`: rows ask for the same one again and again.
+    fn own_text(&self, number: usize, field: u16) -> Option<&'a str> {
+        let before = self.seen.get();
+        if (before.segment, before.field) == (number, field) {
+            return before.text;
+        }
+        let text = self.source.first_leaf(*self.source.segments.get(number)?, usize::from(field));
+        let text = Some(text).filter(|text| self.source.is_valued(text));
+        self.seen.set(Seen { segment: number, field, text });
+        text
+    }
+
+    /// True if `text` matches; the same text is asked for the same pattern by several rows.
+    fn matches(&self, pattern: &'a Pattern, text: &'a str) -> bool {
+        if let Some((before, asked, holds)) = self.matched.get()
+            && std::ptr::eq(before, text)
+            && asked == pattern.as_str()
+        {
+            return holds;
+        }
+        let holds = pattern.is_match(text);
+        self.matched.set(Some((text, pattern.as_str(), holds)));
+        holds
+    }
+
+    fn count(&self, place: &Place, around: &Around<'a>) -> usize {
         let Place::Field { segment, field, .. } = place else { return usize::from(self.is_valued(place, around)) };
         let Some(number) = self.segment_of(segment.as_deref(), around) else { return 0 };
         let Some(segment) = self.source.segments.get(number) else { return 0 };
@@ -86,7 +121,7 @@ impl<'a> Run<'a> {
         if text.is_empty() { 0 } else { self.source.repetitions(text).count() }
     }
 
-    fn slice_at(&self, place: &Place, around: Around<'a>) -> Option<Slice<'a>> {
+    fn slice_at(&self, place: &Place, around: &Around<'a>) -> Option<Slice<'a>> {
         match place {
             Place::Segment(_) => None,
             Place::Part { part, sub } => {
@@ -111,7 +146,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn segment_of(&self, name: Option<&str>, around: Around<'a>) -> Option<usize> {
+    fn segment_of(&self, name: Option<&str>, around: &Around<'a>) -> Option<usize> {
         match name {
             None => Some(around.segment),
             Some(name) if self.source.segments.get(around.segment).is_some_and(|s| s.name == name) => {
@@ -122,7 +157,7 @@ impl<'a> Run<'a> {
     }
 
     /// The first segment called `name` in this group and what is in it, else in a group around it.
-    fn segment_named(&self, name: &str, around: Around<'a>) -> Option<usize> {
+    fn segment_named(&self, name: &str, around: &Around<'a>) -> Option<usize> {
         let in_list = |list: &[(&str, usize)]| list.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
         let mut instance = around.instance;
         let mut found = self.groups.instances.get(instance)?;
@@ -142,7 +177,7 @@ impl<'a> Run<'a> {
     }
 
     /// The text of a template: single blanks, none at the ends; `None` if no place has a value.
-    pub(super) fn template(&mut self, pieces: &[Piece], around: Around<'a>) -> Option<String> {
+    pub(super) fn template(&mut self, pieces: &[Piece], around: &Around<'a>) -> Option<String> {
         let (mut out, mut found) = (String::new(), false);
         for piece in pieces {
             match piece {

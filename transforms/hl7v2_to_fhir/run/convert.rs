@@ -1,7 +1,7 @@
 //! The engine's own conversions: what a table cannot say in rows.
 
 use message::FindingKind;
-use serde_json::Value;
+use message::json::{Text, Value};
 
 use super::conditions::Around;
 use crate::hl7v2_to_fhir::maps::plan::Convert;
@@ -12,7 +12,7 @@ use super::Run;
 
 impl<'a> Run<'a> {
     /// `slice` by `convert`; `place` says what it stands in.
-    pub(super) fn converted(&mut self, convert: Convert, slice: Slice<'a>, place: Around<'a>) -> Option<Value> {
+    pub(super) fn converted(&mut self, convert: Convert, slice: Slice<'a>, place: &Around<'a>) -> Option<Value> {
         let around = place.slice.unwrap_or(slice);
         let text = match convert {
             Convert::IdentifierSystem => self.identifier_system(slice, 1)?,
@@ -22,22 +22,22 @@ impl<'a> Run<'a> {
                 self.source.take(leaf);
                 self.systems.of_codes(leaf)
             }
-            Convert::Base64 => self.base64(slice, around),
-            Convert::Mime => self.mime(slice)?,
-            Convert::NameText => self.name_text(slice)?,
-            Convert::SampledData => self.all_numbers(place),
+            Convert::Base64 => self.base64(slice, around).into(),
+            Convert::Mime => self.mime(slice)?.into(),
+            Convert::NameText => self.name_text(slice)?.into(),
+            Convert::SampledData => self.all_numbers(place).into(),
             Convert::Dimensions => return Some(Value::from(self.dimensions(slice))),
             Convert::WholeText => {
                 self.source.take(slice.text);
                 values::printable(&self.source.unescaped(slice.text))
             }
-            Convert::Comparator => self.comparator(slice)?,
+            Convert::Comparator => self.comparator(slice)?.into(),
         };
-        (!text.trim().is_empty()).then_some(Value::String(text))
+        (!values::trimmed(&text).is_empty()).then_some(Value::String(text))
     }
 
     /// An HD that begins at component `first`.
-    fn identifier_system(&mut self, slice: Slice<'a>, first: usize) -> Option<String> {
+    fn identifier_system(&mut self, slice: Slice<'a>, first: usize) -> Option<Text> {
         let leaves = [first, first + 1, first + 2].map(|part| self.source.leaf(self.source.part(slice, part)).text);
         let [namespace, id, id_type] = leaves.map(|text| self.source.unescaped(text));
         let (system, says) = self.systems.of_identifiers(&namespace, &id, &id_type)?;
@@ -90,7 +90,7 @@ impl<'a> Run<'a> {
     }
 
     /// The numbers of all repetitions of the field in order; `E` is SampledData's word for an error.
-    fn all_numbers(&mut self, place: Around<'a>) -> String {
+    fn all_numbers(&mut self, place: &Around<'a>) -> String {
         let Some(segment) = self.source.segments.get(place.segment).copied() else { return String::new() };
         let field = self.source.field(segment, usize::from(place.field));
         self.source.take(field);

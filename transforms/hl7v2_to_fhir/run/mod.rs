@@ -3,23 +3,26 @@
 mod codes;
 mod conditions;
 mod convert;
+mod parents;
 mod rows;
 mod systems;
 mod z_segments;
 
-use std::collections::{HashMap, HashSet};
+use std::cell::Cell;
+use std::collections::HashSet;
 
+use message::json::Text;
 use message::{Context, Finding, FindingKind};
 
-use crate::r4::types;
-
 use super::groups::{self, Fit, Groups, Placed};
+use super::hashed::Hashed;
+use super::known::{KnownKind, known};
 use super::maps::plan::{Link, MessagePlan, Plan, RowPlace, SegmentRow};
 use super::options::ZSegments;
 use super::source::{self, Source};
 use super::tree::{Key, NodeId, ResourceId, Tree};
 
-pub(super) use systems::{Systems, encoded};
+pub(super) use systems::{Systems, push_encoded};
 
 /// A conversion on its way.
 pub(super) struct Run<'a> {
@@ -33,13 +36,16 @@ pub(super) struct Run<'a> {
     pub(super) z_segments: ZSegments,
     pub(super) findings: Vec<Finding>,
     /// Findings at values, before their places are written out: offset, kind, text.
-    pub(super) noted: Vec<(usize, FindingKind, String)>,
-    labels: HashMap<(Scope, usize), ResourceId>,
+    pub(super) noted: Vec<(usize, FindingKind, Text)>,
+    labels: Hashed<(Scope, usize), ResourceId>,
     /// Resources that one field alone makes, by its table and text: the same text is the same one.
-    shared: HashMap<(usize, &'a str), (ResourceId, &'a str)>,
+    shared: Hashed<(usize, &'a str), (ResourceId, &'a str)>,
     pending: Vec<(&'a Link, Here)>,
+    seen: Cell<conditions::Seen<'a>>,
+    /// The text that was matched last, the pattern and whether it fitted.
+    matched: Cell<Option<(&'a str, &'a str, bool)>>,
     /// How many segments of a name have filled shared members of a resource.
-    sharing: HashMap<(NodeId, &'a str), u16>,
+    sharing: Hashed<(NodeId, &'a str), u16>,
     /// Which shared member the segment at hand fills.
     shared_member: u16,
     /// The rows that have run, where somebody wants to know.
@@ -77,10 +83,12 @@ impl<'a> Run<'a> {
             used: None,
             findings: Vec::new(),
             noted: Vec::new(),
-            labels: HashMap::new(),
-            shared: HashMap::new(),
+            labels: Hashed::default(),
+            shared: Hashed::default(),
             pending: Vec::new(),
-            sharing: HashMap::new(),
+            seen: Cell::default(),
+            matched: Cell::new(None),
+            sharing: Hashed::default(),
             shared_member: 1,
         }
     }
@@ -88,12 +96,13 @@ impl<'a> Run<'a> {
     /// Runs all rows over all segments, then sets the references between their resources.
     pub(super) fn segments(&mut self) {
         let placed = std::mem::take(&mut self.groups.placed);
-        for (number, placed) in placed.into_iter().enumerate() {
-            self.segment(number, placed);
+        for (number, placed) in placed.iter().enumerate() {
+            self.segment(number, *placed);
         }
         for (link, here) in std::mem::take(&mut self.pending) {
             self.link(link, here);
         }
+        self.parents(&placed);
     }
 
     fn segment(&mut self, number: usize, placed: Placed) {
@@ -114,9 +123,9 @@ impl<'a> Run<'a> {
         }
         let text = match placed.fit {
             Fit::Expected => None,
-            Fit::AfterMissing => Some(format!("a segment that {name} requires is missing before it")),
-            Fit::Misplaced => Some(format!("{name} does not expect the segment here")),
-            Fit::Unknown => rows.is_none().then(|| format!("{name} has no such segment")),
+            Fit::AfterMissing => Some(format!("a segment that {name} requires is missing before it").into()),
+            Fit::Misplaced => Some(format!("{name} does not expect the segment here").into()),
+            Fit::Unknown => rows.is_none().then(|| format!("{name} has no such segment").into()),
         };
         if let Some(text) = text {
             let location = source::name_of(&segment);
@@ -131,7 +140,7 @@ impl<'a> Run<'a> {
         let holds = row
             .when
             .as_ref()
-            .is_none_or(|test| self.holds(test, conditions::Around::segment(here.segment, here.instance)));
+            .is_none_or(|test| self.holds(test, &conditions::Around::segment(here.segment, here.instance)));
         if !holds {
             return;
         }
@@ -215,7 +224,7 @@ impl<'a> Run<'a> {
     }
 
     /// Notes something about the value `at`, a slice of the message.
-    pub(super) fn finding(&mut self, kind: FindingKind, at: &str, text: impl Into<String>) {
+    pub(super) fn finding(&mut self, kind: FindingKind, at: &str, text: impl Into<Text>) {
         if let Some(offset) = self.source.offset(at) {
             self.noted.push((offset, kind, text.into()));
         }
@@ -240,9 +249,14 @@ impl<'a> Run<'a> {
         if provider.name.is_empty() { "unknown" } else { &provider.name }
     }
 
+    /// What is done with a resource's type.
+    pub(super) fn kind(&self, resource: ResourceId) -> KnownKind {
+        self.tree.get(resource).map(|r| known().kind(r.kind)).unwrap_or_default()
+    }
+
     /// The name of a resource's type.
     pub(super) fn kind_name(&self, resource: ResourceId) -> &'static str {
-        self.tree.get(resource).map_or("", |r| types().get(r.kind).name.as_str())
+        self.tree.get(resource).map_or("", |r| known().kind(r.kind).name)
     }
 }
 

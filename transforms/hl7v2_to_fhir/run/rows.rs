@@ -1,8 +1,9 @@
 //! Rows at work: a slice of the message through a table into a node.
 
 use message::FindingKind;
-use serde_json::Value;
+use message::json::Value;
 
+use crate::hl7v2_to_fhir::known::known;
 use crate::hl7v2_to_fhir::maps::plan::{Action, Convert, From, Row, Step, Table, Target};
 use crate::hl7v2_to_fhir::maps::{EACH, SHARED};
 use crate::hl7v2_to_fhir::source::Slice;
@@ -63,7 +64,7 @@ impl<'a> Run<'a> {
                 let text = self.source.field(segment, usize::from(row.from.part));
                 let around = Around { field: row.from.part, ..Around::segment(number, instance) };
                 let slice = self.source.repetitions(text).next().map(|slice| self.within(row.from, slice));
-                self.row(row, spot, slice, Env { around, repetition: 0, codes: None });
+                self.row(row, spot, slice, &Env { around, repetition: 0, codes: None });
             }
         }
         self.each(table, spot, number, instance);
@@ -88,7 +89,7 @@ impl<'a> Run<'a> {
                     continue;
                 }
                 let slice = self.within(row.from, slice);
-                self.row(row, spot, Some(slice), Env { around, repetition, codes: None });
+                self.row(row, spot, Some(slice), &Env { around, repetition, codes: None });
             }
         }
     }
@@ -116,7 +117,7 @@ impl<'a> Run<'a> {
                     };
                     let repetition = u32::try_from(member).unwrap_or(0);
                     let slice = self.within(row.from, slice);
-                    self.row(row, spot, Some(slice), Env { around, repetition, codes: None });
+                    self.row(row, spot, Some(slice), &Env { around, repetition, codes: None });
                 }
             }
         }
@@ -139,8 +140,8 @@ impl<'a> Run<'a> {
     }
 
     /// Runs a data type's table over `slice`.
-    fn data_type(&mut self, table: &'a Table, spot: Spot, slice: Slice<'a>, env: Env<'a>) {
-        let env = Env { around: Around { slice: Some(slice), ..env.around }, repetition: 0, ..env };
+    fn data_type(&mut self, table: &'a Table, spot: Spot, slice: Slice<'a>, env: &Env<'a>) {
+        let env = &Env { around: Around { slice: Some(slice), ..env.around }, repetition: 0, ..*env };
         for (number, part) in self.source.parts(slice).take(table.by_part.len()) {
             if part.text.is_empty() {
                 continue;
@@ -161,7 +162,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn row(&mut self, row: &'a Row, spot: Spot, slice: Option<Slice<'a>>, env: Env<'a>) {
+    fn row(&mut self, row: &'a Row, spot: Spot, slice: Option<Slice<'a>>, env: &Env<'a>) {
         let comes_from = row.from != From::default() || matches!(row.action, Action::Copy(_) | Action::Table(_));
         let asks = row.when.as_ref();
         if comes_from {
@@ -175,13 +176,13 @@ impl<'a> Run<'a> {
                 return;
             }
         }
-        if asks.is_some_and(|test| !self.holds(test, env.around)) {
+        if asks.is_some_and(|test| !self.holds(test, &env.around)) {
             return;
         }
         self.act(row, spot, slice, env);
     }
 
-    fn act(&mut self, row: &'a Row, spot: Spot, slice: Option<Slice<'a>>, env: Env<'a>) {
+    fn act(&mut self, row: &'a Row, spot: Spot, slice: Option<Slice<'a>>, env: &Env<'a>) {
         if let Some(used) = &mut self.used {
             used.insert(row.at);
         }
@@ -193,7 +194,7 @@ impl<'a> Run<'a> {
             }
             Action::Fixed(value) => drop(self.write(&row.target, spot, env, value.clone())),
             Action::Text(pieces) => {
-                if let Some(text) = self.template(pieces, env.around) {
+                if let Some(text) = self.template(pieces, &env.around) {
                     self.write_text(row, spot, &text, slice, env);
                 }
             }
@@ -216,7 +217,7 @@ impl<'a> Run<'a> {
 
     /// `""`: the element stays away, which deletes it where the receiver replaces the resource; or
     /// the row says that it is absent.
-    fn null(&mut self, row: &'a Row, spot: Spot, slice: Slice<'a>, env: Env<'a>) {
+    fn null(&mut self, row: &'a Row, spot: Spot, slice: Slice<'a>, env: &Env<'a>) {
         self.source.take(slice.text);
         if let Some(reason) = &row.null {
             self.absent(&row.target, spot, env, reason);
@@ -224,7 +225,7 @@ impl<'a> Run<'a> {
     }
 
     /// As [`Self::apply`], but a text that came before refers to the resource that it made then.
-    fn shared(&mut self, row: &'a Row, number: usize, spot: Spot, slice: Slice<'a>, env: Env<'a>) {
+    fn shared(&mut self, row: &'a Row, number: usize, spot: Spot, slice: Slice<'a>, env: &Env<'a>) {
         let Some(table) = self.plan.tables.get(number) else { return };
         let Some((Step::Resource { kind, .. }, steps)) = row.target.steps.split_last() else { return };
         let before = self.shared.get(&(number, slice.text)).copied();
@@ -245,14 +246,14 @@ impl<'a> Run<'a> {
     }
 
     /// Runs `table` over `slice` at the row's target.
-    fn apply(&mut self, row: &'a Row, table: &'a Table, spot: Spot, slice: Slice<'a>, env: Env<'a>) {
+    fn apply(&mut self, row: &'a Row, table: &'a Table, spot: Spot, slice: Slice<'a>, env: &Env<'a>) {
         if table.chain.is_some() {
             return self.chain(row, table, spot, slice, env);
         }
         let Some(at) = self.spot(&row.target, spot, env) else { return };
         let is_primitive = matches!(at.kind, Kind::Primitive(_));
         let codes = row.codes.or(env.codes);
-        let inner = Env { codes: codes.filter(|_| is_primitive), ..env };
+        let inner = &Env { codes: codes.filter(|_| is_primitive), ..*env };
         self.data_type(table, at, slice, inner);
         if let Some(codes) = codes.filter(|_| !is_primitive) {
             self.translate_node(at.node, at.kind, codes, slice.text);
@@ -260,10 +261,10 @@ impl<'a> Run<'a> {
     }
 
     /// A table whose numbered instances hang together: PL is a bed in a room in a ward.
-    fn chain(&mut self, row: &'a Row, table: &'a Table, spot: Spot, slice: Slice<'a>, env: Env<'a>) {
+    fn chain(&mut self, row: &'a Row, table: &'a Table, spot: Spot, slice: Slice<'a>, env: &Env<'a>) {
         let Some((Step::Resource { kind, .. }, steps)) = row.target.steps.split_last() else { return };
         let mut made: Vec<(u16, ResourceId)> = Vec::new();
-        let inner = Env { around: Around { slice: Some(slice), ..env.around }, repetition: 0, ..env };
+        let inner = &Env { around: Around { slice: Some(slice), ..env.around }, repetition: 0, ..*env };
         for member in &table.rows {
             let part = self.source.part(slice, usize::from(member.from.part));
             let part = if member.from.part == 0 { slice } else { part };
@@ -292,9 +293,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn copy(&mut self, row: &'a Row, convert: Option<Convert>, spot: Spot, slice: Slice<'a>, env: Env<'a>) {
+    fn copy(&mut self, row: &'a Row, convert: Option<Convert>, spot: Spot, slice: Slice<'a>, env: &Env<'a>) {
         if let Some(convert) = convert {
-            if let Some(value) = self.converted(convert, slice, env.around) {
+            if let Some(value) = self.converted(convert, slice, &env.around) {
                 self.write(&row.target, spot, env, value);
             }
             return;
@@ -309,13 +310,13 @@ impl<'a> Run<'a> {
     }
 
     /// Writes `text` as the target's type, translated where the row names a code table.
-    fn write_text(&mut self, row: &'a Row, spot: Spot, text: &str, at: Option<Slice<'a>>, env: Env<'a>) -> bool {
+    fn write_text(&mut self, row: &'a Row, spot: Spot, text: &str, at: Option<Slice<'a>>, env: &Env<'a>) -> bool {
         let kind = if row.target.steps.is_empty() { spot.kind } else { row.target.kind };
         let Kind::Primitive(primitive) = kind else { return false };
         let place = at.map_or("", |slice| slice.text);
         let mut text = text;
         if let Some(codes) = row.codes.or(env.codes) {
-            match self.translated(codes, text.trim(), place) {
+            match self.translated(codes, values::trimmed(text), place) {
                 Some(translation) => {
                     if self.is_coding_code(&row.target) {
                         return self.write_translation(row, spot, env, translation);
@@ -341,51 +342,47 @@ impl<'a> Run<'a> {
     }
 
     fn is_coding_code(&self, target: &Target) -> bool {
-        let is_code = matches!(target.steps.last(), Some(Step::Element { element, .. }) if element.name == "code");
-        is_code && matches!(target.parent, Kind::Complex(id) if types().get(id).name == "Coding")
+        let code = known().coding_code;
+        matches!(target.steps.last(), Some(Step::Element { element, .. }) if Some(*element) == code)
     }
 
     fn write_translation(
         &mut self,
         row: &'a Row,
         spot: Spot,
-        env: Env<'a>,
+        env: &Env<'a>,
         translation: &'a crate::hl7v2_to_fhir::maps::plan::Translation,
     ) -> bool {
         let Some((_, steps)) = row.target.steps.split_last() else { return false };
-        let Kind::Complex(coding) = row.target.parent else { return false };
         match self.steps(steps, row.target.multiplies, spot.node, env.key(), None) {
             Some(node) => {
-                self.write_coding(node, coding, translation);
+                self.write_coding(node, translation);
                 true
             }
             None => false,
         }
     }
 
-    fn write(&mut self, target: &Target, spot: Spot, env: Env<'a>, value: Value) -> bool {
+    fn write(&mut self, target: &Target, spot: Spot, env: &Env<'a>, value: Value) -> bool {
         self.spot(target, spot, env).is_some_and(|at| self.tree.set(at.node, value))
     }
 
     /// Writes the data-absent-reason extension at the target.
-    fn absent(&mut self, target: &Target, spot: Spot, env: Env<'a>, reason: &str) {
+    fn absent(&mut self, target: &Target, spot: Spot, env: &Env<'a>, reason: &str) {
         let Some(at) = self.spot(target, spot, env) else { return };
-        let holder = match at.kind {
-            Kind::Complex(id) => types().get(id),
-            Kind::Primitive(_) => match types().id("Element") {
-                Some(id) => types().get(id),
-                None => return,
-            },
+        let element = match at.kind {
+            Kind::Complex(id) => types().get(id).element("extension"),
+            Kind::Primitive(_) => known().primitive_extension,
         };
-        let (Some(element), Some(extension)) = (holder.element("extension"), types().id("Extension")) else { return };
+        let Some(element) = element else { return };
         let node = self.tree.child(at.node, element, Key { label: 999, ..Key::default() });
-        let url = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
-        self.tree.overwrite(node, extension, "url", Value::String(url.into()));
-        self.tree.overwrite(node, extension, "valueCode", Value::String(reason.to_owned()));
+        let url = Value::fixed("http://hl7.org/fhir/StructureDefinition/data-absent-reason");
+        self.tree.overwrite(node, known().extension_url, url);
+        self.tree.overwrite(node, known().extension_code, reason);
     }
 
     /// The node at `target`, with what is needed to find its siblings.
-    fn spot(&mut self, target: &Target, spot: Spot, env: Env<'a>) -> Option<Spot> {
+    fn spot(&mut self, target: &Target, spot: Spot, env: &Env<'a>) -> Option<Spot> {
         let start = match spot.list {
             _ if target.sibling == spot.sibling => spot.node,
             Some((parent, element, key)) => self.tree.child(parent, element, Key { sibling: target.sibling, ..key }),

@@ -1,6 +1,6 @@
 //! Z segments that no row maps: kept whole, as a Basic resource or an extension of the MessageHeader.
 
-use serde_json::Value;
+use message::json::Text;
 
 use crate::hl7v2_to_fhir::options::ZSegments;
 use crate::hl7v2_to_fhir::source::Segment;
@@ -33,13 +33,13 @@ impl<'a> Run<'a> {
         let Some((whole, extension)) = self.list_member(root, kind, "extension", key) else { return false };
         let url = format!("{}/StructureDefinition/hl7v2-segment", self.context.base_uri);
         self.put(whole, extension, "url", url);
-        self.part(whole, extension, key, ("segment", segment.name.to_owned()));
+        self.part(whole, extension, key, ("segment", Text::new(segment.name)));
         for (number, leaf) in (1..).zip(leaves) {
             let key = Key { repetition: number, ..key };
             let Some((field, _)) = self.list_member(whole, extension, "extension", key) else { continue };
-            self.put(field, extension, "url", "field".to_owned());
+            self.put(field, extension, "url", "field");
             let value = values::printable(&self.source.unescaped(leaf.text));
-            self.part(field, extension, Key { label: 1, ..key }, ("location", leaf.place));
+            self.part(field, extension, Key { label: 1, ..key }, ("location", leaf.place.into()));
             self.part(field, extension, Key { label: 2, ..key }, ("value", value));
             self.source.take(leaf.text);
         }
@@ -87,14 +87,14 @@ impl<'a> Run<'a> {
         let (coding, coding_kind) = self.list_member(code, types().id("CodeableConcept")?, "coding", Key::default())?;
         let system = format!("{}/CodeSystem/hl7v2-segment", self.context.base_uri);
         self.put(coding, coding_kind, "system", system);
-        self.put(coding, coding_kind, "code", name.to_owned());
+        self.put(coding, coding_kind, "code", name);
         Some((root, kind))
     }
 
     /// The extension `url` with a text.
-    fn part(&mut self, parent: NodeId, kind: TypeId, key: Key, (url, text): (&str, String)) {
+    fn part(&mut self, parent: NodeId, kind: TypeId, key: Key, (url, text): (&str, Text)) {
         if let Some((node, kind)) = self.list_member(parent, kind, "extension", key) {
-            self.put(node, kind, "url", url.to_owned());
+            self.put(node, kind, "url", url);
             self.put(node, kind, "valueString", text);
         }
     }
@@ -107,7 +107,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn put(&mut self, node: NodeId, kind: TypeId, name: &str, text: String) {
-        self.tree.overwrite(node, kind, name, Value::String(text));
+    fn put(&mut self, node: NodeId, kind: TypeId, name: &str, text: impl Into<Text>) {
+        self.tree.overwrite(node, types().get(kind).element(name), text.into());
     }
 }

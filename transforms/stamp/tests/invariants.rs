@@ -185,7 +185,8 @@ fn gives_the_same_ids_on_replay() {
     let mut again = converted(RESULT, result_bundle());
     again.steps[0].at = later;
     let again = stamper().stamp(again, later).unwrap();
-    let (Body::Fhir(mut once), Body::Fhir(mut again)) = (once.body, again.body) else { panic!("it is no FHIR") };
+    let (Body::Fhir(once), Body::Fhir(again)) = (once.body, again.body) else { panic!("it is no FHIR") };
+    let (mut once, mut again) = (Value::from(once), Value::from(again));
     for bundle in [&mut once, &mut again] {
         for entry in bundle["entry"].as_array_mut().unwrap() {
             entry["resource"].as_object_mut().unwrap().remove("recorded");

@@ -77,7 +77,7 @@ fn original(bytes: Bytes, format: Format, control_id: Option<&str>) -> Arc<Origi
 fn received(resource: &Value) -> Message {
     let control_id = resource.pointer("/identifier/value").and_then(Value::as_str).map(str::to_owned);
     let original = original(Bytes::from(resource.to_string()), Format::FhirJson, control_id.as_deref());
-    Message::new(original, Body::Fhir(resource.clone()), Flags::default())
+    Message::new(original, Body::Fhir(resource.clone().into()), Flags::default())
 }
 
 /// An HL7 v2 message as it was received.
@@ -92,7 +92,7 @@ fn received_hl7v2(text: &str) -> Message {
 /// The same after its conversion to `bundle`.
 fn converted(text: &str, bundle: Value) -> Message {
     let mut message = received_hl7v2(text);
-    message.body = Body::Fhir(bundle);
+    message.body = Body::Fhir(bundle.into());
     message.steps.push(Step {
         transform: "hl7v2-to-fhir".to_owned(),
         version: "9c1d".to_owned(),
@@ -105,7 +105,7 @@ fn converted(text: &str, bundle: Value) -> Message {
 fn stamped(stamper: &Stamper, message: Message) -> (Value, Message) {
     let message = stamper.stamp(message, now()).unwrap();
     let Body::Fhir(bundle) = &message.body else { panic!("it is no FHIR") };
-    (bundle.clone(), message)
+    (bundle.clone().into(), message)
 }
 
 /// The resources of `bundle` with type `kind`.

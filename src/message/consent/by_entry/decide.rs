@@ -257,8 +257,9 @@ impl<'a> Case<'a> {
     }
 
     fn entry(&self, entry: &'a Entry, purposes: &[Purpose<'a>], obligations: &mut BTreeSet<Box<str>>) -> Verdict {
-        let sensitive = |label: &&Box<str>| self.terms.kind(label).is_none_or(|kind| kind == LabelKind::Sensitivity);
-        let mut labels: Vec<Option<&str>> = entry.labels.iter().filter(sensitive).map(|label| Some(&**label)).collect();
+        let sensitive = |label: &str| self.terms.kind(label).is_none_or(|kind| kind == LabelKind::Sensitivity);
+        let mut labels: Vec<Option<&str>> =
+            entry.labels.iter().map(AsRef::as_ref).filter(|label| sensitive(label)).map(Some).collect();
         labels.sort_unstable();
         if labels.is_empty() {
             labels.push(None);
@@ -336,10 +337,9 @@ impl<'a> Case<'a> {
         if !self.covers(entry, purpose) {
             return Ruling::of(Effect::Deny, 3, Basis::DataPurposeConflict);
         }
-        if let Some(directive) = purpose.uncomputable.filter(|_| unknown.is_none()) {
-            if !self.opens(entry, purpose, &question, true) {
-                return Ruling::of(Effect::Park, 3, Basis::Uncomputable(Arc::clone(&directive.id)));
-            }
+        let unclear = purpose.uncomputable.filter(|_| unknown.is_none());
+        if let Some(directive) = unclear.filter(|_| !self.opens(entry, purpose, &question, true)) {
+            return Ruling::of(Effect::Park, 3, Basis::Uncomputable(Arc::clone(&directive.id)));
         }
         let blind = unknown.is_some() || purpose.uncomputable.is_some();
         let said = if blind { None } else { self.said(entry, purpose, &question) };
@@ -422,8 +422,9 @@ impl<'a> Case<'a> {
 
     /// Whether the purposes that the data is labelled for cover the request.
     fn covers(&self, entry: &Entry, purpose: &Purpose<'_>) -> bool {
-        let covered = |tag: &Box<str>| **tag == *purpose.code || (!purpose.explicit && purpose.line.contains(tag));
-        entry.purposes.is_empty() || entry.purposes.iter().any(covered)
+        let within = |tag: &str| purpose.line.iter().any(|wider| **wider == *tag);
+        let covered = |tag: &str| *tag == *purpose.code || (!purpose.explicit && within(tag));
+        entry.purposes.is_empty() || entry.purposes.iter().any(|tag| covered(tag))
     }
 
     /// What an external service and the Consents that count say: the latest of a series, a denial

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use serde_json::Value;
+use crate::json::{Text, Value};
 
 use super::reference::normal;
 
@@ -204,7 +204,7 @@ fn wrong(table: &str) -> DirectoryError {
     DirectoryError(format!("`{table}` is not of the expected shape"))
 }
 
-fn table<'a>(value: &'a Value, name: &str) -> Result<Vec<(&'a String, &'a Value)>, DirectoryError> {
+fn table<'a>(value: &'a Value, name: &str) -> Result<Vec<(&'a Text, &'a Value)>, DirectoryError> {
     match value.get(name) {
         None => Ok(Vec::new()),
         Some(Value::Object(table)) => Ok(table.iter().collect()),
@@ -215,7 +215,7 @@ fn table<'a>(value: &'a Value, name: &str) -> Result<Vec<(&'a String, &'a Value)
 fn text(entry: &Value, key: &str) -> Result<Option<String>, DirectoryError> {
     match entry.get(key) {
         None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(Value::String(text)) => Ok(Some(text.to_string())),
         Some(_) => Err(wrong(key)),
     }
 }
@@ -242,7 +242,7 @@ fn entity(entry: &Value) -> Result<Entity, DirectoryError> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::json::json;
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use crate::json::Value;
 
 use super::directory::{Directory, Party};
 use super::reference::{identifier, names};
@@ -296,7 +296,7 @@ fn dated(resource: &Value) -> Option<Span> {
         .iter()
         .find_map(|name| {
             let typed = ["", "DateTime", "Period", "Instant", "Date", "Timing"].iter();
-            let found = typed.filter_map(|kind| resource.get(format!("{name}{kind}"))).find_map(span_of)?;
+            let found = typed.filter_map(|kind| resource.get(&format!("{name}{kind}"))).find_map(span_of)?;
             let until = end.filter(|_| *name == "start").map_or(found.until, |end| end.until.max(found.until));
             Some(Span { until, ..found })
         })

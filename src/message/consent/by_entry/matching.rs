@@ -99,7 +99,7 @@ impl Question<'_> {
                 return Tri::Unknown;
             }
             if ACT_REASON_BEFORE.contains(&&*rule.system) {
-                let within = self.purposes.iter().any(|purpose| *purpose == rule.code) || *rule.code == *self.purpose;
+                let within = self.purposes.contains(&rule.code) || *rule.code == *self.purpose;
                 return Tri::of(within);
             }
             let asked = self.purpose.rsplit_once('|');
@@ -272,8 +272,7 @@ impl Question<'_> {
         if item.meaning == Meaning::AuthoredBy {
             return self.is_one(&item.names, self.entry.authors.as_ref());
         }
-        let is = |name: &Box<str>| *name == self.entry.reference || self.entry.names.contains(name);
-        let itself = || item.names.iter().any(is);
+        let itself = || item.names.iter().any(|name| *name == self.entry.reference || self.entry.names.contains(name));
         // It refers to the entry; the entry refers to it.
         let outwards = || item.names.iter().any(|name| self.entry.referred_by.contains(name));
         let inwards = || item.names.iter().any(|name| self.entry.refers_to.contains(name));

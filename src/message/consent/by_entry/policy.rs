@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use crate::json::{Number, Text, Value};
 
 use super::entry::Coded;
 use super::span::Micros;
@@ -242,11 +242,11 @@ fn one_of(key: &str, value: &Value, known: &[&str]) -> Read<usize> {
 
 fn defaults(value: &Value) -> Read<BTreeMap<String, Effect>> {
     let Some(members) = value.as_object() else { return wrong("`default` must be a table") };
-    let entry = |(purpose, value): (&String, &Value)| {
+    let entry = |(purpose, value): (&Text, &Value)| {
         let effect = Effect::from_code(&text("default", value)?);
         effect.map_or_else(
             || wrong(format!("`default.{purpose}` must be permit, deny or park")),
-            |effect| Ok((purpose.clone(), effect)),
+            |effect| Ok((purpose.to_string(), effect)),
         )
     };
     members.iter().map(entry).collect()
@@ -254,7 +254,7 @@ fn defaults(value: &Value) -> Read<BTreeMap<String, Effect>> {
 
 /// A number of `unit` seconds, or a text such as `300s`, `15min`, `24h`, `5d`.
 fn duration(key: &str, value: &Value, unit: i64) -> Read<Micros> {
-    if let Some(number) = value.as_f64().filter(|number| (0.0..1e9).contains(number)) {
+    if let Some(number) = value.as_number().and_then(Number::as_f64).filter(|number| (0.0..1e9).contains(number)) {
         #[expect(clippy::cast_possible_truncation, reason = "it was just bounded")]
         let micros = (number * 1e6) as i64;
         return Ok(micros.saturating_mul(unit));
@@ -315,7 +315,7 @@ fn caps(value: &Value) -> Read<Vec<(String, Confidentiality)>> {
     for (uri, value) in members {
         for (key, value) in value.as_object().into_iter().flatten() {
             match key.as_str() {
-                "max_confidentiality" => caps.push((uri.clone(), level(key, value)?)),
+                "max_confidentiality" => caps.push((uri.to_string(), level(key, value)?)),
                 "cite" => {}
                 _ => return wrong(format!("`uri_rules.{key}` is not understood")),
             }
@@ -385,7 +385,7 @@ impl When {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::json::json;
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use crate::json::{Map, Value};
 
 use super::directive::{Actors, Base, Data, Directive, Meaning, Mode, Node, Scope, Status};
 use super::entry::Coded;
@@ -100,7 +100,7 @@ impl Directive {
 }
 
 /// R5 has a subject, a decision, a list of provisions.
-fn is_r5(members: &Map<String, Value>) -> bool {
+fn is_r5(members: &Map) -> bool {
     ["subject", "decision", "grantor", "controller", "policyBasis"].iter().any(|key| members.contains_key(*key))
         || members.get("provision").is_some_and(Value::is_array)
 }
@@ -143,7 +143,7 @@ impl Reader {
         }
     }
 
-    fn only(&mut self, members: &Map<String, Value>, known: &[&str], path: &str) {
+    fn only(&mut self, members: &Map, known: &[&str], path: &str) {
         for name in members.keys() {
             let bare = name.strip_prefix('_').unwrap_or(name);
             let modifies = matches!(name.as_str(), "modifierExtension" | "implicitRules");
@@ -155,7 +155,7 @@ impl Reader {
         }
     }
 
-    fn r4(mut self, members: &Map<String, Value>) -> Directive {
+    fn r4(mut self, members: &Map) -> Directive {
         self.only(members, R4, "Consent");
         let root = members.get("provision");
         match root {
@@ -176,7 +176,7 @@ impl Reader {
         self.finish(members, "patient", scope, dated, base, policies, &organisations)
     }
 
-    fn r5(mut self, members: &Map<String, Value>) -> Directive {
+    fn r5(mut self, members: &Map) -> Directive {
         self.only(members, R5, "Consent");
         let effect = self.effect(members.get("decision"), "decision");
         let period = self.period(members, "period", "Consent");
@@ -203,7 +203,7 @@ impl Reader {
     #[expect(clippy::too_many_arguments, reason = "R4 and R5 meet here, with what they name differently")]
     fn finish(
         mut self,
-        members: &Map<String, Value>,
+        members: &Map,
         subject: &str,
         scope: Scope,
         dated: Option<Span>,
@@ -279,7 +279,7 @@ impl Reader {
     }
 
     /// IHE PCF by declared profile, if the Consent keeps to it; a tree otherwise.
-    fn mode(&self, members: &Map<String, Value>, notes: &mut Vec<String>) -> Mode {
+    fn mode(&self, members: &Map, notes: &mut Vec<String>) -> Mode {
         let profiles = members.get("meta").and_then(|meta| meta.get("profile")).and_then(Value::as_array);
         let claims = profiles.into_iter().flatten().filter_map(Value::as_str).any(|url| url.starts_with(PCF_PROFILES));
         if !claims {
@@ -320,7 +320,7 @@ impl Reader {
         }
     }
 
-    fn period(&mut self, members: &Map<String, Value>, name: &str, path: &str) -> Option<Span> {
+    fn period(&mut self, members: &Map, name: &str, path: &str) -> Option<Span> {
         let value = members.get(name)?;
         let span = Span::of_period(value);
         if span.is_none() {
@@ -329,7 +329,7 @@ impl Reader {
         span
     }
 
-    fn date(&mut self, members: &Map<String, Value>, name: &str) -> Option<Span> {
+    fn date(&mut self, members: &Map, name: &str) -> Option<Span> {
         let value = members.get(name)?;
         let span = value.as_str().and_then(Span::parse);
         if span.is_none() {

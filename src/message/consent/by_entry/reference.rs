@@ -1,6 +1,6 @@
 //! Names of things: references brought to one form, and business identifiers.
 
-use serde_json::Value;
+use crate::json::Value;
 
 /// A reference in one form: base URL, version and fragment stripped (`Observation/1`). A search by
 /// `identifier` becomes that identifier, `SYSTEM|VALUE`; what is no resource's URL stays as it is.
@@ -54,7 +54,7 @@ pub fn names(reference: &Value) -> Vec<Box<str>> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::json::json;
 
     use super::*;
 

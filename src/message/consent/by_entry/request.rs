@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use crate::json::Value;
 
 use super::directory::{Directory, Party};
 use super::reference::{identifier, names, normal};
@@ -67,7 +67,7 @@ impl Request {
         let patient_value = value.get("patient").unwrap_or(&Value::Null);
         let patient = people(patient_value);
         let recipient_value = value.get("recipient").unwrap_or(&Value::Null);
-        let of = |key: &str| recipient_value.get(key).map(|value| all_names(value)).unwrap_or_default();
+        let of = |key: &str| recipient_value.get(key).map(all_names).unwrap_or_default();
         let (organisation, person) = (of("organization"), of("person"));
         let people = [of("practitioner"), person.clone(), of("device")].concat();
         let other = ["reference", "identifier", "group", "groups"].map(of).concat();

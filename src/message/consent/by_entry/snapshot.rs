@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use crate::json::{Number, Value};
 
 use super::directive::Directive;
 use super::span::{Micros, Span};
@@ -42,7 +42,11 @@ impl Source {
             Some("fresh") => Self::Fresh,
             Some("unavailable") => Self::Unavailable,
             Some("cached") => {
-                let seconds = value.get("age_seconds").and_then(Value::as_f64).filter(|s| (0.0..1e12).contains(s));
+                let seconds = value
+                    .get("age_seconds")
+                    .and_then(Value::as_number)
+                    .and_then(Number::as_f64)
+                    .filter(|s| (0.0..1e12).contains(s));
                 #[expect(clippy::cast_possible_truncation, reason = "it was just bounded")]
                 let stated = seconds.map(|seconds| (seconds * 1e6) as Micros);
                 let fetched =

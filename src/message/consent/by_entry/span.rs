@@ -1,9 +1,9 @@
 //! Times as FHIR writes them: intervals as wide as they are precise.
 
+use crate::json::Value;
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
-use serde_json::Value;
 
 /// A moment, in microseconds since 1970-01-01T00:00:00Z.
 pub type Micros = i64;
@@ -105,7 +105,7 @@ impl Span {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::json::json;
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_json::Value;
+use crate::json::{Text, Value};
 
 /// HL7's v3-ActCode: sensitivities, obligations, refrains, privacy laws, consent directives.
 pub const ACT_CODE: &str = "http://terminology.hl7.org/CodeSystem/v3-ActCode";
@@ -49,8 +49,8 @@ impl Terms {
     ///
     /// Never for what is shipped; a test reads it.
     pub fn shipped() -> Result<Self, TermsError> {
-        let value = serde_json::from_str(SHIPPED).map_err(|error| TermsError(error.to_string()))?;
-        Self::read(&value)
+        let value: serde_json::Value = serde_json::from_str(SHIPPED).map_err(|error| TermsError(error.to_string()))?;
+        Self::read(&value.into())
     }
 
     /// Reads `{"purpose": {CODE: {"parents": [..]}}, "sensitivity": .., "obligation": .., "refrain": ..,
@@ -107,7 +107,7 @@ impl Terms {
 fn parents<'a>(value: &'a Value, name: &str) -> Result<HashMap<&'a str, Vec<&'a str>>, TermsError> {
     let wrong = || TermsError(format!("`{name}` must list codes with their `parents`"));
     let table = value.get(name).and_then(Value::as_object).ok_or_else(wrong)?;
-    let entry = |(code, entry): (&'a String, &'a Value)| {
+    let entry = |(code, entry): (&'a Text, &'a Value)| {
         let listed = entry.get("parents").and_then(Value::as_array).ok_or_else(wrong)?;
         let codes = listed.iter().map(|parent| parent.as_str().ok_or_else(wrong)).collect::<Result<Vec<_>, _>>()?;
         Ok((code.as_str(), codes))
@@ -157,8 +157,9 @@ mod tests {
 
     #[test]
     fn survives_codes_that_lie_within_each_other() {
-        let table = serde_json::json!({ "A": { "parents": ["B"] }, "B": { "parents": ["A"] } });
-        let terms = serde_json::json!({ "purpose": table, "sensitivity": {}, "obligation": {}, "refrain": {}, "privacy_law": {} });
+        let table = crate::json!({ "A": { "parents": ["B"] }, "B": { "parents": ["A"] } });
+        let terms =
+            crate::json!({ "purpose": table, "sensitivity": {}, "obligation": {}, "refrain": {}, "privacy_law": {} });
         assert!(Terms::read(&terms).unwrap().is_purpose_within("A", "B"));
     }
 }

@@ -1,10 +1,10 @@
 //! Vectors that ask for a decision, once or in the course of time.
 
-use serde_json::{Map, Value, json};
+use crate::json::{Map, Value, json};
 
 use super::{Folder, Outcome, differences};
 use crate::consent::by_entry::{
-    Decision, Directive, Entry, Micros, Policy, Request, Snapshot, Source, Sources, Span, decide,
+    Decision, Directive, Entry, Explanation, Micros, Policy, Request, Snapshot, Source, Sources, Span, decide, explain,
 };
 
 /// One decision.
@@ -16,6 +16,18 @@ pub(super) fn decision(vector: &Value, folder: &Folder) -> Result<Value, String>
     let policy = policy(vector, folder, &patches)?;
     let request = vector.get("request").unwrap_or(&Value::Null);
     Ok(shown(&decided(vector, folder, request, &policy, &consents, now)))
+}
+
+/// One decision, explained.
+pub(super) fn explained(vector: &Value, folder: &Folder) -> Result<Vec<Explanation>, String> {
+    let now = instant(vector.get("now"))?;
+    let consents = list(vector, "consents").iter().map(|path| consent(path, folder)).collect::<Result<Vec<_>, _>>()?;
+    let patches: Vec<&Value> = vector.get("policy_overrides").into_iter().collect();
+    let policy = policy(vector, folder, &patches)?;
+    let request = Request::read(vector.get("request").unwrap_or(&Value::Null), now, &folder.directory);
+    let (entries, snapshot) = on_hand(vector, folder, &consents, now);
+    let decision = decide(&request, &entries, &snapshot, &policy, &folder.terms);
+    Ok(explain(&decision, &request, &snapshot, &policy, &folder.terms))
 }
 
 /// The decision at each step that asks for one.
@@ -80,6 +92,12 @@ fn decided(
     now: Micros,
 ) -> Decision {
     let request = Request::read(request, now, &folder.directory);
+    let (entries, snapshot) = on_hand(vector, folder, consents, now);
+    decide(&request, &entries, &snapshot, policy, &folder.terms)
+}
+
+/// The entries and the Consents.
+fn on_hand(vector: &Value, folder: &Folder, consents: &[Value], now: Micros) -> (Vec<Entry>, Snapshot) {
     let bare = |resource| (None, resource);
     let resources: Vec<(Option<&str>, &Value)> = list(vector, "resources").iter().map(bare).collect();
     let sources = Sources {
@@ -89,13 +107,12 @@ fn decided(
     };
     let entries = Entry::read(sources, &folder.directory);
     let source = Source::read(vector.get("consent_source"), now);
-    let snapshot = Snapshot::new(consents.iter().map(Directive::read).collect(), source);
-    decide(&request, &entries, &snapshot, policy, &folder.terms)
+    (entries, Snapshot::new(consents.iter().map(Directive::read).collect(), source))
 }
 
 /// A decision in the shape of `expected`.
 pub(super) fn shown(decision: &Decision) -> Value {
-    let resources: Map<String, Value> = decision
+    let resources: Map = decision
         .entries
         .iter()
         .map(|verdict| {
@@ -155,7 +172,12 @@ fn merge(target: &mut Value, patch: &Value) {
         if value.is_null() {
             members.shift_remove(key);
         } else {
-            merge(members.entry(key.clone()).or_insert(Value::Null), value);
+            if !members.contains_key(key) {
+                members.insert(key.clone(), Value::Null);
+            }
+            if let Some(member) = members.get_mut(key) {
+                merge(member, value);
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
 use super::Folder;
 use super::decisions::{instant, list, policy, shown};
@@ -19,7 +19,7 @@ pub(super) fn external(vector: &Value, folder: &Folder) -> Result<Value, String>
         "actions": ["disclose", "access"],
         "purpose": purpose,
         "patient": { "reference": "Patient/pat-1", "match": "certain" },
-        "recipient": { "organization": "Organization/recipient" },
+        "recipient": { "organization": recipient(vector) },
     });
     let now = instant(vector.get("now")).unwrap_or(0);
     let request = Request::read(vector.get("decision_request").unwrap_or(&asked), now, &folder.directory);
@@ -35,6 +35,13 @@ pub(super) fn external(vector: &Value, folder: &Folder) -> Result<Value, String>
     let directives: Vec<Directive> = Vec::new();
     let snapshot = Snapshot::new(directives, Source::Fresh).answered(Arc::new(answer));
     Ok(shown(&decide(&request, &entries, &snapshot, &policy, &folder.terms)))
+}
+
+/// Whom the service was asked about.
+fn recipient(vector: &Value) -> Value {
+    let context = vector.get("request").and_then(|request| request.get("context"));
+    let actor = context.and_then(|context| context.get("actor")).cloned();
+    actor.unwrap_or_else(|| json!("Organization/recipient"))
 }
 
 fn purposes(vector: &Value) -> Value {

@@ -12,9 +12,9 @@ mod marks;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
-use super::by_entry::{Directory, Terms};
+use super::by_entry::{Directory, Explanation, Terms};
 
 pub use compare::differences;
 
@@ -99,6 +99,18 @@ impl Outcome {
     #[must_use]
     pub fn passes(&self) -> bool {
         self.differs.is_empty()
+    }
+}
+
+/// Why the vector of a decision is decided as it is, entry by entry.
+///
+/// # Errors
+///
+/// What the vector lacks.
+pub fn explained(vector: &Value, folder: &Folder) -> Result<Vec<Explanation>, String> {
+    match Kind::of(vector) {
+        Some(Kind::Decision) => decisions::explained(vector, folder),
+        _ => Err("only a decision can be explained".to_owned()),
     }
 }
 

@@ -62,6 +62,8 @@ def types_of(element, backbones):
         targets = [p.rsplit("/", 1)[-1] for p in t.get("targetProfile", [])] if t["code"] == "Reference" else []
         targets = [t for t in targets if t not in NOT_R4]
         name = type_name(element["path"], t["code"], t.get("extension", []))
+        # These definitions say OperationOutcome, and R4 says Resource.
+        name = "Resource" if element["path"] == "Bundle.entry.response.outcome" else name
         out.append(name + (f"({'|'.join(targets)})" if targets else ""))
     return ",".join(out)
 

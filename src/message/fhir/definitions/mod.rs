@@ -166,6 +166,13 @@ impl Types {
         self.types.get(usize::from(id.0)).unwrap_or(&NONE)
     }
 
+    /// True for a resource, also the abstract `Resource`: what is of this type says its own type.
+    #[must_use]
+    pub fn is_resource(&self, id: TypeId) -> bool {
+        let kind = self.get(id);
+        kind.resource || kind.name == "Resource"
+    }
+
     /// The names of all complex types and resources.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.types.iter().map(|t| t.name.as_str())

@@ -94,15 +94,15 @@ fn printable(text: &str) -> Result<(), &'static str> {
 
 fn uri(text: &str) -> Result<(), &'static str> {
     holds(!text.contains(char::is_whitespace), "a URI has no blanks")?;
-    match text.get(..4) {
-        Some("urn:") if text.starts_with("urn:oid:") => {
-            holds(is_oid(text), "an OID is written urn:oid: with numbers and dots")
-        }
-        Some("urn:") if text.starts_with("urn:uuid:") => {
-            holds(is_uuid(text), "a UUID is written urn:uuid: with 32 hexadecimal digits in five groups")
-        }
-        _ => Ok(()),
+    // What follows names a part of it.
+    let whole = text.split('#').next().unwrap_or(text);
+    if whole.starts_with("urn:oid:") {
+        return holds(is_oid(whole), "an OID is written urn:oid: with numbers and dots");
     }
+    if whole.starts_with("urn:uuid:") {
+        return holds(is_uuid(whole), "a UUID is written urn:uuid: with 32 hexadecimal digits in five groups");
+    }
+    Ok(())
 }
 
 /// 1 to 64 letters, digits, `-` and `.`.

@@ -102,6 +102,26 @@ pub fn checked() -> impl Iterator<Item = &'static str> {
     RULES.iter().map(|rule| rule.1).chain(ELSEWHERE).chain(["txt-1", "txt-2"])
 }
 
+/// Types and elements that the table does not have.
+#[cfg(test)]
+pub(super) fn unknown() -> Vec<String> {
+    let elements = |test: &Test| match test {
+        Test::Any(names) | Test::One(names) | Test::Holds(names, _) => names.to_vec(),
+        Test::Together(a, b) | Test::Needs(a, b) | Test::Excludes(a, b) => vec![*a, *b],
+    };
+    let mut unknown = Vec::new();
+    for rule in RULES {
+        match types().id(rule.0) {
+            None => unknown.push(rule.0.to_owned()),
+            Some(id) => {
+                let missing = elements(&rule.2).into_iter().filter(|name| types().get(id).bit(name) == 0);
+                unknown.extend(missing.map(|name| format!("{}.{name}", rule.0)));
+            }
+        }
+    }
+    unknown
+}
+
 use Test::{Any, Excludes, Holds, Needs, One, Together};
 
 const UCUM: &str = "the system is that of UCUM, http://unitsofmeasure.org";

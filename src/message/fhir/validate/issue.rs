@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::json::{Value, json};
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::fhir::Severity;
 

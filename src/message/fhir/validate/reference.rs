@@ -55,7 +55,7 @@ fn check_type(walk: &mut Walk<'_>, own: &Object, found: Option<TypeId>, element:
     let Some(kind) = found.or(of_said) else { return };
     if !element.targets.is_empty() && !element.targets.contains(&kind) {
         let allowed: Vec<_> = element.targets.iter().map(|id| types().get(*id).name.as_str()).collect();
-        let text = format!("the reference is to a {}; it may be to {}", types().get(kind).name, allowed.join(", "));
+        let text = format!("the reference is to {}; it may be to {}", types().get(kind).name, allowed.join(", "));
         walk.error(IssueType::Value, path, text);
     }
 }

@@ -18,7 +18,6 @@ pub(super) struct Known {
     coding: TypeId,
     element: TypeId,
     reference: TypeId,
-    resource: TypeId,
 }
 
 static KNOWN: LazyLock<Known> = LazyLock::new(|| {
@@ -29,7 +28,6 @@ static KNOWN: LazyLock<Known> = LazyLock::new(|| {
         coding: id("Coding"),
         element: id("Element"),
         reference: id("Reference"),
-        resource: id("Resource"),
     }
 });
 
@@ -234,7 +232,7 @@ impl<'a> Walk<'a> {
             let place = places.trailing_zeros();
             places &= places - 1;
             let name = types().get(kind).name_at(u8::try_from(place).unwrap_or(u8::MAX));
-            self.error(IssueType::Required, path, format!("{name} is missing"));
+            self.error(IssueType::Required, &format!("{path}.{name}"), "R4 requires the element, and it is missing");
         }
     }
 
@@ -348,7 +346,7 @@ impl<'a> Walk<'a> {
     }
 
     fn complex(&mut self, element: &'static Element, kind: TypeId, value: &'a Value, path: &Path<'_>) {
-        if kind == self.known.resource {
+        if types().is_resource(kind) {
             return if element.name == "contained" { self.contained(value, path) } else { self.resource(value, path) };
         }
         let Value::Object(own) = value else {

@@ -190,7 +190,11 @@ impl Attempt {
 
     fn settle(self, bytes: &[u8], policy: Undecodable, complaint: Option<&str>) -> Result<Decoded, Fault> {
         let Self { text, charset, wrong } = self;
-        let finding = |location: String, text: String| Finding { kind: FindingKind::Malformed, location, text };
+        let finding = |location: String, text: String| Finding {
+            kind: FindingKind::Malformed,
+            location: location.into(),
+            text: text.into(),
+        };
         let found = match (wrong, policy) {
             (None, _) => complaint.map(|text| finding("MSH-18".to_owned(), format!("{text}; read as {charset}"))),
             (Some(at), Undecodable::Flag) => Some(finding(place_of(bytes, at), no_text(charset, at))),

@@ -1,0 +1,210 @@
+//! An object: its members in their order.
+
+use super::{Text, Value};
+
+/// An object: its members in their order, each name once.
+///
+/// A member is found by looking through them, which is the quickest way in objects as small as FHIR's;
+/// nothing here asks a big object for each of its members in turn.
+#[derive(Clone, Default)]
+pub struct Map {
+    members: Vec<(Text, Value)>,
+}
+
+/// Objects of more members are compared in the order of their names.
+const SMALL: usize = 16;
+
+impl Map {
+    /// Without members.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { members: Vec::new() }
+    }
+
+    /// With room for as many.
+    #[must_use]
+    pub fn with_capacity(members: usize) -> Self {
+        Self { members: Vec::with_capacity(members) }
+    }
+
+    /// How many members there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// True without members.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        self.members.iter().position(|(own, _)| own == name)
+    }
+
+    /// The member called `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.members.iter().find(|(own, _)| own == name).map(|(_, value)| value)
+    }
+
+    /// As [`Map::get`], to change it.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Value> {
+        self.members.iter_mut().find(|(own, _)| own == name).map(|(_, value)| value)
+    }
+
+    /// True with a member called `name`.
+    #[must_use]
+    pub fn contains_key(&self, name: &str) -> bool {
+        self.position(name).is_some()
+    }
+
+    /// Sets the member called `name`, in its place where there is one, else at the end; gives what it was.
+    pub fn insert(&mut self, name: impl Into<Text>, value: impl Into<Value>) -> Option<Value> {
+        let (name, value) = (name.into(), value.into());
+        match self.get_mut(&name) {
+            Some(own) => Some(std::mem::replace(own, value)),
+            None => {
+                self.members.push((name, value));
+                None
+            }
+        }
+    }
+
+    /// Adds a member at the end. The caller knows that there is none of that name.
+    pub fn push(&mut self, name: impl Into<Text>, value: impl Into<Value>) {
+        self.members.push((name.into(), value.into()));
+    }
+
+    /// As [`Map::push`], with a name that is part of the program: no memory is needed for it.
+    pub fn put(&mut self, name: &'static str, value: impl Into<Value>) {
+        self.members.push((Text::new_static(name), value.into()));
+    }
+
+    /// Sets the member called `name` and moves it to place `at`.
+    pub fn shift_insert(&mut self, at: usize, name: impl Into<Text>, value: impl Into<Value>) -> Option<Value> {
+        let (name, value) = (name.into(), value.into());
+        let before = self.shift_remove(&name);
+        self.members.insert(at.min(self.members.len()), (name, value));
+        before
+    }
+
+    /// Takes the member called `name` out; the others keep their order.
+    pub fn shift_remove(&mut self, name: &str) -> Option<Value> {
+        let at = self.position(name)?;
+        Some(self.members.remove(at).1)
+    }
+
+    /// As [`Map::shift_remove`].
+    pub fn remove(&mut self, name: &str) -> Option<Value> {
+        self.shift_remove(name)
+    }
+
+    /// Leaves the members of which `keep` is true.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str, &mut Value) -> bool) {
+        self.members.retain_mut(|(name, value)| keep(name, value));
+    }
+
+    /// All members in their order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Text, &Value)> + DoubleEndedIterator + Clone {
+        self.members.iter().map(|(name, value)| (name, value))
+    }
+
+    /// As [`Map::iter`], to change the values.
+    pub fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = (&Text, &mut Value)> + DoubleEndedIterator {
+        self.members.iter_mut().map(|(name, value)| (&*name, value))
+    }
+
+    /// All names in their order.
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = &Text> + DoubleEndedIterator + Clone {
+        self.members.iter().map(|(name, _)| name)
+    }
+
+    /// All values in their order.
+    pub fn values(&self) -> impl ExactSizeIterator<Item = &Value> + DoubleEndedIterator + Clone {
+        self.members.iter().map(|(_, value)| value)
+    }
+
+    /// As [`Map::values`], to change them.
+    pub fn values_mut(&mut self) -> impl ExactSizeIterator<Item = &mut Value> + DoubleEndedIterator {
+        self.members.iter_mut().map(|(_, value)| value)
+    }
+
+    fn sorted(&self) -> Vec<&(Text, Value)> {
+        let mut members: Vec<_> = self.members.iter().collect();
+        members.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        members
+    }
+
+    /// True if `other` has every member of this one, and alike.
+    #[must_use]
+    pub fn is_within(&self, other: &Self) -> bool {
+        if self.len() > other.len() {
+            return false;
+        }
+        if other.len() <= SMALL {
+            return self.members.iter().all(|(name, value)| other.get(name) == Some(value));
+        }
+        let theirs = other.sorted();
+        self.members.iter().all(|(name, value)| {
+            let found = theirs.binary_search_by(|(own, _)| own.cmp(name)).ok().and_then(|at| theirs.get(at));
+            found.is_some_and(|(_, own)| own == value)
+        })
+    }
+}
+
+/// The members are alike, in whatever order.
+impl PartialEq for Map {
+    fn eq(&self, other: &Self) -> bool {
+        let named_alike = || self.members.iter().zip(&other.members).all(|((own, _), (theirs, _))| own == theirs);
+        // Each value is compared once: twice a level would be without end in deep ones.
+        match self.len() == other.len() {
+            false => false,
+            true if named_alike() => self.members == other.members,
+            true => self.is_within(other),
+        }
+    }
+}
+
+impl Eq for Map {}
+
+impl<N: Into<Text>, V: Into<Value>> FromIterator<(N, V)> for Map {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(members: I) -> Self {
+        let mut map = Self::new();
+        map.extend(members);
+        map
+    }
+}
+
+impl<N: Into<Text>, V: Into<Value>> Extend<(N, V)> for Map {
+    fn extend<I: IntoIterator<Item = (N, V)>>(&mut self, members: I) {
+        for (name, value) in members {
+            self.insert(name, value);
+        }
+    }
+}
+
+impl<'a> IntoIterator for &'a Map {
+    type Item = (&'a Text, &'a Value);
+    type IntoIter = std::iter::Map<std::slice::Iter<'a, (Text, Value)>, fn(&(Text, Value)) -> (&Text, &Value)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.members.iter().map(|(name, value)| (name, value))
+    }
+}
+
+impl IntoIterator for Map {
+    type Item = (Text, Value);
+    type IntoIter = std::vec::IntoIter<(Text, Value)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.members.into_iter()
+    }
+}
+
+impl std::fmt::Debug for Map {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Object({})", self.len())
+    }
+}

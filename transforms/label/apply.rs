@@ -1,0 +1,135 @@
+//! What each entry is to be labelled with.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use message::consent::by_entry::{ACT_CODE, Directory, Entry};
+use message::consent::{CONFIDENTIALITY, Confidentiality};
+use message::json::{Map, Value, json};
+
+use super::rules::LabelRules;
+
+/// What an entry is to be labelled with, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Labels {
+    /// ActCode codes.
+    pub codes: BTreeSet<Box<str>>,
+    /// At least this confidential.
+    pub level: Option<Confidentiality>,
+    /// The ids of the rules that call for it.
+    pub rules: BTreeSet<String>,
+    /// Systems of codes in it that no value set covers, so that what they say goes unlabelled.
+    pub uncovered: BTreeSet<Box<str>>,
+}
+
+/// Systems whose codes say nothing of what a record is about.
+const PLAIN: &[&str] = &[
+    "http://terminology.hl7.org/CodeSystem/",
+    "http://hl7.org/fhir/",
+    "http://unitsofmeasure.org",
+    "urn:iso:",
+    "urn:ietf:",
+];
+
+impl Labels {
+    fn add(&mut self, other: &Self) {
+        self.codes.extend(other.codes.iter().cloned());
+        self.level = self.level.max(other.level);
+        self.rules.extend(other.rules.iter().cloned());
+    }
+}
+
+impl LabelRules {
+    /// What each of `entries` is to be labelled with, in their order. `source_flags` are those of the
+    /// provider they all come from; `directory` knows the authors' organisations.
+    #[must_use]
+    pub fn labels(&self, entries: &[Entry], directory: &Directory, source_flags: &BTreeSet<String>) -> Vec<Labels> {
+        let mut labels: Vec<Labels> = entries.iter().map(|entry| self.own(entry, directory, source_flags)).collect();
+        let by_name: BTreeMap<&str, usize> =
+            entries.iter().enumerate().map(|(at, entry)| (&*entry.reference, at)).collect();
+        // A medicine tells what it is for; a visit or an order tells what was done in it.
+        for contexts in [&["Medication"][..], &["Encounter", "EpisodeOfCare"], &["ServiceRequest", "MedicationRequest"]]
+        {
+            let before = labels.clone();
+            for (at, entry) in entries.iter().enumerate() {
+                let above =
+                    entry.refers_to.iter().filter_map(|name| by_name.get(&**name)).filter(|other| **other != at);
+                let above = above.filter(|other| entries.get(**other).is_some_and(|e| contexts.contains(&&*e.kind)));
+                for other in above {
+                    if let (Some(to), Some(from), Some(entry)) =
+                        (labels.get_mut(at), before.get(*other), entries.get(*other))
+                    {
+                        to.add(from);
+                        to.add(&carried(entry));
+                    }
+                }
+            }
+        }
+        labels
+    }
+
+    /// By its own codes and authors.
+    fn own(&self, entry: &Entry, directory: &Directory, source_flags: &BTreeSet<String>) -> Labels {
+        let mut labels = Labels::default();
+        for code in &entry.codes {
+            match self.of(code) {
+                Some(rules) => rules.into_iter().for_each(|rule| self.call(rule, &mut labels)),
+                None if code.system.is_empty() || !PLAIN.iter().any(|plain| code.system.starts_with(plain)) => {
+                    labels.uncovered.insert(code.system.clone());
+                }
+                None => {}
+            }
+        }
+        let authors = entry.authors.iter().flat_map(|authors| authors.sure.iter().chain(&authors.maybe));
+        let authors: Vec<&Box<str>> = authors.collect();
+        for (at, rule) in self.rules.iter().enumerate() {
+            let Some(flag) = &rule.author_flag else { continue };
+            if source_flags.contains(flag) || authors.iter().any(|author| directory.has_flag(author, flag)) {
+                self.call(at, &mut labels);
+            }
+        }
+        labels
+    }
+
+    fn call(&self, rule: usize, labels: &mut Labels) {
+        if let Some(rule) = self.rules.get(rule) {
+            labels.codes.extend(rule.labels.iter().cloned());
+            labels.level = labels.level.max(rule.level);
+            labels.rules.insert(rule.id.clone());
+        }
+    }
+}
+
+/// What an entry already carries that those within it inherit.
+fn carried(entry: &Entry) -> Labels {
+    let codes = entry.labels.iter().filter(|label| !label.contains('|')).cloned().collect();
+    Labels { codes, level: entry.confidentiality, ..Labels::default() }
+}
+
+/// Adds `labels` to `resource.meta.security`: what is there stays, the confidentiality only rises, and
+/// there is one (N where nothing says more).
+pub fn add_labels(resource: &mut Map, labels: &Labels) {
+    if !resource.get("meta").is_some_and(Value::is_object) {
+        let at = resource.keys().take(2).take_while(|key| matches!(key.as_str(), "resourceType" | "id")).count();
+        resource.shift_insert(at, "meta".to_owned(), json!({}));
+    }
+    let Some(Value::Object(meta)) = resource.get_mut("meta") else { return };
+    if !meta.contains_key("security") {
+        meta.insert("security", json!([]));
+    }
+    let Some(Value::Array(security)) = meta.get_mut("security") else { return };
+    let part = |label: &Value, key: &str| label.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut level = labels.level.unwrap_or_default();
+    security.retain(|label| {
+        let stated =
+            (part(label, "system") == CONFIDENTIALITY).then(|| Confidentiality::from_code(&part(label, "code")));
+        let Some(Some(stated)) = stated else { return true };
+        level = level.max(stated);
+        false
+    });
+    for code in &labels.codes {
+        if !security.iter().any(|label| part(label, "system") == ACT_CODE && part(label, "code") == **code) {
+            security.push(json!({ "system": ACT_CODE, "code": code }));
+        }
+    }
+    security.push(json!({ "system": CONFIDENTIALITY, "code": level.code() }));
+}
