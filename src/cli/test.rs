@@ -7,7 +7,8 @@ use super::operate::print_json;
 use super::print::{self, say};
 use super::{Failure, Globals, Outcome};
 use crate::config::{ChannelConfig, Site};
-use crate::engine::{TestDifference, Verdict, run_tests};
+use crate::engine::{TestDifference, Verdict, rows_run, run_tests};
+use transforms::hl7v2_to_fhir::maps::Origin;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -25,6 +26,9 @@ pub(super) struct Args {
     /// Print what the transforms noticed, too.
     #[arg(long)]
     findings: bool,
+    /// Print which of the site's mapping rows no test runs.
+    #[arg(long)]
+    rows: bool,
     /// Print the types that scripts are written against, for editors, and run nothing.
     #[arg(long)]
     types: bool,
@@ -35,6 +39,9 @@ pub(super) fn test(globals: &Globals, args: &Args) -> Outcome {
         return Ok(print::bytes(transforms::script::TYPES.as_bytes())?);
     }
     let site = load_site(globals)?;
+    if args.rows {
+        return rows(globals, &site, &args.channels);
+    }
     let mut verdicts = Vec::new();
     for config in chosen(&site, &args.channels)? {
         verdicts.extend(run_tests(&site, config, args.update)?);
@@ -50,6 +57,24 @@ pub(super) fn test(globals: &Globals, args: &Args) -> Outcome {
         summary(&verdicts, failed)?;
     }
     if failed > 0 { Err(Failure::No) } else { Ok(()) }
+}
+
+/// The site's own rows, channel by channel, and those that no test runs.
+fn rows(globals: &Globals, site: &Site, names: &[String]) -> Outcome {
+    let mut all = Vec::new();
+    for config in chosen(site, names)? {
+        all.extend(rows_run(site, config, Origin::Site)?);
+    }
+    if globals.json {
+        return print_json(&all);
+    }
+    for rows in &all {
+        say!("{}: {} of {} rows of the site's own are run by tests", rows.channel, rows.run(), rows.rows)?;
+        for row in rows.unused.iter().flat_map(|table| &table.rows) {
+            say!("  not run  {}  {} to {}", row.place, row.from, row.to)?;
+        }
+    }
+    Ok(())
 }
 
 fn chosen<'a>(site: &'a Site, names: &[String]) -> anyhow::Result<Vec<&'a ChannelConfig>> {

@@ -45,7 +45,7 @@ pub use replay::{
 };
 pub use settle::{deliveries_of, last_answer};
 pub use status::{ChannelStatus, DestinationStatus, Status, offline as offline_status};
-pub use trial::{Difference as TestDifference, Verdict, run_tests};
+pub use trial::{Difference as TestDifference, RowsRun, Verdict, rows_run, run_tests};
 pub use wire::{ENGINE, WireError, outbound};
 
 use self::dispatch::Command;

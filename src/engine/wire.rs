@@ -56,14 +56,7 @@ pub enum WireError {
 ///
 /// [`WireError::Maps`] with every mistake in the site's tables.
 pub(crate) fn recipe(site: &Site, config: &ChannelConfig, hash: &Hash) -> Result<Recipe, WireError> {
-    let provider = site.providers.get(&config.provider).cloned().unwrap_or_else(|| Arc::new(Provider::default()));
-    let context = Context {
-        now: jiff::Timestamp::UNIX_EPOCH,
-        provider,
-        engine: ENGINE.into(),
-        base_uri: site.engine.base_uri.as_str().into(),
-        time_zone: config.time_zone.clone(),
-    };
+    let context = context(site, config);
     let flags =
         Flags { purposes: config.purposes.clone(), confidentiality: config.confidentiality, ..Flags::default() };
     let stamper = Stamper::new(&context, flags, &config.stamp)
@@ -79,6 +72,17 @@ pub(crate) fn recipe(site: &Site, config: &ChannelConfig, hash: &Hash) -> Result
         hash: Arc::clone(hash),
         config: config.clone(),
     })
+}
+
+/// What a channel's transforms may know, but for the time.
+pub(crate) fn context(site: &Site, config: &ChannelConfig) -> Context {
+    Context {
+        now: jiff::Timestamp::UNIX_EPOCH,
+        provider: site.providers.get(&config.provider).cloned().unwrap_or_else(|| Arc::new(Provider::default())),
+        engine: ENGINE.into(),
+        base_uri: site.engine.base_uri.as_str().into(),
+        time_zone: config.time_zone.clone(),
+    }
 }
 
 fn build_transform(config: &ChannelConfig, transform: &TransformConfig) -> Result<Box<dyn Transform>, WireError> {

@@ -20,6 +20,7 @@ mod source;
 mod tree;
 mod values;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use message::json::Value;
@@ -29,6 +30,7 @@ pub use options::{
     EncounterStatus, IdentifierSystem, NextOfKin, Options, RaceAndEthnicity, ServiceRequests, ZSegments,
 };
 
+use maps::RowPlace;
 use maps::plan::MessagePlan;
 use maps::{MapError, Maps};
 use run::Run;
@@ -54,18 +56,36 @@ impl Hl7v2ToFhir {
     /// Converts one message; gives the Bundle and what there is to report of it.
     #[must_use]
     pub fn convert(&self, message: &hl7v2::Message, context: &Context) -> (Value, Vec<Finding>) {
+        let mut run = self.run(message, context, None);
+        let bundle = bundle::of(&mut run);
+        (bundle, run.findings)
+    }
+
+    /// The rows of segments and data types that a conversion runs: what a test of it covers.
+    #[must_use]
+    pub fn rows_run(&self, message: &hl7v2::Message, context: &Context) -> HashSet<RowPlace> {
+        self.run(message, context, Some(HashSet::new())).used.unwrap_or_default()
+    }
+
+    /// Runs all rows over the message, noting which where `used` is given.
+    fn run<'a>(
+        &'a self,
+        message: &'a hl7v2::Message,
+        context: &'a Context,
+        used: Option<HashSet<RowPlace>>,
+    ) -> Run<'a> {
         let source = Source::new(message);
         let (structure, unknown) = self.structure(&source);
         let mut run = Run::new(&self.maps.plan, structure, source, context);
         run.z_segments = self.options.z_segments;
+        run.used = used;
         if unknown {
             let text = "there is no table for the message structure; its segments are read in order".into();
             run.findings.push(Finding { kind: FindingKind::Unexpected, location: "MSH-9".into(), text });
         }
         run.segments();
         coverage::report(&mut run);
-        let bundle = bundle::of(&mut run);
-        (bundle, run.findings)
+        run
     }
 
     /// The plan by MSH-9: the event's own structure, else what MSH-9.3 says, else any; true for any.

@@ -7,6 +7,7 @@
 
 mod case;
 mod compare;
+mod rows;
 mod update;
 
 use std::path::PathBuf;
@@ -19,6 +20,8 @@ use message::hl7v2::ack::{AcknowledgmentCode, Phase};
 use message::hl7v2::{self, Header};
 use message::{Answer, Body, Fault, Finding, Format, Message, MessageId, Original, Sha256, fhir};
 use serde::Serialize;
+
+pub use self::rows::{RowsRun, rows_run};
 
 use self::case::Case;
 use super::process::{self, Failure, Hash, Recipe, transformed};

@@ -12,7 +12,7 @@ use super::condition::{self, Scope};
 use super::error::{MapError, Wrong};
 use super::layers::{Folder, Layered, LayeredRow, Layers, Source, mistake};
 use super::plan::{
-    Action, Codes, Convert, From, MessagePlan, Place, Plan, Row, Step, Table, Target, Test, Translation,
+    Action, Codes, Convert, From, MessagePlan, Place, Plan, Row, RowPlace, Step, Table, Target, Test, Translation,
 };
 use super::{path, structure};
 
@@ -158,6 +158,7 @@ impl Compiler<'_> {
 
     fn row(&mut self, layered: &LayeredRow, scope: Scope<'_>, base: Kind) -> Result<Row, (usize, Wrong)> {
         let row = &layered.row;
+        let at_row = RowPlace::new(layered.file, layered.offset);
         let from = match &row.from {
             Some(from) => source_of(from, scope).map_err(at(from))?,
             None => None,
@@ -170,7 +171,7 @@ impl Compiler<'_> {
         let from = from.unwrap_or_default();
         if row.skip.is_some() {
             let target = path::read("$this", base).map_err(|wrong| (layered.offset, wrong))?;
-            return Ok(Row { from, when, target, action: Action::Skip, codes: None, null, alone: false });
+            return Ok(Row { from, when, target, action: Action::Skip, codes: None, null, alone: false, at: at_row });
         }
         let to = row.to.as_ref().ok_or_else(|| (layered.offset, Wrong::new("a row needs `to` or `skip`")))?;
         let mut target = path::read(to.get_ref(), base).map_err(at(to))?;
@@ -179,7 +180,7 @@ impl Compiler<'_> {
             Some(code) => Some(self.code_table(code)?),
             None => None,
         };
-        Ok(Row { from, when, target, action, codes, null, alone: false })
+        Ok(Row { from, when, target, action, codes, null, alone: false, at: at_row })
     }
 
     fn code_table(&self, code: &Spanned<String>) -> Result<usize, (usize, Wrong)> {

@@ -26,8 +26,8 @@ use include_dir::{Dir, DirEntry, include_dir};
 use message::Sha256;
 
 pub use error::MapError;
-pub use plan::Origin;
-pub use show::{Shown, ShownRow, show};
+pub use plan::{Origin, RowPlace};
+pub use show::{Shown, ShownRow, not_among, show};
 
 pub(super) use compile::hl7_table_uri;
 pub(super) use path::{EACH, SHARED};

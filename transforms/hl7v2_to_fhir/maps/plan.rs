@@ -66,6 +66,22 @@ pub(crate) struct Row {
     pub(crate) null: Option<String>,
     /// True if no other row adds to the resource at the end of the target.
     pub(crate) alone: bool,
+    /// Where it is written.
+    pub(crate) at: RowPlace,
+}
+
+/// Where a row is written: which file of all that were read, and the offset in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct RowPlace {
+    pub(crate) file: u32,
+    pub(crate) offset: u32,
+}
+
+impl RowPlace {
+    pub(crate) fn new(file: usize, offset: usize) -> Self {
+        let small = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Self { file: small(file), offset: small(offset) }
+    }
 }
 
 /// Field or component, then what lies within it; 0 for the whole.

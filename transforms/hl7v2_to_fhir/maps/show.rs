@@ -1,5 +1,6 @@
 //! The tables in force, for people: every row with where it comes from.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use serde::Serialize;
@@ -10,7 +11,7 @@ use crate::hl7v2_to_fhir::Options;
 use super::choices::Choices;
 use super::error::{MapError, place};
 use super::layers::{self, Folder, Layered, LayeredCodes, LayeredRow, Source};
-use super::plan::Origin;
+use super::plan::{Origin, RowPlace};
 
 /// A table in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -61,6 +62,37 @@ pub fn show(site: Option<&Path>, options: &Options, name: &str) -> Result<Vec<Sh
     let mut shown: Vec<_> = tables.map(|((folder, _), table)| of_table(*folder, table, &sources)).collect();
     shown.extend(layers.codes.values().filter(|codes| named(&codes.name)).map(|codes| of_codes(codes, &sources)));
     Ok(shown)
+}
+
+/// The rows of segments and data types that are written in files of `origin`, and not at one of the places `used`:
+/// those that no conversion has run.
+///
+/// # Errors
+///
+/// What is wrong with the site's files.
+pub fn not_among<S: std::hash::BuildHasher>(
+    used: &HashSet<RowPlace, S>,
+    origin: Origin,
+    site: Option<&Path>,
+    options: &Options,
+) -> Result<(usize, Vec<Shown>), Vec<MapError>> {
+    let sources = super::with_site(super::read_site(site)?);
+    let layers = layers::read(&sources, &Choices::of(options));
+    let (mut count, mut unused) = (0, Vec::new());
+    for ((folder, _), table) in &layers.tables {
+        if !matches!(folder, Folder::Segments | Folder::DataTypes) {
+            continue;
+        }
+        let of_origin = |row: &&LayeredRow| sources.get(row.file).is_some_and(|source| source.origin == origin);
+        let is_unused = |row: &&LayeredRow| !used.contains(&RowPlace::new(row.file, row.offset));
+        count += table.rows.iter().filter(of_origin).count();
+        let rows: Vec<_> =
+            table.rows.iter().filter(of_origin).filter(is_unused).map(|row| of_row(row, &sources)).collect();
+        if !rows.is_empty() {
+            unused.push(Shown { rows, ..of_table(*folder, table, &sources) });
+        }
+    }
+    Ok((count, unused))
 }
 
 fn of_table(folder: Folder, table: &Layered, sources: &[Source]) -> Shown {

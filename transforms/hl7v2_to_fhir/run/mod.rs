@@ -9,6 +9,7 @@ mod systems;
 mod z_segments;
 
 use std::cell::Cell;
+use std::collections::HashSet;
 
 use message::json::Text;
 use message::{Context, Finding, FindingKind};
@@ -16,7 +17,7 @@ use message::{Context, Finding, FindingKind};
 use super::groups::{self, Fit, Groups, Placed};
 use super::hashed::Hashed;
 use super::known::{KnownKind, known};
-use super::maps::plan::{Link, MessagePlan, Plan, SegmentRow};
+use super::maps::plan::{Link, MessagePlan, Plan, RowPlace, SegmentRow};
 use super::options::ZSegments;
 use super::source::{self, Source};
 use super::tree::{Key, NodeId, ResourceId, Tree};
@@ -47,6 +48,8 @@ pub(super) struct Run<'a> {
     sharing: Hashed<(NodeId, &'a str), u16>,
     /// Which shared member the segment at hand fills.
     shared_member: u16,
+    /// The rows that have run, where somebody wants to know.
+    pub(super) used: Option<HashSet<RowPlace>>,
 }
 
 /// Where a label lives: a group's occurrence, or one segment.
@@ -77,6 +80,7 @@ impl<'a> Run<'a> {
             systems: Systems::new(plan, context),
             context,
             z_segments: ZSegments::default(),
+            used: None,
             findings: Vec::new(),
             noted: Vec::new(),
             labels: Hashed::default(),

@@ -183,6 +183,9 @@ impl<'a> Run<'a> {
     }
 
     fn act(&mut self, row: &'a Row, spot: Spot, slice: Option<Slice<'a>>, env: &Env<'a>) {
+        if let Some(used) = &mut self.used {
+            used.insert(row.at);
+        }
         match &row.action {
             Action::Skip => {
                 if let Some(slice) = slice {
