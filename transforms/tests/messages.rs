@@ -1,4 +1,5 @@
 //! What each message becomes by its tables, what a channel may choose, and where the rows come from.
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "helpers of tests, too, fail loudly")]
 
 use std::sync::{Arc, LazyLock};
 

@@ -15,7 +15,7 @@ impl Run<'_> {
         };
         let orders: Vec<usize> = (0..placed.len()).filter(|number| named(self, *number, "OBR")).collect();
         for (at, order) in orders.iter().enumerate() {
-            if !self.source.segments.get(*order).is_some_and(|segment| !self.source.field(*segment, 26).is_empty()) {
+            if self.source.segments.get(*order).is_none_or(|segment| self.source.field(*segment, 26).is_empty()) {
                 continue;
             }
             let end = orders.get(at + 1).copied().unwrap_or(placed.len());
