@@ -101,7 +101,7 @@ impl Directive {
 
 /// R5 has a subject, a decision, a list of provisions.
 fn is_r5(members: &Map) -> bool {
-    ["subject", "decision", "grantor", "controller", "policyBasis"].iter().any(|key| members.contains_key(*key))
+    ["subject", "decision", "grantor", "controller", "policyBasis"].iter().any(|key| members.contains_key(key))
         || members.get("provision").is_some_and(Value::is_array)
 }
 
