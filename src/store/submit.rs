@@ -7,9 +7,9 @@ use super::codec::{self, slots};
 use super::fact::Fact;
 use super::find::Finder;
 use super::keeper::{Keeper, KeeperJob};
+use super::lifecycle::delivery_of;
 use super::metrics::add;
 use super::threads::ReadJob;
-use super::lifecycle::delivery_of;
 use super::warm::Warm;
 use super::writer::{Commit, Prepared, Request, Until, answer};
 use super::{Committed, DeliveryId, Outcome, Record, Store, StoreError, apply};
@@ -163,8 +163,5 @@ impl Store {
 
 /// True if nothing is sent of the delivery after it, as things stand.
 fn ends(record: &Record) -> bool {
-    matches!(
-        record,
-        Record::Delivered { .. } | Record::Dead { .. } | Record::Held { .. } | Record::Skipped { .. }
-    )
+    matches!(record, Record::Delivered { .. } | Record::Dead { .. } | Record::Held { .. } | Record::Skipped { .. })
 }

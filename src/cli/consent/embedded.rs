@@ -63,6 +63,20 @@ mod tests {
         assert_eq!(compared, 8);
     }
 
+    /// The folder that ships with the program and what is built in are the same.
+    #[test]
+    fn every_policy_of_the_folder_is_built_in() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/policies");
+        let packs = policies().unwrap();
+        let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        for file in &files {
+            let name = file.file_stem().unwrap().to_string_lossy();
+            let (_, pack) = packs.iter().find(|(pack, _)| *pack == *name).unwrap();
+            Policy::read(&name, pack).unwrap();
+        }
+        assert_eq!(files.len(), packs.len());
+    }
+
     /// Every rule of law says which.
     #[test]
     fn every_mandatory_rule_has_its_citation() {

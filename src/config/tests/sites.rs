@@ -47,7 +47,11 @@ fn every_toml_file_of_config_and_examples_belongs_to_a_site() {
     let sites = ["config", "examples/site-three-emrs"].map(|dir| root().join(dir));
     let loaded: Vec<PathBuf> = sites.iter().flat_map(|dir| files_of(&check_loads(dir))).collect();
     for dir in ["config", "examples"] {
-        for file in toml_files(&root().join(dir)) {
+        // Policies and label rules are read by `consent lint`, which has a test for each that is shipped.
+        let is_policy = |file: &Path| {
+            ["policies", "labels"].iter().any(|folder| file.parent().is_some_and(|dir| dir.ends_with(folder)))
+        };
+        for file in toml_files(&root().join(dir)).into_iter().filter(|file| !is_policy(file)) {
             assert!(loaded.contains(&file), "{} is loaded by no test", file.display());
         }
     }
