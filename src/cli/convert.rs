@@ -183,7 +183,7 @@ impl Converter {
             message = stamper.stamp(message, self.context.now).map_err(|error| error.to_string())?;
         }
         match message.body {
-            Body::Fhir(bundle) => Ok((bundle.into(), message.findings)),
+            Body::Fhir(bundle) => Ok((bundle, message.findings)),
             Body::Hl7v2(_) => Err("the transform left HL7 v2".to_owned()),
         }
     }

@@ -59,10 +59,10 @@ fn header(run: &mut Run<'_>, refs: &[Option<Reference>]) -> Map {
     if let Some(root) = bundle_root(run) {
         run.tree.render_into(root, &mut said, refs);
     }
-    if let Some(Value::Object(identifier)) = said.get_mut("identifier") {
-        if !identifier.contains_key("system") {
-            identifier.put("system", run.systems.own("ns", "message"));
-        }
+    if let Some(Value::Object(identifier)) = said.get_mut("identifier")
+        && !identifier.contains_key("system")
+    {
+        identifier.put("system", run.systems.own("ns", "message"));
     }
     out.extend(said.remove("identifier").map(|value| ("identifier", value)));
     out.put("type", Value::fixed("transaction"));

@@ -72,7 +72,7 @@ impl Events<'_> {
             agents.push(Agent { role: Role::Author, who: facility, on_behalf_of: None });
         }
         let reason = evn.field(4).component(1);
-        let reason = reason.is_valued().then(|| (table("0062").into(), Text::new(&reason.value())));
+        let reason = reason.is_valued().then(|| (table("0062").into(), Text::new(reason.value())));
         let targets = self.targets(bundle, |kind| matches!(kind, "MessageHeader" | "Patient" | "Encounter"));
         let provenance = self.provenance("event", targets, activity, agents)?;
         let recorded = self.at(self.time(&evn.field(2)).as_ref(), provenance);

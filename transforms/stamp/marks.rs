@@ -70,7 +70,7 @@ fn of_kind(bundle: &Bundle, kind: &str) -> BTreeSet<usize> {
 }
 
 fn visit(bundle: &Bundle) -> BTreeSet<usize> {
-    let belongs = |resource: &Map| ["encounter", "context"].iter().any(|key| resource.contains_key(*key));
+    let belongs = |resource: &Map| ["encounter", "context"].iter().any(|key| resource.contains_key(key));
     matching(bundle, |entry, resource| entry.kind() == "Encounter" || belongs(resource))
 }
 
