@@ -300,7 +300,7 @@ impl Change<'_> {
         }
         let event = event.as_microsecond();
         for resource in resources {
-            let key = keys::latest(keys::bucket(item.sequence), resource);
+            let key = keys::latest(keys::latest_at(item.sequence), resource);
             if self.get::<i64>(&key)?.is_none_or(|before| before < event) {
                 self.put(key, &event)?;
             }

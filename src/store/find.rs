@@ -191,7 +191,7 @@ impl Finder {
 
     /// When the latest event that was taken of each resource happened, in microseconds.
     pub(super) fn latest(&self, resources: &[Lane]) -> Result<Vec<Option<i64>>, StoreError> {
-        let newest = keys::bucket(self.index.applied()?.map_or(0, |applied| applied.next));
+        let newest = keys::latest_at(self.index.applied()?.map_or(0, |applied| applied.next));
         let buckets = newest.saturating_sub(keys::LATEST_BUCKETS - 1)..=newest;
         let one = |resource: &Lane| -> Result<Option<i64>, StoreError> {
             for bucket in buckets.clone().rev() {

@@ -66,6 +66,15 @@ pub(super) fn search_prefix(bucket: u32, hash: &[u8; 16]) -> Key {
     join(b'S', &[&bucket.to_be_bytes(), hash])
 }
 
+/// How many sequences share a bucket of the latest events, as a power of two: they are asked for one by one, bucket
+/// by bucket.
+const LATEST_BITS: u32 = 20;
+
+/// The bucket of the latest events at `sequence`.
+pub(super) fn latest_at(sequence: u64) -> u32 {
+    u32::try_from(sequence >> LATEST_BITS).unwrap_or(u32::MAX)
+}
+
 /// For how many buckets the latest events of resources are kept.
 pub(super) const LATEST_BUCKETS: u32 = 16;
 

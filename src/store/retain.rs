@@ -66,7 +66,7 @@ impl Keeper {
 
     /// Takes the latest events of resources out of the index that are too long ago to matter, some at a time.
     fn forget_latest(&self) -> Result<(), StoreError> {
-        let newest = keys::bucket(self.finder.index.applied()?.map_or(0, |applied| applied.next));
+        let newest = keys::latest_at(self.finder.index.applied()?.map_or(0, |applied| applied.next));
         let Some(oldest) = newest.checked_sub(keys::LATEST_BUCKETS - 1) else { return Ok(()) };
         loop {
             let mut old = Vec::new();
