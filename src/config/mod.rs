@@ -5,6 +5,7 @@
 //! there. The engine reads nothing else. [`load()`] makes one of a folder, or says everything that is
 //! wrong with it; [`plan()`] compares two; [`check`] is `tributary check`; [`init()`] writes a first one.
 
+mod asleep;
 mod channel;
 pub mod check;
 mod destination;
@@ -17,6 +18,7 @@ mod site;
 #[cfg(test)]
 mod tests;
 
+pub use asleep::asleep;
 pub use channel::{
     ChannelConfig, Content, Expectation, ExpectedState, Hl7v2ToFhirConfig, InboundKind, LaneKey, LateConfig,
     LatePolicy, RouteConfig, ScriptConfig, TestConfig, TransformConfig, Validate,
