@@ -12,6 +12,7 @@ use super::snapshot::{Snapshot, Source};
 use super::span::Micros;
 use super::terms::{LabelKind, Terms};
 use super::valid_until::valid_until;
+use super::verdict::{Basis, Decision, Release, Verdict};
 use super::weigh::{Answer, Weighing};
 use crate::consent::Confidentiality;
 use crate::consent::external::Answer as Service;
@@ -20,124 +21,6 @@ use crate::consent::external::Answer as Service;
 const REFRAIN: [&str; 5] = ["NORDSCLCD", "NORDSCLCDS", "NODSCLCD", "NODSCLCDS", "NOAUTH"];
 /// The purposes that a refusal must name to stand against a declared emergency.
 const EMERGENCIES: [&str; 2] = ["ETREAT", "BTG"];
-
-/// What is decided for a message and for each of its entries.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision {
-    /// What becomes of the message.
-    pub message: Release,
-    /// What is decided for each entry, in their order.
-    pub entries: Vec<Verdict>,
-    /// What the recipient must do with what it gets: ActCode codes.
-    pub obligations: BTreeSet<Box<str>>,
-    /// The first instant at which the answer may be another without anything new being known.
-    pub valid_until: Option<Micros>,
-}
-
-/// What becomes of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Release {
-    /// All of it may go.
-    Deliver,
-    /// Some of it may go; the rest is removed.
-    DeliverRedacted,
-    /// Nothing may go.
-    Suppress,
-    /// It waits.
-    Park,
-}
-
-impl Release {
-    /// `deliver`, `deliver-redacted`, `suppress` or `park`.
-    #[must_use]
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Deliver => "deliver",
-            Self::DeliverRedacted => "deliver-redacted",
-            Self::Suppress => "suppress",
-            Self::Park => "park",
-        }
-    }
-}
-
-/// What is decided for an entry, and by what.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// The entry.
-    pub reference: Box<str>,
-    /// What is decided.
-    pub effect: Effect,
-    /// By what.
-    pub basis: Basis,
-    /// The layer that answered, 1 to 10.
-    pub layer: u8,
-    /// The purpose that it was decided for.
-    pub purpose: Box<str>,
-    /// The sensitivity label that it was decided for.
-    pub label: Option<Box<str>>,
-    /// The provision that decided, where a Consent did: `provision.provision[0]`, or `policyRule`.
-    pub path: Option<Box<str>>,
-}
-
-/// What a decision rests on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Basis {
-    /// It is not certain whose data it is.
-    PatientIdentity,
-    /// The source of consents does not answer, or gives no sense.
-    ServiceUnavailable,
-    /// The consents on hand are too old.
-    CacheStale,
-    /// It is test data, and the destination is for production.
-    TestData,
-    /// The data is labelled for other purposes.
-    DataPurposeConflict,
-    /// A Consent that would count cannot be computed.
-    Uncomputable(Arc<str>),
-    /// The law forbids it: the rule's id.
-    MandatoryDeny(Arc<str>),
-    /// The law demands it: the rule's id.
-    MandatoryPermit(Arc<str>),
-    /// The patient says so: the Consent's id.
-    Consent(Arc<str>),
-    /// A declared emergency.
-    BreakGlass,
-    /// A label forbids passing it on without consent.
-    Refrain(&'static str),
-    /// Nobody says anything: the policy's default.
-    Default,
-    /// Nobody says anything, and the policy waits for somebody who does.
-    ConsentUnknown,
-    /// No purpose was given.
-    PurposeUnknown,
-    /// A decision service says so: its evidence.
-    External(Arc<str>),
-    /// A recipient must do something that the route cannot: the obligation.
-    Obligation(Arc<str>),
-}
-
-impl std::fmt::Display for Basis {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::PatientIdentity => f.write_str("patient-identity"),
-            Self::ServiceUnavailable => f.write_str("consent-service-unavailable"),
-            Self::CacheStale => f.write_str("consent-cache-stale"),
-            Self::TestData => f.write_str("test-data"),
-            Self::DataPurposeConflict => f.write_str("data-purpose-conflict"),
-            Self::Uncomputable(_) => f.write_str("uncomputable-consent"),
-            Self::MandatoryDeny(id) => write!(f, "mandatory-deny:{id}"),
-            Self::MandatoryPermit(id) => write!(f, "mandatory-permit:{id}"),
-            Self::Consent(id) => write!(f, "consent:{id}"),
-            Self::BreakGlass => f.write_str("break-glass"),
-            Self::Refrain(code) => write!(f, "refrain:{code}"),
-            Self::Default => f.write_str("default"),
-            Self::ConsentUnknown => f.write_str("consent-unknown"),
-            Self::PurposeUnknown => f.write_str("purpose-unknown"),
-            Self::External(evidence) => write!(f, "external:{evidence}"),
-            Self::Obligation(code) => write!(f, "obligation:{code}"),
-        }
-    }
-}
 
 /// What one layer answered.
 struct Ruling<'a> {

@@ -6,12 +6,12 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::decide::{Basis, Decision, Verdict};
 use super::directive::{Directive, Mode, Node};
 use super::policy::{Effect, Policy};
 use super::request::Request;
 use super::snapshot::Snapshot;
 use super::terms::Terms;
+use super::verdict::{Basis, Decision, Verdict};
 
 /// Why an entry may go, may not go, or waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

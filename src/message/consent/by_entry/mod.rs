@@ -33,9 +33,10 @@ mod snapshot;
 mod span;
 mod terms;
 mod valid_until;
+mod verdict;
 mod weigh;
 
-pub use decide::{Basis, Decision, Release, Verdict, decide, release};
+pub use decide::{decide, release};
 pub use directive::{Actors, Base, Data, Directive, Meaning, Mode, Node, Scope, Status};
 pub use directory::{Directory, DirectoryError, Party};
 pub use entry::{Coded, Entry, Sources};
@@ -46,3 +47,4 @@ pub use request::{Emergency, OVERRIDE_REASONS, Request};
 pub use snapshot::{Snapshot, Source};
 pub use span::{Micros, Span};
 pub use terms::{ACT_CODE, LabelKind, Terms, TermsError};
+pub use verdict::{Basis, Decision, Release, Verdict};
