@@ -114,3 +114,10 @@ fn collect<'v>(value: &'v Value, references: &mut Vec<&'v str>) {
         _ => {}
     }
 }
+
+/// What an editor knows of scripts in the example is what `tributary test --types` prints today.
+#[test]
+fn the_example_describes_scripts_as_they_are() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/site-three-emrs/scripts/tributary.d.ts");
+    assert_eq!(std::fs::read_to_string(file).unwrap(), transforms::script::TYPES);
+}
