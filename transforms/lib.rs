@@ -2,6 +2,5 @@
 
 pub mod hl7v2_to_fhir;
 pub mod label;
-pub mod r4;
 pub mod script;
 pub mod stamp;

@@ -201,7 +201,7 @@ fn paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Hl7Path>, D::
 
 fn resource_types<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let names: Vec<String> = one_or_many(deserializer)?;
-    match names.iter().find(|name| transforms::r4::types().id(name).is_none()) {
+    match names.iter().find(|name| message::fhir::definitions::types().id(name).is_none()) {
         Some(name) => Err(D::Error::custom(format!("R4 has no resource `{name}`; write it like \"Encounter\""))),
         None => Ok(names),
     }

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use crate::r4::{Element, TypeId, types};
+use message::fhir::definitions::{Element, TypeId, types};
 
 /// An element that a conversion writes by name; `None` only if R4 did not have it.
 pub(super) type Place = Option<&'static Element>;

@@ -2,7 +2,7 @@
 
 use message::json::{Map, Value};
 
-use crate::r4::{TypeId, types};
+use message::fhir::definitions::{TypeId, types};
 
 use super::known::known;
 use super::run::Run;

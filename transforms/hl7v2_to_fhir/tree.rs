@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use message::json::{Map, Text, Value};
 use smol_str::format_smolstr;
 
-use crate::r4::{Element, Kind, Type, TypeId, types};
+use message::fhir::definitions::{Element, Kind, Type, TypeId, types};
 
 use super::known::Place;
 

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use message::hl7v2::timestamp::{Clock, Dtm};
 use message::json::{Number, Text, Value};
 
-use crate::r4::Primitive;
+use message::fhir::definitions::Primitive;
 
 /// `text` as a value of type `primitive`; `None` if it is not one.
 pub(super) fn primitive(primitive: Primitive, text: &str, zone: &TimeZone) -> Option<Value> {

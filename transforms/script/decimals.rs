@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use message::json::{Number, Value};
 
-use crate::r4::{Kind, Primitive, types};
+use message::fhir::definitions::{Kind, Primitive, types};
 
 /// The names of R4's elements of type `decimal`.
 static NAMES: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {

@@ -8,12 +8,12 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use jiff::tz::TimeZone;
+use message::fhir::definitions::types;
 use message::{Context, Finding, FindingKind, Provider, hl7v2};
 use proptest::prelude::*;
 use serde_json::Value;
 use transforms::hl7v2_to_fhir::maps::Maps;
 use transforms::hl7v2_to_fhir::{Hl7v2ToFhir, Options};
-use transforms::r4::types;
 
 static EMBEDDED: LazyLock<Arc<Maps>> = LazyLock::new(|| Arc::new(Maps::embedded().expect("our tables compile")));
 

@@ -6,7 +6,7 @@ use message::condition::Check;
 use message::json::Value;
 use toml::Spanned;
 
-use crate::r4::{self, Element, Kind, Primitive, types};
+use message::fhir::definitions::{self, Element, Kind, Primitive, types};
 
 use super::condition::{self, Scope};
 use super::error::{MapError, Wrong};
@@ -66,7 +66,7 @@ fn base(name: &str) -> Result<Kind, Wrong> {
     let inner = name.split_once('[').and_then(|(_, rest)| rest.strip_suffix(']'));
     let inner = inner.ok_or_else(|| Wrong::new(format!("`{name}` names no target; write it like PID[Patient]")))?;
     let kind = inner.split('-').next().unwrap_or(inner);
-    let found = r4::primitive(kind).map(Kind::Primitive).or_else(|| types().id(kind).map(Kind::Complex));
+    let found = definitions::primitive(kind).map(Kind::Primitive).or_else(|| types().id(kind).map(Kind::Complex));
     found.ok_or_else(|| Wrong::unknown("R4 has no type", kind, types().names()))
 }
 

@@ -1,6 +1,6 @@
 //! `performer[2](PractitionerRole.telecom)`: target paths, checked against R4 and cut into steps.
 
-use crate::r4::{Element, Kind, TypeId, types};
+use message::fhir::definitions::{Element, Kind, TypeId, types};
 
 use super::error::Wrong;
 use super::plan::{Step, Target};

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use message::condition::{Check, Measure};
 use message::json::{Text, Value};
 
-use crate::r4::{Element, Kind, TypeId};
+use message::fhir::definitions::{Element, Kind, TypeId};
 
 /// All tables, compiled.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use toml::Spanned;
 
-use crate::r4::{Kind, types};
+use message::fhir::definitions::{Kind, types};
 
 use super::compile::{Compiler, within};
 use super::condition::{self, Scope};

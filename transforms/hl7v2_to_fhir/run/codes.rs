@@ -6,7 +6,7 @@ use message::json::Text;
 use crate::hl7v2_to_fhir::known::known;
 use crate::hl7v2_to_fhir::maps::plan::{Codes, Translation};
 use crate::hl7v2_to_fhir::tree::{Key, NodeId};
-use crate::r4::Kind;
+use message::fhir::definitions::Kind;
 
 use super::Run;
 

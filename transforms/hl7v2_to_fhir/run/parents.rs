@@ -2,7 +2,7 @@
 
 use crate::hl7v2_to_fhir::groups::Placed;
 use crate::hl7v2_to_fhir::tree::{Key, ResourceId};
-use crate::r4::types;
+use message::fhir::definitions::types;
 
 use super::{Here, Run, segment_key};
 

@@ -9,7 +9,7 @@ use crate::hl7v2_to_fhir::maps::{EACH, SHARED};
 use crate::hl7v2_to_fhir::source::Slice;
 use crate::hl7v2_to_fhir::tree::{Key, NodeId, ResourceId};
 use crate::hl7v2_to_fhir::values;
-use crate::r4::{Element, Kind, Primitive, types};
+use message::fhir::definitions::{Element, Kind, Primitive, types};
 
 use super::conditions::Around;
 use super::{Run, segment_key};

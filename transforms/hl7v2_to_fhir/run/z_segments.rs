@@ -6,7 +6,7 @@ use crate::hl7v2_to_fhir::options::ZSegments;
 use crate::hl7v2_to_fhir::source::Segment;
 use crate::hl7v2_to_fhir::tree::{Key, NodeId};
 use crate::hl7v2_to_fhir::values;
-use crate::r4::{Kind, TypeId, types};
+use message::fhir::definitions::{Kind, TypeId, types};
 
 use super::{Here, Run, segment_key};
 
