@@ -33,3 +33,4 @@ mod privacy;
 mod replay;
 mod stop;
 mod tls;
+mod valid;
