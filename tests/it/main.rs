@@ -27,6 +27,7 @@ mod kit;
 mod lanes;
 mod late;
 mod limits;
+mod metrics;
 mod mllp_faults;
 mod operate;
 mod privacy;
