@@ -283,6 +283,11 @@ impl Appender {
         }
     }
 
+    /// The last group that is durable.
+    pub(super) fn synced(&self) -> u64 {
+        self.synced
+    }
+
     /// Since when something is written and not durable.
     pub(super) fn dirty_since(&self) -> Option<Instant> {
         self.dirty_since

@@ -13,6 +13,8 @@ pub(super) struct Progress {
     written: AtomicU64,
     /// The sequence after the last that is in the index.
     applied: AtomicU64,
+    /// The last group of the log that is durable.
+    synced: AtomicU64,
     /// Why the index cannot be used any more.
     broken: Mutex<Option<String>>,
     is_broken: AtomicBool,
@@ -22,8 +24,9 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(next: u64, marker: PathBuf) -> Self {
-        Self { written: next.into(), applied: next.into(), marker, ..Self::default() }
+    /// All before sequence `next` is written and applied, and all up to group `synced` is durable.
+    pub(super) fn new(next: u64, synced: u64, marker: PathBuf) -> Self {
+        Self { written: next.into(), applied: next.into(), synced: synced.into(), marker, ..Self::default() }
     }
 
     pub(super) fn set_written(&self, next: u64) {
@@ -42,6 +45,23 @@ impl Progress {
         let _guard = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
         self.applied.fetch_max(next, Ordering::Release);
         self.moved.notify_all();
+    }
+
+    pub(super) fn set_synced(&self, group: u64) {
+        if self.synced.fetch_max(group, Ordering::AcqRel) < group {
+            let _guard = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+            self.moved.notify_all();
+        }
+    }
+
+    /// Waits until `group` of the log is durable. Blocks.
+    pub(super) fn wait_until_synced(&self, group: u64) -> Result<(), StoreError> {
+        let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        while broken.is_none() && self.synced.load(Ordering::Acquire) < group {
+            broken = self.moved.wait(broken).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(broken);
+        self.check()
     }
 
     pub(super) fn set_broken(&self, why: &StoreError) {

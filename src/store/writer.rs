@@ -1,7 +1,7 @@
 //! The log's thread: collects what waits, writes it as one group, syncs once, wakes all.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
 use message::MessageId;
@@ -94,6 +94,8 @@ struct Batch {
     unused: Vec<u64>,
     permits: Vec<OwnedSemaphorePermit>,
     synced: bool,
+    /// Somebody was told that it is in the log.
+    is_told: bool,
 }
 
 impl Writer {
@@ -113,8 +115,12 @@ impl Writer {
                 break;
             }
         }
-        if let Err(error) = self.appender.close() {
-            tracing::error!(%error, "the log could not be synced when it was closed");
+        match self.appender.close() {
+            Ok(()) => self.progress.set_synced(self.appender.synced()),
+            Err(error) => {
+                tracing::error!(%error, "the log could not be synced when it was closed");
+                self.progress.set_broken(&error);
+            }
         }
     }
 
@@ -163,6 +169,10 @@ impl Writer {
                 self.appender.abandon();
                 self.appender.release();
                 batch.fail(&error);
+                // Some were told that it is in the log: what they ask the index next is not to wait for ever.
+                if batch.is_told {
+                    self.tell_index(Group { items: batch.items, waiting: Vec::new(), end: self.appender.end() });
+                }
             }
         }
     }
@@ -241,14 +251,23 @@ impl Writer {
         sequence
     }
 
-    /// Writes the group, and syncs it if somebody waits for that.
+    /// Writes the group, tells those who wait for no more, and syncs it if somebody waits for that.
     fn write(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
         if !batch.items.is_empty() {
             self.appender.write()?;
         }
+        if !batch.written.is_empty() {
+            // First this, so that a question asked after the answer waits for the index.
+            self.progress.set_written(self.appender.next_sequence());
+            batch.is_told = true;
+        }
+        for Waiting { reply, committed } in batch.written.drain(..) {
+            answer(reply, Ok(committed));
+        }
         if batch.synced || self.appender.must_sync() {
             self.appender.sync()?;
         }
+        self.progress.set_synced(self.appender.synced());
         // Where the group stands is known only now: it may have gone to a new segment.
         if let Some((segment, offset)) = self.appender.last() {
             batch.items.iter_mut().for_each(|item| item.place(segment, offset));
@@ -259,6 +278,7 @@ impl Writer {
 
     fn sync(&mut self) -> Result<(), StoreError> {
         self.appender.sync()?;
+        self.progress.set_synced(self.appender.synced());
         self.relocate();
         Ok(())
     }
@@ -266,9 +286,27 @@ impl Writer {
     /// After a failed `fdatasync` the groups since the last good one stand in a new segment.
     fn relocate(&mut self) {
         for group in self.appender.moved() {
-            if self.index.send(IndexRequest::Relocated(group.items(&self.records))).is_err() {
-                tracing::error!("the index's thread is gone");
-            }
+            self.hand(IndexRequest::Relocated(group.items(&self.records)));
+        }
+    }
+
+    fn tell_index(&mut self, group: Group) {
+        self.hand(IndexRequest::Group(group));
+    }
+
+    /// Hands it to the index's thread, and waits until there is room. That thread may be waiting for
+    /// what it has to be durable, so that nothing else may wait for it meanwhile.
+    fn hand(&mut self, request: IndexRequest) {
+        let request = match self.index.try_send(request) {
+            Ok(()) => return,
+            Err(TrySendError::Full(request) | TrySendError::Disconnected(request)) => request,
+        };
+        match self.appender.sync() {
+            Ok(()) => self.progress.set_synced(self.appender.synced()),
+            Err(error) => self.progress.set_broken(&error),
+        }
+        if self.index.send(request).is_err() {
+            tracing::error!("the index's thread is gone");
         }
     }
 
@@ -276,31 +314,24 @@ impl Writer {
     fn hand_over(&mut self, batch: Batch) {
         let end = self.appender.end();
         self.appender.release();
-        // First this, so that a question asked after the answer waits for the index.
         self.progress.set_written(end.next);
         for (reply, accepted) in batch.accepted {
             answer(reply, Ok(accepted));
-        }
-        for Waiting { reply, committed } in batch.written {
-            answer(reply, Ok(committed));
         }
         batch.unused.into_iter().for_each(|number| self.records.big.remove(number));
         if batch.items.is_empty() && batch.committed.is_empty() {
             return;
         }
-        let group = Group { items: batch.items, waiting: batch.committed, end };
-        if self.index.send(IndexRequest::Group(group)).is_err() {
-            tracing::error!("the index's thread is gone");
-        }
+        self.tell_index(Group { items: batch.items, waiting: batch.committed, end });
     }
 }
 
 impl Batch {
-    fn fail(self, error: &StoreError) {
-        for (reply, _) in self.accepted {
+    fn fail(&mut self, error: &StoreError) {
+        for (reply, _) in self.accepted.drain(..) {
             answer(reply, Err(again(error)));
         }
-        for waiting in self.written.into_iter().chain(self.committed) {
+        for waiting in self.written.drain(..).chain(self.committed.drain(..)) {
             answer(waiting.reply, Err(again(error)));
         }
     }
