@@ -356,8 +356,8 @@ impl Store {
         !self.0.low.load(Ordering::Acquire)
     }
 
-    /// True once the index cannot be used any more, and there is room to open the store again: then it
-    /// is built anew from the log, which has everything.
+    /// True once the log cannot be written or the index cannot be used any more, and there is room to open
+    /// the store again: then it goes on behind what is durable, and an index that broke is built anew.
     #[must_use]
     pub fn wants_reopening(&self) -> bool {
         self.takes_messages() && self.0.finder.progress.check().is_err()
