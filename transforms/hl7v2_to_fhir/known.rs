@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use message::fhir::definitions::{Element, TypeId, types};
 
+use super::rules::{self, Rule};
+
 /// An element that a conversion writes by name; `None` only if R4 did not have it.
 pub(super) type Place = Option<&'static Element>;
 
@@ -48,6 +50,8 @@ pub(super) struct KnownKind {
     pub(super) is_with_code: bool,
     /// Stands for something elsewhere when all that is known is a number.
     pub(super) is_logical: bool,
+    /// What sees to R4's rules for its elements.
+    pub(super) rule: Option<Rule>,
 }
 
 static KNOWN: LazyLock<Known> = LazyLock::new(Known::find);
@@ -148,6 +152,7 @@ impl KnownKind {
             is_searched: SEARCHED.contains(&name),
             is_with_code: WITH_CODE.contains(&name),
             is_logical: LOGICAL.contains(&name),
+            rule: rules::of(name),
         }
     }
 }
