@@ -8,6 +8,7 @@
 mod asleep;
 mod channel;
 pub mod check;
+mod consent;
 mod destination;
 mod init;
 mod load;
@@ -20,9 +21,10 @@ mod tests;
 
 pub use asleep::asleep;
 pub use channel::{
-    ChannelConfig, Content, Expectation, ExpectedState, Hl7v2ToFhirConfig, InboundKind, LaneKey, LateConfig,
-    LatePolicy, RouteConfig, ScriptConfig, TestConfig, TransformConfig, Validate,
+    ChannelConfig, Content, Expectation, ExpectedState, Hl7v2ToFhirConfig, InboundKind, LabelConfig, LaneKey,
+    LateConfig, LatePolicy, RouteConfig, ScriptConfig, TestConfig, TransformConfig, Validate,
 };
+pub use consent::{ConsentConfig, PolicyConfig};
 pub use destination::{Attempts, Budget, DestinationConfig, OnUnknown, OutboundKind, PauseConfig, RetryConfig};
 pub use init::{InitError, init};
 pub use load::{Overrides, admin_socket, load, load_with};

@@ -6,6 +6,7 @@ use channels::{ChannelError, Clock, Inbound, Outbound, fhir, file, http, mllp};
 use message::consent::Flags;
 use message::{Context, Provider, Transform};
 use transforms::hl7v2_to_fhir::{self, Hl7v2ToFhir};
+use transforms::label::LabelSensitivity;
 use transforms::script::{CodeSets, Script, ScriptError};
 use transforms::stamp::Stamper;
 
@@ -61,7 +62,7 @@ pub(crate) fn recipe(site: &Site, config: &ChannelConfig, hash: &Hash) -> Result
         Flags { purposes: config.purposes.clone(), confidentiality: config.confidentiality, ..Flags::default() };
     let stamper = Stamper::new(&context, flags, &config.stamp)
         .map_err(|error| WireError::Labels { file: config.file.display().to_string(), problem: error.to_string() })?;
-    let transforms = config.transforms.iter().map(|transform| build_transform(config, transform));
+    let transforms = config.transforms.iter().map(|transform| build_transform(site, config, transform));
     let named = |name: &String| site.destinations.get(name).cloned().map(Arc::new);
     Ok(Recipe {
         transforms: transforms.collect::<Result<_, _>>()?,
@@ -85,7 +86,11 @@ pub(crate) fn context(site: &Site, config: &ChannelConfig) -> Context {
     }
 }
 
-fn build_transform(config: &ChannelConfig, transform: &TransformConfig) -> Result<Box<dyn Transform>, WireError> {
+fn build_transform(
+    site: &Site,
+    config: &ChannelConfig,
+    transform: &TransformConfig,
+) -> Result<Box<dyn Transform>, WireError> {
     match transform {
         TransformConfig::Hl7v2ToFhir(options) => {
             let maps =
@@ -102,6 +107,11 @@ fn build_transform(config: &ChannelConfig, transform: &TransformConfig) -> Resul
             let codes = CodeSets::load(&options.codes).map_err(wrong)?;
             let script = Script::load(&options.file, Arc::new(codes), options.options.clone());
             Ok(Box::new(script.map_err(|error| wrong(vec![error]))?))
+        }
+        TransformConfig::Label(_) => {
+            let (labels, directory) = (Arc::clone(&site.consent.labels), Arc::clone(&site.consent.directory));
+            let flags = site.providers.get(&config.provider).map(|provider| provider.flags.clone());
+            Ok(Box::new(LabelSensitivity::new(labels, directory, flags.unwrap_or_default())))
         }
     }
 }
