@@ -192,6 +192,7 @@ fn route(recipe: &Recipe, lanes: LaneSet, message: &Message) -> Outcome {
                 destination: name.clone(),
                 output: outputs.index_of(route.content, message),
                 lanes: lanes.clone(),
+                subjects: lanes.clone(),
                 purposes: route.purpose.iter().map(|purpose| purpose.code().to_owned()).collect(),
                 held: match decide(destination, &route.purpose, &message.flags) {
                     Decision::Permit => None,

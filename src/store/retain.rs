@@ -66,13 +66,13 @@ impl Keeper {
 
     /// Takes the latest events of resources out of the index that are too long ago to matter, some at a time.
     fn forget_latest(&self) -> Result<(), StoreError> {
-        let newest = keys::latest_at(self.finder.index.applied()?.map_or(0, |applied| applied.next));
+        let newest = keys::wide_bucket(self.finder.index.applied()?.map_or(0, |applied| applied.next));
         let Some(oldest) = newest.checked_sub(keys::LATEST_BUCKETS - 1) else { return Ok(()) };
         loop {
             let mut old = Vec::new();
             for entry in self.finder.index.prefix(b"R").take(FORGOTTEN_AT_ONCE) {
                 let (key, _) = entry?;
-                if keys::latest_bucket(&key) >= oldest {
+                if keys::bucket_of(&key) >= oldest {
                     break;
                 }
                 old.push(key.to_vec());
