@@ -67,8 +67,10 @@ pub fn load_with(
     files.problems = found;
     let channels: BTreeMap<_, _> =
         channels.into_iter().map(|(part, channel)| seal_channel(part, channel, &providers, &consent)).collect();
-    let destinations: BTreeMap<_, _> =
-        destinations.into_iter().map(|(part, destination)| seal_destination(part, destination, &providers, &consent)).collect();
+    let destinations: BTreeMap<_, _> = destinations
+        .into_iter()
+        .map(|(part, destination)| seal_destination(part, destination, &providers, &consent))
+        .collect();
     let hash = hash_of_all(&files, &channels, &consent);
     let mut problems = finish(files);
     problems.extend(read::maps(channels.values().flat_map(maps_of)));

@@ -28,22 +28,19 @@ impl Identifier {
 /// The identifiers of every patient in `message`: PID-3 (PID-2 where that is empty), and MRG-1 of
 /// merges, so that a merge stands in the lanes of both patients.
 pub(super) fn of_hl7v2(message: &hl7v2::Message, provider: &Provider) -> BTreeSet<Identifier> {
-    let of = |segment: &Segment<'_>, field: usize| -> Vec<Identifier> {
+    message.segments().flat_map(|segment| of_segment(&segment, provider)).collect()
+}
+
+/// The identifiers of the patient that a PID or MRG names; none for another segment.
+pub(super) fn of_segment(segment: &Segment<'_>, provider: &Provider) -> BTreeSet<Identifier> {
+    let of = |field: usize| -> BTreeSet<Identifier> {
         segment.field(field).repetitions().filter_map(|cx| identifier(cx, provider)).collect()
     };
-    let mut found = BTreeSet::new();
-    for segment in message.segments() {
-        match segment.name() {
-            "PID" => {
-                let listed = of(&segment, 3);
-                let external = if listed.is_empty() { of(&segment, 2) } else { Vec::new() };
-                found.extend(listed.into_iter().chain(external));
-            }
-            "MRG" => found.extend(of(&segment, 1)),
-            _ => {}
-        }
+    match segment.name() {
+        "PID" => Some(of(3)).filter(|listed| !listed.is_empty()).unwrap_or_else(|| of(2)),
+        "MRG" => of(1),
+        _ => BTreeSet::new(),
     }
-    found
 }
 
 /// A CX as an identifier; `None` where CX.1 is empty.

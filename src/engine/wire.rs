@@ -11,7 +11,9 @@ use transforms::script::{CodeSets, Script, ScriptError};
 use transforms::stamp::Stamper;
 
 use super::process::{Hash, Recipe};
-use crate::config::{ChannelConfig, DestinationConfig, InboundKind, OutboundKind, Site, TransformConfig};
+use crate::config::{
+    ChannelConfig, DestinationConfig, Hl7v2ToFhirConfig, InboundKind, LabelConfig, OutboundKind, Site, TransformConfig,
+};
 
 /// The engine's name and version, as the assembler of what it makes.
 pub const ENGINE: &str = concat!("tributary ", env!("CARGO_PKG_VERSION"));
@@ -71,8 +73,27 @@ pub(crate) fn recipe(site: &Site, config: &ChannelConfig, hash: &Hash) -> Result
         destinations: config.routes.iter().flat_map(|route| route.to.iter().filter_map(named)).collect(),
         config_hash: site.hash.clone(),
         hash: Arc::clone(hash),
+        homes: homes(site),
         config: config.clone(),
     })
+}
+
+/// What reads a channel's HL7 v2 as labelled FHIR, for decisions about it: its own conversion, or the one by the guide.
+///
+/// # Errors
+///
+/// As [`recipe`].
+pub(crate) fn reader(site: &Site, config: &ChannelConfig, hash: &Hash) -> Result<Recipe, WireError> {
+    let conversion = config.transforms.iter().find(|step| matches!(step, TransformConfig::Hl7v2ToFhir(_))).cloned();
+    let conversion = conversion.unwrap_or_else(|| TransformConfig::Hl7v2ToFhir(Hl7v2ToFhirConfig::default()));
+    let transforms = vec![conversion, TransformConfig::Label(LabelConfig::default())];
+    recipe(site, &ChannelConfig { transforms, ..config.clone() }, hash)
+}
+
+/// The FHIR servers of the site's providers.
+fn homes(site: &Site) -> Arc<[(String, Arc<str>)]> {
+    let listed = site.providers.values();
+    listed.filter_map(|provider| Some((provider.fhir_url.clone()?, Arc::clone(&provider.key)))).collect()
 }
 
 /// What a channel's transforms may know, but for the time.

@@ -24,7 +24,13 @@ pub(in crate::config) fn consent(
     let policies = files.policies.iter().flat_map(|part| policies(part, &terms)).collect();
     let labels = labels(files, problems);
     let hash = hash(files);
-    ConsentConfig { policies, labels: Arc::new(labels), directory: Arc::new(directory(providers)), terms: Arc::new(terms), hash }
+    ConsentConfig {
+        policies,
+        labels: Arc::new(labels),
+        directory: Arc::new(directory(providers)),
+        terms: Arc::new(terms),
+        hash,
+    }
 }
 
 fn hash(files: &Files) -> String {
