@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::apply::search_keys;
 use super::consents::Touched;
 use super::counts::Tallies;
+use super::duplicate::time_of;
 use super::entry::{Applied, Span};
 use super::error::StoreError;
 use super::fact::{Fact, Item};
@@ -68,8 +71,16 @@ impl<'a> Change<'a> {
             }),
         };
         (span.first, span.last) = (span.first.min(item.sequence), span.last.max(item.sequence));
-        if let Fact::Record { record: Record::Received(received), .. } = &item.fact {
-            let at = received.at.as_microsecond();
+        let at = match &item.fact {
+            Fact::Record { record: Record::Received(received), .. } => Some(received.at),
+            Fact::Record { record: Record::Consent { at, .. }, .. } => Some(*at),
+            // Consents and links alone: when they were carried.
+            Fact::Carried { message, parts } if parts.first().and_then(|part| search_keys(&part.fact)).is_none() => {
+                Some(time_of(message))
+            }
+            _ => None,
+        };
+        if let Some(at) = at.map(Timestamp::as_microsecond) {
             (span.from, span.to) = (span.from.min(at), span.to.max(at));
         }
         self.spans.insert(segment, span);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::change::Change;
 use super::entry::DeliveryEntry;
 use super::error::StoreError;
-use super::fact::Item;
+use super::fact::{Fact, Item};
 use super::find::Finder;
 use super::index::decode;
 use super::keys;
@@ -228,6 +228,27 @@ impl Finder {
             });
             found.collect()
         })
+    }
+
+    /// True if the index refers to this very record for a version of a Consent, or for what was said of identifiers.
+    pub(super) fn counts(&self, item: &Item) -> Result<bool, StoreError> {
+        let Fact::Record { record, .. } = &item.fact else { return Ok(false) };
+        let pairs = match record {
+            Record::Consent { order, consent, .. } => {
+                let key = keys::consent(&consent.key, or_its_own(*order, item).0);
+                let entry = self.index.get::<ConsentEntry>(&key)?;
+                return Ok(entry.is_some_and(|entry| entry.at == item.at));
+            }
+            Record::Linked { subjects, .. } => links::linked(subjects),
+            Record::Parted { subjects, others, .. } => links::parted(subjects, others),
+            _ => return Ok(false),
+        };
+        for (one, other, _) in pairs {
+            if self.index.get::<LinkEntry>(&keys::link(&one, &other))?.is_some_and(|link| link.at == item.at) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The place of a message in the order of acceptance.

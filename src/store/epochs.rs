@@ -31,7 +31,7 @@ impl Epochs {
 
     /// The record with `sequence` concerns them. To be called when it is visible.
     pub(super) fn raise(&self, concerned: Concerned, sequence: u64) {
-        let raise = |place: &AtomicU64| _ = place.fetch_max(sequence, Ordering::AcqRel);
+        let raise = |place: &AtomicU64| _ = place.fetch_max(sequence + 1, Ordering::AcqRel);
         match &concerned {
             Concerned::Subjects(subjects) => {
                 subjects.iter().filter_map(|subject| self.places.get(place(subject))).for_each(raise);

@@ -172,6 +172,6 @@ impl Store {
 }
 
 /// True for what is filed for good: consents and identities.
-fn is_filed(record: &Record) -> bool {
+pub(super) fn is_filed(record: &Record) -> bool {
     matches!(record, Record::Consent { .. } | Record::Linked { .. } | Record::Parted { .. })
 }

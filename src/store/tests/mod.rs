@@ -1,5 +1,6 @@
 //! The store, as the engine uses it and as disks treat it.
 
+mod consents;
 mod damage;
 mod deliveries;
 mod disk;
