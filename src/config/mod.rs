@@ -5,7 +5,6 @@
 //! there. The engine reads nothing else. [`load()`] makes one of a folder, or says everything that is
 //! wrong with it; [`plan()`] compares two; [`check`] is `tributary check`; [`init()`] writes a first one.
 
-mod asleep;
 mod channel;
 pub mod check;
 mod consent;
@@ -19,7 +18,6 @@ mod site;
 #[cfg(test)]
 mod tests;
 
-pub use asleep::asleep;
 pub use channel::{
     ChannelConfig, Content, Expectation, ExpectedState, Hl7v2ToFhirConfig, InboundKind, LabelConfig, LaneKey,
     LateConfig, LatePolicy, RouteConfig, ScriptConfig, TestConfig, TransformConfig, Validate,

@@ -40,7 +40,8 @@ use channels::Clock;
 use tokio::sync::{Mutex, oneshot};
 
 pub use dispatch::{Change, Refusal};
-pub use gate::Declaration;
+pub use gate::{Declaration, Explained, FiledConsent, Simulated, SimulatedChange, policy_of};
+pub(crate) use gate::{Gate, Made};
 pub use metrics::Metrics;
 pub use replay::{
     Difference, Differences, ReplayError, ReplayProgress, ReplayRequest, ReplayState, Replayer, cancel, jobs,
@@ -51,7 +52,6 @@ pub use trial::{Difference as TestDifference, RowsRun, Verdict, rows_run, run_te
 pub use wire::{ENGINE, WireError, outbound};
 
 use self::dispatch::Command;
-use self::gate::Gate;
 use self::running::{RunningChannel, RunningDestination, Shared};
 use self::task::Task;
 use crate::config::Site;
@@ -321,6 +321,20 @@ impl Engine {
         }
     }
 
+    /// What consent is decided by.
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.shared.gate
+    }
+
+    /// Declares an emergency: a named person opens one patient's record to one destination.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Store`] if it cannot be written down: then it does not hold.
+    pub async fn declare(&self, declaration: Declaration) -> Result<(), EngineError> {
+        Ok(self.shared.gate.declare(declaration, &self.shared.dispatchers).await?)
+    }
+
     /// Tells destinations that there may be something new for them.
     fn wake_all(&self, destinations: impl Iterator<Item = String>) {
         destinations.for_each(|destination| self.shared.wakers.of(&destination).notify_one());
@@ -355,6 +369,17 @@ pub async fn remember_channel(store: &Store, name: &str, paused: Option<String>)
 /// [`StoreError`] if it cannot be written.
 pub async fn remember_destination(store: &Store, name: &str, paused: Option<String>) -> Result<(), StoreError> {
     remember(store, paused_key(name), paused).await
+}
+
+/// A gate on a store that no engine has open.
+///
+/// # Errors
+///
+/// [`StoreError`] if it cannot be read.
+pub(crate) async fn offline_gate(store: &Store, site: &Site) -> Result<Gate, StoreError> {
+    let hasher = store.clone();
+    let hash: process::Hash = Arc::new(move |bytes| hasher.keyed_hash(bytes));
+    Gate::open(store, &clock::clock(), &hash, Arc::new(site.clone())).await
 }
 
 async fn remember(store: &Store, key: String, value: Option<String>) -> Result<(), StoreError> {

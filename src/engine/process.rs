@@ -232,12 +232,21 @@ fn route(recipe: &Recipe, whose: &Whose, message: &Message) -> Outcome {
 }
 
 /// Whether `destination` may have what carries `flags`, for `purposes`: asked here for display, and
-/// again immediately before every attempt.
+/// again immediately before every attempt. Where it has a policy, that is asked as well.
 pub(crate) fn decide(
     destination: &DestinationConfig,
     purposes: &BTreeSet<consent::Purpose>,
     flags: &Flags,
 ) -> Decision {
+    explain(destination, purposes, flags).decision
+}
+
+/// As [`decide`], with what each layer said.
+pub(crate) fn explain(
+    destination: &DestinationConfig,
+    purposes: &BTreeSet<consent::Purpose>,
+    flags: &Flags,
+) -> consent::Explanation {
     let request = Request {
         recipient: &destination.recipient,
         purposes,
@@ -245,11 +254,11 @@ pub(crate) fn decide(
         clearance: destination.clearance,
     };
     if destination.policy.is_none() {
-        return consent::decide(&request, flags);
+        return consent::explain(&request, flags);
     }
     // How confidential each entry is, and whether a label forbids passing it on, is the policy's to weigh.
     let clear = Flags { confidentiality: Confidentiality::U, refrain: BTreeSet::new(), ..flags.clone() };
-    consent::decide(&request, &clear)
+    consent::explain(&request, &clear)
 }
 
 /// The renderings that a message's routes ask for, each made once.

@@ -13,6 +13,7 @@ pub(super) mod filing;
 mod hl7v2;
 mod judge;
 mod obligations;
+mod operators;
 
 mod parked;
 mod people;
@@ -31,6 +32,8 @@ use message::json::Value;
 use message::{Format, Provider, Sha256, fhir};
 
 pub use self::emergency::Declaration;
+pub(crate) use self::operators::Made;
+pub use self::operators::{Explained, FiledConsent, Simulated, SimulatedChange, policy_of};
 
 pub(super) use self::parked::{PARKED, is_parked};
 pub(super) use self::watch::Dispatchers;
