@@ -9,6 +9,7 @@ use super::codec::slots;
 use super::counts::Tallies;
 use super::duplicate::id_of;
 use super::entry::{DeliveryEntry, MessageEntry, Routing, SettingEntry};
+use super::epochs::Epochs;
 use super::error::StoreError;
 use super::index::{Index, decode};
 use super::keys;
@@ -25,6 +26,7 @@ pub(super) struct Finder {
     pub(super) records: Arc<Records>,
     pub(super) tallies: Arc<Tallies>,
     pub(super) progress: Arc<Progress>,
+    pub(super) epochs: Arc<Epochs>,
 }
 
 impl Finder {
@@ -191,7 +193,7 @@ impl Finder {
 
     /// When the latest event that was taken of each resource happened, in microseconds.
     pub(super) fn latest(&self, resources: &[Lane]) -> Result<Vec<Option<i64>>, StoreError> {
-        let newest = keys::latest_at(self.index.applied()?.map_or(0, |applied| applied.next));
+        let newest = keys::wide_bucket(self.index.applied()?.map_or(0, |applied| applied.next));
         let buckets = newest.saturating_sub(keys::LATEST_BUCKETS - 1)..=newest;
         let one = |resource: &Lane| -> Result<Option<i64>, StoreError> {
             for bucket in buckets.clone().rev() {
