@@ -80,6 +80,19 @@ pub(super) fn subjects(body: &Body, provider: &Provider) -> BTreeSet<Identifier>
     }
 }
 
+/// Whether a message is about more than one patient: two that share no identifier. A merge is about one.
+pub(super) fn are_several(body: &Body, provider: &Provider) -> bool {
+    let of_each: Vec<BTreeSet<Identifier>> = match body {
+        Body::Hl7v2(message) => message.segments_named("PID").map(|pid| of_segment(&pid, provider)).collect(),
+        Body::Fhir(resource) => of_entries(resource).map(|(_, patient)| of_patient(patient, provider)).collect(),
+    };
+    match (of_each.as_slice(), body) {
+        ([], Body::Fhir(resource)) => of_fhir(resource, provider).len() > 1,
+        ([first, others @ ..], _) => others.iter().any(|other| first.is_disjoint(other)),
+        _ => false,
+    }
+}
+
 /// Each Patient of a Bundle with its entry; a Patient itself as both.
 pub(super) fn of_entries(resource: &Value) -> impl Iterator<Item = (&Value, &Value)> {
     let entries = resource.get("entry").and_then(Value::as_array);

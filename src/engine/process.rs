@@ -147,10 +147,7 @@ pub(crate) fn transformed(
 ) -> Result<(Whose, Message), Failure> {
     let context = Context { now, ..recipe.context.clone() };
     let Read { body, findings } = read_before.map_or_else(|| read(recipe, original), Ok)?;
-    let whose = Whose {
-        lanes: lanes(recipe, &body),
-        subjects: arrive::lanes(&recipe.hash, &patient::subjects(&body, &recipe.context.provider)),
-    };
+    let whose = Whose { lanes: lanes(recipe, &body), subjects: subjects(recipe, &body) };
     let mut message = Message::new(Arc::clone(original), body, Flags::default());
     message.findings = findings;
     for transform in &recipe.transforms {
@@ -287,6 +284,21 @@ impl Outputs {
         });
         index
     }
+}
+
+/// The patients that a message is about. That they are several is said with them: what one of them permits is nothing
+/// that another does.
+fn subjects(recipe: &Recipe, came: &Body) -> LaneSet {
+    let mut subjects = arrive::lanes(&recipe.hash, &patient::subjects(came, &recipe.context.provider));
+    if patient::are_several(came, &recipe.context.provider) {
+        subjects.push(several(&recipe.hash));
+    }
+    subjects
+}
+
+/// The lane that stands among the subjects of a message about several patients.
+pub(super) fn several(hash: &Hash) -> Lane {
+    hash(b"several patients")
 }
 
 /// The lanes of a message: its patients', or its channel's where it has no patient.

@@ -7,7 +7,7 @@ use crate::kit::http::{self, Server};
 use crate::kit::mllp::Sender;
 use crate::kit::{Fhir, HTTP_IN, MLLP_IN, QUICK, Reply, Running, Sink, Site, TO_FHIR, TO_OUT, wait_for, wait_until};
 
-const SYSTEM: &str = "urn:oid:2.16.840.1.113883.19.5.1";
+pub(crate) const SYSTEM: &str = "urn:oid:2.16.840.1.113883.19.5.1";
 const LABEL: &str = "[[transform]]\nlabel = {}\n";
 
 /// A site that takes HL7 v2 (`in`) and consents (`consents`), and decides by a shipped policy.
@@ -172,7 +172,7 @@ fn what_a_patient_refuses_is_left_out_and_leaves_no_trace() {
     assert!(summary.contains("entries left out: consent:c1 for TREAT"), "{summary}");
     // What came is stored as it came.
     let id = site.message("C1")["message"]["id"].as_str().unwrap().to_owned();
-    assert!(site.cli(&["messages", "show", &id, "--raw"]).contains("Secretresult"));
+    assert!(site.cli(&["messages", "show", &id, "--original"]).contains("Secretresult"));
     assert!(!site.logs().contains("Secret"));
     // Another patient's goes whole.
     sender.accepted(&results("MRN-2", "C2"));
