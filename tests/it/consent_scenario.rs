@@ -27,7 +27,9 @@ system  = "urn:oid:2.16.840.1.113883.19.4"
 value   = "3"
 
 [region]
-name = "The Region"
+name   = "The Region"
+system = "urn:oid:2.16.840.1.113883.19.4"
+value  = "7"
 
 [registry]
 name   = "The Registry"
@@ -129,10 +131,8 @@ fn each_recipient_gets_exactly_what_it_may() {
     let reason = deliveries(&site, "D1", "repository")["reason"].as_str().unwrap().to_owned();
     assert!(reason.contains("mandatory-deny:part2"), "{reason}");
     // With one that names the repository it goes there, with the statement of the law and the label, and nowhere else.
-    let to_region = json!({ "type": "permit", "purpose": purpose("TREAT") });
-    let mut dora = consent("dora", "DORA", 5, "OPTOUT", to_region);
-    dora["provision"]["actor"] = Value::Null;
-    dora["provision"].as_object_mut().unwrap().remove("actor");
+    let to_region = json!({ "type": "permit", "purpose": purpose("TREAT"), "actor": ircp("7") });
+    let dora = consent("dora", "DORA", 5, "OPTOUT", to_region);
     file(&site, &running, &dora);
     harbor.accepted(&update("DORA", "D2", "Dora"));
     running.wait_deliveries("repository", &[("delivered", 4), ("skipped", 1)]);
@@ -141,7 +141,7 @@ fn each_recipient_gets_exactly_what_it_may() {
     assert!(
         statements.iter().any(|one| one["description"].as_str().is_some_and(|text| text.contains("42 CFR part 2")))
     );
-    assert!(!has_patient(&registry, "DORA"));
+    assert!(!has_patient(&registry, "DORA") && !has_patient(&assistant, "DORA"));
 
     // The emergency: Ben's record for the assistant stays closed, for it is not asked for care by a person in need of it.
     let patient = format!("{SYSTEM}|BEN");
@@ -157,9 +157,7 @@ fn each_recipient_gets_exactly_what_it_may() {
         "--reason",
         "OVRER",
     ]);
-    let mut out = consent("ben", "BEN", 6, "OPTOUT", Value::Null);
-    out["id"] = json!("ben");
-    file(&site, &running, &out);
+    file(&site, &running, &consent("ben", "BEN", 6, "OPTOUT", Value::Null));
     mary.accepted(&update("BEN", "B2", "Ben"));
     running.wait_deliveries("repository", &[("delivered", 5), ("skipped", 1)]);
     assert!(deliveries(&site, "B2", "repository")["reason"].as_str().unwrap().contains("break-glass"));
