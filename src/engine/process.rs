@@ -10,6 +10,7 @@ use message::provenance::Step;
 use message::{Body, Context, Finding, Format, Message, Original, Transform, TransformError, consent, fhir, hl7v2};
 
 use super::gate::arrive::{self, Arrived};
+use super::gate::people;
 use super::late::{self, Event};
 use super::patient::{self, Identifier};
 use super::valid;
@@ -289,9 +290,15 @@ impl Outputs {
 /// The patients that a message is about. That they are several is said with them: what one of them permits is nothing
 /// that another does.
 fn subjects(recipe: &Recipe, came: &Body) -> LaneSet {
-    let mut subjects = arrive::lanes(&recipe.hash, &patient::subjects(came, &recipe.context.provider));
-    if patient::are_several(came, &recipe.context.provider) {
-        subjects.push(several(&recipe.hash));
+    let (provider, hash) = (&recipe.context.provider, &recipe.hash);
+    let (mut subjects, are_several) = match came {
+        Body::Hl7v2(message) => {
+            (arrive::lanes(hash, &patient::of_hl7v2(message, provider)), patient::are_several(message, provider))
+        }
+        Body::Fhir(resource) => people::subjects(resource, provider, hash),
+    };
+    if are_several {
+        subjects.push(several(hash));
     }
     subjects
 }

@@ -16,7 +16,7 @@ mod obligations;
 mod operators;
 
 mod parked;
-mod people;
+pub(super) mod people;
 mod watch;
 
 use std::collections::{BTreeSet, HashMap};
@@ -288,7 +288,9 @@ impl Gate {
             declarations.iter().find(opens).map(Declaration::emergency)
         };
         let several = asked.subjects.contains(&several(&self.hash));
-        if persons.len() < 2 && !(several && persons.len() == 1) {
+        // What came about one patient leaves about one: it was told whose it is by what came.
+        let is_one = if asked.subjects.is_empty() { persons.len() < 2 } else { !several || persons.is_empty() };
+        if is_one {
             let own = persons.first().map(|person| person.subjects.as_slice()).unwrap_or_default();
             let subjects = if asked.subjects.is_empty() { own } else { asked.subjects };
             let file = self.file(subjects).await?;
