@@ -1,6 +1,7 @@
 //! One attempt at one delivery: consent once more, then the channel, then what follows from its answer.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use super::limits::{Limits, Share};
 use super::process::decide;
 use super::retry::{self, Next};
 use crate::config::DestinationConfig;
-use crate::store::{Content, DeliveryId, DeliveryRecord, Due, MessageRecord, Record, Store, StoreError};
+use crate::store::{Content, DeliveryId, DeliveryRecord, Due, Received, Record, Store, StoreError};
 
 /// A message up to this many bytes is read before there is room for it in the limits.
 const SMALL: u64 = 16 << 10;
@@ -82,7 +83,7 @@ pub(super) enum End {
 /// All that an attempt needs of the store.
 struct Loaded {
     delivery: DeliveryRecord,
-    message: MessageRecord,
+    received: Arc<Received>,
     content: Content,
     _memory: Share,
 }
@@ -103,13 +104,13 @@ pub(super) async fn attempt(
         Err(error) if error.is_damage() => return damaged(id, store, &error, clock()).await,
         Err(error) => return ended(id, None, None, End::Unread, error.to_string()),
     };
-    let message = Some(loaded.message.received.id);
+    let message = Some(loaded.received.id);
     // Decided again at every attempt: what was allowed when it was queued may be forbidden now.
     let purposes: BTreeSet<Purpose> =
         loaded.delivery.purposes.iter().filter_map(|code| Purpose::try_from(code.clone()).ok()).collect();
     if let Decision::Hold { reason } = decide(config, &purposes, &loaded.content.flags) {
         let record = Record::Held { delivery: id, at: clock(), reason: reason.clone() };
-        let channel = Some(loaded.message.received.channel);
+        let channel = Some(loaded.received.channel.clone());
         return Attempt { channel, ..ended(id, message, Some(record), End::Held, reason) };
     }
     let released = match release(gate, config, &loaded, clock).await {
@@ -131,7 +132,7 @@ pub(super) async fn attempt(
         }
         Err(error) => failed(&loaded, &error, config, at),
     };
-    Attempt { took, channel: Some(loaded.message.received.channel), ..attempt }
+    Attempt { took, channel: Some(loaded.received.channel.clone()), ..attempt }
 }
 
 /// What may leave, and what that rests on.
@@ -153,9 +154,9 @@ async fn release(
     if config.policy.is_none() {
         return Ok(Released::default());
     }
-    let (delivery, message) = (loaded.delivery.id, Some(loaded.message.received.id));
+    let (delivery, message) = (loaded.delivery.id, Some(loaded.received.id));
     let ended = |record, end, summary| {
-        let channel = Some(loaded.message.received.channel.clone());
+        let channel = Some(loaded.received.channel.clone());
         Box::new(Attempt { channel, ..ended(delivery, message, record, end, summary) })
     };
     for _ in 0..DECISIONS {
@@ -186,7 +187,7 @@ async fn release(
 fn asked<'a>(config: &'a DestinationConfig, loaded: &'a Loaded) -> Asked<'a> {
     Asked {
         destination: config,
-        channel: &loaded.message.received.channel,
+        channel: &loaded.received.channel,
         subjects: &loaded.delivery.subjects,
         purposes: &loaded.delivery.purposes,
         format: loaded.content.format,
@@ -201,25 +202,25 @@ async fn tell_if_revoked(gate: &Gate, config: &DestinationConfig, loaded: &Loade
     }
     if let Ok((Answer::Park { reason, .. } | Answer::Suppress { reason }, _)) = gate.ask(asked(config, loaded)).await {
         let (destination, delivery) = (&*config.name, loaded.delivery.id);
-        let message_id = loaded.message.received.id;
+        let message_id = loaded.received.id;
         tracing::error!(destination, delivery, %message_id, reason, "late revocation: it was sent as consent for it ended");
     }
 }
 
 /// The delivery and its content, if it is still to be sent. Small ones are read in one go.
 async fn load(id: DeliveryId, store: &Store, limits: &Limits) -> Result<Option<Loaded>, StoreError> {
-    let Some(Due { delivery, message, content }) = store.due(id, SMALL).await? else { return Ok(None) };
-    let memory = limits.memory(message.size).await;
+    let Some(Due { delivery, received, size, content }) = store.due(id, SMALL).await? else { return Ok(None) };
+    let memory = limits.memory(size).await;
     let content = match content {
         Some(content) => content,
         None => store.content(id).await?,
     };
-    Ok(Some(Loaded { delivery, message, content, _memory: memory }))
+    Ok(Some(Loaded { delivery, received, content, _memory: memory }))
 }
 
 /// What leaves: the content as it is, or `redacted`.
 fn outgoing(loaded: &Loaded, redacted: Option<Bytes>) -> Outgoing {
-    let message = &loaded.message.received;
+    let message = &loaded.received;
     let (message_type, trigger_event) = message.kind.split_once('^').unwrap_or((&message.kind, ""));
     Outgoing {
         message: message.id,
@@ -242,7 +243,7 @@ fn delivered(loaded: &Loaded, receipt: Receipt, at: Timestamp) -> Attempt {
     let age = Duration::try_from(at.duration_since(loaded.delivery.created)).unwrap_or_default();
     let answer = some_bytes(receipt.answer);
     let record = Record::Delivered { delivery: id, at, summary: receipt.summary.clone(), answer };
-    let attempt = ended(id, Some(loaded.message.received.id), Some(record), End::Delivered, receipt.summary);
+    let attempt = ended(id, Some(loaded.received.id), Some(record), End::Delivered, receipt.summary);
     Attempt { age: Some(age), ..attempt }
 }
 
@@ -268,7 +269,7 @@ fn failed(loaded: &Loaded, error: &DeliveryError, config: &DestinationConfig, at
             End::Stopped { reason: reason.clone() },
         ),
     };
-    ended(delivery, Some(loaded.message.received.id), Some(record), end, reason)
+    ended(delivery, Some(loaded.received.id), Some(record), end, reason)
 }
 
 /// True if the destination itself said when to try again.
