@@ -130,6 +130,24 @@ fn what_waits_for_consent_goes_by_itself_when_it_comes() {
     assert!(summary.contains("consent:c1 for TREAT") && summary.contains("by Consent c1/1"), "{summary}");
 }
 
+/// A destination that is not being sent to shows what waits for consent all the same.
+#[test]
+fn what_waits_for_consent_is_held_at_routing_where_nothing_is_sent() {
+    let fhir = Fhir::start();
+    let site = site("park-unknown", &fhir.outbound(""));
+    let running = site.start();
+    site.cli(&["destinations", "pause", "out", "--reason", "test"]);
+    running.wait_state("out", "stopped");
+    let mut sender = Sender::connect(running.address("in"));
+    sender.accepted(&update("MRN-1", "C1", "Ada"));
+    running.wait_deliveries("out", &[("held", 1)]);
+    assert!(site.delivery("C1")["reason"].as_str().unwrap().starts_with("waits for consent: consent-unknown"));
+    file(&site, &running, &consent("c1", "MRN-1", 5, "OPTIN", Value::Null));
+    running.wait_deliveries("out", &[("queued", 1)]);
+    site.cli(&["destinations", "resume", "out"]);
+    running.wait_deliveries("out", &[("delivered", 1)]);
+}
+
 /// A Consent in the same Bundle as the data counts first.
 #[test]
 fn a_consent_that_comes_with_its_data_is_applied_first() {

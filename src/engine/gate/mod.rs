@@ -10,6 +10,7 @@ pub(super) mod arrive;
 mod bundle;
 mod emergency;
 pub(super) mod filing;
+mod foresee;
 mod hl7v2;
 mod judge;
 mod obligations;
@@ -33,16 +34,17 @@ use message::json::Value;
 use message::{Format, Provider, Sha256, fhir};
 
 pub use self::emergency::Declaration;
+pub(super) use self::foresee::Foreseen;
 pub(crate) use self::operators::Made;
 pub use self::operators::{Explained, FiledConsent, Simulated, SimulatedChange, policy_of};
 
 pub(super) use self::parked::{PARKED, is_parked};
-pub(super) use self::watch::Dispatchers;
 
 use self::judge::{Case, Judged, Known, THE_PATIENT};
 use self::obligations::Abilities;
 use self::parked::Parked;
 use self::people::{Part, Person, parts, people};
+use self::watch::Dispatchers;
 use super::process::{Hash, Recipe, several};
 use super::wire;
 use crate::config::{ConsentConfig, DestinationConfig, PolicyConfig, Site};
@@ -65,6 +67,7 @@ pub(crate) struct Gate {
     readers: Mutex<HashMap<String, Arc<Recipe>>>,
     parked: Parked,
     filing: filing::Filing,
+    dispatchers: Dispatchers,
 }
 
 /// What is on file of one patient, compiled.
@@ -141,6 +144,7 @@ impl Gate {
             readers: Mutex::default(),
             parked: Parked::default(),
             filing: filing::Filing::default(),
+            dispatchers: Dispatchers::default(),
         }
     }
 
