@@ -140,7 +140,7 @@ pub enum Record {
         /// Who and why.
         reason: String,
     },
-    /// An operator decided that it is not to be sent.
+    /// An operator, or a patient's consent, decided that it is not to be sent.
     Skipped {
         /// The delivery.
         delivery: DeliveryId,
@@ -318,7 +318,7 @@ pub enum State {
     Delivered,
     /// A dead letter.
     Dead,
-    /// An operator decided that it is not to be sent.
+    /// An operator, or a patient's consent, decided that it is not to be sent.
     Skipped,
     /// No route took it.
     Filtered,
