@@ -83,6 +83,14 @@ pub enum Operation {
     CancelReplay(Uuid),
     /// Takes up a replay job that was cancelled.
     ResumeReplay(Uuid),
+    /// Has the audit brought up to date, to be read, and says whom it is about. Answers an
+    /// [`AuditOf`](super::AuditOf).
+    Audit {
+        /// What for: the audit tells of it.
+        what: String,
+        /// `SYSTEM|VALUE` of an identifier of a patient; `None` for all.
+        patient: Option<String>,
+    },
     /// Reads the whole store and proves that its numbers add up.
     Verify,
     /// Drops what ended before this time.
@@ -131,6 +139,7 @@ impl Operation {
             | Self::Coverage { .. }
             | Self::ReplayDryRun { .. }
             | Self::Replays
+            | Self::Audit { .. }
             | Self::Verify
             | Self::Plan => None,
         }

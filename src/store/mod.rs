@@ -64,9 +64,11 @@ mod segment;
 mod spare;
 mod state;
 mod submit;
+mod tail;
 mod threads;
 mod types;
 mod verify;
+mod warm;
 mod writer;
 
 use std::path::Path;
@@ -83,6 +85,7 @@ use self::find::Finder;
 use self::keeper::{Keeper, KeeperJob};
 use self::metrics::Metrics;
 use self::threads::{ReadJob, Threads};
+use self::warm::Warm;
 use self::writer::{Accept, Request, Until};
 
 pub use self::counts::Counts;
@@ -94,11 +97,12 @@ pub use self::open::OpenReport;
 pub use self::options::StoreOptions;
 pub use self::query::{DeliveryQuery, MessageQuery};
 pub use self::record::{
-    DeliveryId, DeliveryRecord, DestinationId, Lane, LaneSet, NewConsent, NewDelivery, NewOutput, Order, Outcome,
+    Act, DeliveryId, DeliveryRecord, DestinationId, Lane, LaneSet, NewConsent, NewDelivery, NewOutput, Order, Outcome,
     Received, Record, State,
 };
 pub use self::retain::PruneReport;
 pub use self::segment::Position;
+pub use self::tail::{Followed, Mark, Origin, Tail};
 pub use self::types::{
     Accepted, Committed, Concerned, ConsentOnFile, Content, Due, Entry, MessageRecord, OnFile, Page, RebuildReport,
 };
@@ -114,6 +118,7 @@ struct Inner {
     readers: tokio::sync::mpsc::Sender<ReadJob>,
     keeper: SyncSender<KeeperJob>,
     finder: Arc<Finder>,
+    warm: Warm,
     metrics: Arc<Metrics>,
     /// Memory for requests that wait for the log, in units.
     memory: Arc<Semaphore>,
@@ -153,15 +158,16 @@ impl Store {
         let report = opened.report.clone();
         let started = threads::start(&options, opened, &metrics, units, now)?;
         let inner = Inner {
-            options,
             log: started.log,
             readers: started.readers,
             keeper: started.keeper,
             finder: started.finder,
+            warm: Warm::new(options.warm_bytes),
             metrics,
             memory: Arc::new(Semaphore::new(units)),
             low: started.low,
             threads: started.threads,
+            options,
         };
         Ok((Self(Arc::new(inner)), report))
     }
@@ -181,6 +187,7 @@ impl Store {
         self.check_name(&received.channel)?;
         let permit = self.admit(received.payload.len()).await?;
         let keys = self.0.finder.records.hasher.keys(&received);
+        let warm = Warm::of(&received);
         let (record, encoded, files) = self.encode(Record::Received(Box::new(received))).await?;
         let Record::Received(mut received) = record else { return Err(StoreError::Invalid("not a message".into())) };
         received.payload = Bytes::new();
@@ -188,6 +195,9 @@ impl Store {
         let accept = Accept { received, encoded, files, size, keys, reply, permit };
         self.send(Request::Accept(accept))?;
         let answered = answer.await.map_err(|_| StoreError::Closed)?;
+        if matches!(answered, Ok(Accepted::New)) {
+            warm.into_iter().for_each(|warm| self.0.warm.accepted(warm));
+        }
         answered.map_err(|error| self.explain(error))
     }
 
@@ -256,6 +266,11 @@ impl Store {
     ///
     /// [`StoreError::Damaged`] if its bytes are; others as they are.
     pub async fn due(&self, delivery: DeliveryId, most: u64) -> Result<Option<Due>, StoreError> {
+        if let Some(ready) = self.0.warm.get(delivery)
+            && let Some(due) = self.0.finder.due_at_once(delivery, ready)
+        {
+            return due;
+        }
         self.read(move |finder| finder.due(delivery, most)).await
     }
 
@@ -350,8 +365,8 @@ impl Store {
         !self.0.low.load(Ordering::Acquire)
     }
 
-    /// True once the index cannot be used any more, and there is room to open the store again: then it
-    /// is built anew from the log, which has everything.
+    /// True once the log cannot be written or the index cannot be used any more, and there is room to open
+    /// the store again: then it goes on behind what is durable, and an index that broke is built anew.
     #[must_use]
     pub fn wants_reopening(&self) -> bool {
         self.takes_messages() && self.0.finder.progress.check().is_err()
@@ -437,6 +452,21 @@ impl Store {
     #[must_use]
     pub fn consent_changes(&self) -> ConsentChanges {
         self.0.finder.epochs.changes()
+    }
+
+    /// What happened from `mark` on, in order: about `most` records. It is told once it is to be seen, which may be
+    /// before it is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn tail(&self, mark: Mark, most: usize) -> Result<Tail, StoreError> {
+        self.read(move |finder| finder.tail(mark, most)).await
+    }
+
+    /// From now on retention keeps the log from `mark` on: one who follows it has come so far.
+    pub fn keep_from(&self, mark: Mark) {
+        self.0.finder.keep_from(mark);
     }
 
     /// What the store has done since it was opened.

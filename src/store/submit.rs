@@ -7,10 +7,12 @@ use super::codec::{self, slots};
 use super::fact::Fact;
 use super::find::Finder;
 use super::keeper::{Keeper, KeeperJob};
+use super::lifecycle::delivery_of;
 use super::metrics::add;
 use super::threads::ReadJob;
+use super::warm::Warm;
 use super::writer::{Commit, Prepared, Request, Until, answer};
-use super::{Committed, Outcome, Record, Store, StoreError, apply};
+use super::{Committed, DeliveryId, Outcome, Record, Store, StoreError, apply};
 
 /// Memory is counted in units of this many bytes.
 pub(super) const UNIT: usize = 4096;
@@ -20,6 +22,8 @@ impl Store {
         records.iter().try_for_each(|record| self.check(record))?;
         // What a patient allows must not be taken back by a cut of the power.
         let until = if records.iter().any(is_filed) { Until::Durable } else { until };
+        let coming = Warm::coming(&records);
+        let done: Vec<DeliveryId> = records.iter().filter(|record| ends(record)).filter_map(delivery_of).collect();
         let mut prepared = Vec::with_capacity(records.len());
         for record in self.with_order(self.with_replaced(records).await?).await? {
             let sequences = codec::sequences(&record);
@@ -32,6 +36,10 @@ impl Store {
         let (reply, answer) = oneshot::channel();
         self.send(Request::Commit(Commit { records: prepared, until, reply, permit }))?;
         let answered = answer.await.map_err(|_| StoreError::Closed)?;
+        if let Ok(committed) = &answered {
+            self.0.warm.processed(coming, &committed.deliveries);
+            self.0.warm.done(done.into_iter());
+        }
         answered.map_err(|error| self.explain(error))
     }
 
@@ -174,4 +182,9 @@ impl Store {
 /// True for what is filed for good: consents and identities.
 pub(super) fn is_filed(record: &Record) -> bool {
     matches!(record, Record::Consent { .. } | Record::Linked { .. } | Record::Parted { .. })
+}
+
+/// True if nothing is sent of the delivery after it, as things stand.
+fn ends(record: &Record) -> bool {
+    matches!(record, Record::Delivered { .. } | Record::Dead { .. } | Record::Held { .. } | Record::Skipped { .. })
 }

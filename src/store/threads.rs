@@ -59,9 +59,10 @@ pub(super) fn start(
     now: Timestamp,
 ) -> Result<Started, StoreError> {
     let Opened { records, index, tallies, recycled, end, next_segment, lowest_bucket, .. } = opened;
-    let progress = Arc::new(Progress::new(end.next, options.dir.join("index.broken")));
+    let progress = Arc::new(Progress::new(end.next, end.sure, options.dir.join("index.broken")));
+    index.follow(progress.clone());
     let epochs = Arc::new(Epochs::new(end.next));
-    let finder = Arc::new(Finder { index, records, tallies, progress, epochs });
+    let finder = Arc::new(Finder { index, records, tallies, progress, epochs, followed: u32::MAX.into() });
     let stop = Arc::new(AtomicBool::new(false));
     let filters = Arc::new(Filters::new(lowest_bucket, end.next));
     let (log, requests) = sync_channel(units + 64);
