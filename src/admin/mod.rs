@@ -6,6 +6,7 @@
 
 mod audit;
 pub mod client;
+mod consent;
 mod coverage;
 mod lineage;
 mod operation;
@@ -15,5 +16,5 @@ pub mod server;
 pub use audit::AuditOf;
 pub use coverage::{Coverage, CoverageItem};
 pub use lineage::{Lineage, LineageDelivery, LineageEvent};
-pub use operation::{LineageOf, MessageDetail, MessageSummary, Operation, OperationError, Part, PartBytes};
+pub use operation::{BreakGlass, LineageOf, MessageDetail, MessageSummary, Operation, OperationError, Part, PartBytes};
 pub use perform::{Desk, Source, perform, perform_as};

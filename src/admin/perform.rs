@@ -10,7 +10,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::operation::{LineageOf, MessageDetail, MessageSummary, Operation, OperationError, Part, PartBytes};
-use super::{audit, coverage, lineage};
+use super::{audit, consent, coverage, lineage};
 use crate::config::{self, Overrides, Site};
 use crate::engine::{self, Change, Engine, Replayer, clock};
 use crate::store::{DeliveryId, DeliveryRecord, MessageRecord, Page, State, Store, StoreError};
@@ -40,7 +40,7 @@ impl Desk {
         }
     }
 
-    async fn replayer(&self) -> Result<Replayer, OperationError> {
+    pub(super) async fn replayer(&self) -> Result<Replayer, OperationError> {
         match self {
             Self::Engine(engine, _) => Ok(engine.replayer().await),
             Self::Store(store, site) => {
@@ -49,7 +49,7 @@ impl Desk {
         }
     }
 
-    fn engine(&self) -> Result<&Arc<Engine>, OperationError> {
+    pub(super) fn engine(&self) -> Result<&Arc<Engine>, OperationError> {
         match self {
             Self::Engine(engine, _) => Ok(engine),
             Self::Store(..) => Err(not_running()),
@@ -136,6 +136,14 @@ async fn carry_out(desk: &Desk, operation: Operation) -> Result<Value, Operation
         }
         Operation::ResumeReplay(job) => resume_replay(desk, job).await,
         Operation::Audit { patient, .. } => audit::about(desk, patient.as_deref()).await,
+        Operation::ConsentExplain { message, destination } => consent::explain(desk, message, &destination).await,
+        Operation::ConsentSimulate { name, policy, destination, since, limit } => {
+            consent::simulate(desk, &name, &policy, destination, since, limit).await
+        }
+        Operation::Consents { patient, versions } => consent::on_file(desk, patient.as_deref(), versions).await,
+        Operation::BreakGlass(declared) => consent::break_glass(desk, declared).await,
+        Operation::EndBreakGlass(id) => consent::end_break_glass(desk, id).await,
+        Operation::BreakGlasses => consent::break_glasses(desk).await,
         Operation::Verify => answer(store.verify().await.map_err(OperationError::failed)?),
         Operation::Prune { before } => {
             audit::tell(desk).await?;
@@ -271,6 +279,6 @@ pub(super) fn answer(value: impl Serialize) -> Result<Value, OperationError> {
     serde_json::to_value(value).map_err(OperationError::failed)
 }
 
-fn done<E: std::fmt::Display>(result: Result<(), E>) -> Result<Value, OperationError> {
+pub(super) fn done<E: std::fmt::Display>(result: Result<(), E>) -> Result<Value, OperationError> {
     result.map(|()| Value::Null).map_err(OperationError::failed)
 }

@@ -14,7 +14,7 @@ use super::connection::{load_site, open_store, socket};
 use super::{Globals, Outcome, logging};
 use crate::admin::{Desk, Operation, Source, perform, server};
 use crate::audit::Follower;
-use crate::config::{Overrides, Site, asleep};
+use crate::config::{Overrides, Site};
 use crate::engine::{Engine, clock};
 use crate::store::{Act, Record};
 
@@ -92,9 +92,6 @@ pub(super) async fn start(site: Site, globals: &Globals) -> anyhow::Result<Runni
     note(&engine, Kind::Start).await?;
     let (version, data_dir) = (env!("CARGO_PKG_VERSION"), data_dir.display());
     tracing::info!(version, pid = std::process::id(), %data_dir, "up");
-    if let Some(what) = asleep(&globals.config) {
-        tracing::warn!("{what}");
-    }
     let source = Source { dir: globals.config.clone(), overrides: Overrides { data_dir: globals.data.clone() } };
     let desk = Arc::new(Desk::Engine(Arc::clone(&engine), source));
     let (stopper, stop) = Stopper::new();

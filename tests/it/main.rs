@@ -16,6 +16,7 @@ mod bytes;
 mod clock;
 mod commands;
 mod configuration;
+mod consent;
 mod corpus;
 mod crash;
 mod damage;
