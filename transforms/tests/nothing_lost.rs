@@ -239,5 +239,10 @@ fn each_value_is_in_the_bundle_or_on_the_list() {
     all.sort();
     eprintln!("{count} values, {} lost", all.len());
     assert!(count > 500, "only {count} values were looked at");
-    assert!(all.is_empty(), "{} of {count} values are lost without a word: {:#?}", all.len(), all.get(..100).unwrap_or(&all));
+    assert!(
+        all.is_empty(),
+        "{} of {count} values are lost without a word: {:#?}",
+        all.len(),
+        all.get(..100).unwrap_or(&all)
+    );
 }
