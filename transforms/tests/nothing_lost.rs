@@ -71,7 +71,7 @@ impl Said {
                 Value::Array(members) => rest.extend(members),
                 value => {
                     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                    for form in [Some(decoded(&text)), of_base64(&text)].into_iter().flatten() {
+                    for form in std::iter::once(decoded(&text)).chain(of_base64(&text)) {
                         plain_texts.push_str(&plain(&form));
                         digits_only.push_str(&digits(&form));
                         plain_texts.push('\n');
@@ -127,9 +127,11 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-fn of_base64(text: &str) -> Option<String> {
-    let bytes = base64::engine::general_purpose::STANDARD.decode(text).ok().filter(|bytes| !bytes.is_empty())?;
-    String::from_utf8(bytes).ok()
+/// What base64 stands for, as text and in hexadecimal digits.
+fn of_base64(text: &str) -> impl Iterator<Item = String> + use<> {
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default();
+    let hexadecimal: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    [String::from_utf8(bytes).ok(), Some(hexadecimal)].into_iter().flatten().filter(|text| !text.is_empty())
 }
 
 /// Where a value stands, and what it is.
