@@ -5,6 +5,7 @@
 //! when one is up, and opens the store when none is.
 
 pub mod client;
+mod consent;
 mod coverage;
 mod lineage;
 mod operation;
@@ -13,5 +14,5 @@ pub mod server;
 
 pub use coverage::{Coverage, CoverageItem};
 pub use lineage::{Lineage, LineageDelivery, LineageEvent};
-pub use operation::{LineageOf, MessageDetail, MessageSummary, Operation, OperationError, Part, PartBytes};
+pub use operation::{BreakGlass, LineageOf, MessageDetail, MessageSummary, Operation, OperationError, Part, PartBytes};
 pub use perform::{Desk, Source, perform};

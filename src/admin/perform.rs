@@ -10,7 +10,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::operation::{LineageOf, MessageDetail, MessageSummary, Operation, OperationError, Part, PartBytes};
-use super::{coverage, lineage};
+use super::{consent, coverage, lineage};
 use crate::config::{self, Overrides, Site};
 use crate::engine::{self, Change, Engine, Replayer, clock};
 use crate::store::{DeliveryId, DeliveryRecord, MessageRecord, Page, State, Store, StoreError};
@@ -33,14 +33,14 @@ pub struct Source {
 }
 
 impl Desk {
-    fn store(&self) -> &Store {
+    pub(super) fn store(&self) -> &Store {
         match self {
             Self::Engine(engine, _) => engine.store(),
             Self::Store(store, _) => store,
         }
     }
 
-    async fn replayer(&self) -> Result<Replayer, OperationError> {
+    pub(super) async fn replayer(&self) -> Result<Replayer, OperationError> {
         match self {
             Self::Engine(engine, _) => Ok(engine.replayer().await),
             Self::Store(store, site) => {
@@ -49,7 +49,7 @@ impl Desk {
         }
     }
 
-    fn engine(&self) -> Result<&Arc<Engine>, OperationError> {
+    pub(super) fn engine(&self) -> Result<&Arc<Engine>, OperationError> {
         match self {
             Self::Engine(engine, _) => Ok(engine),
             Self::Store(..) => Err(not_running()),
@@ -122,6 +122,14 @@ async fn carry_out(desk: &Desk, operation: Operation) -> Result<Value, Operation
             answer(engine::cancel(store, job, is_worked_on).await.map_err(OperationError::failed)?)
         }
         Operation::ResumeReplay(job) => resume_replay(desk, job).await,
+        Operation::ConsentExplain { message, destination } => consent::explain(desk, message, &destination).await,
+        Operation::ConsentSimulate { name, policy, destination, since, limit } => {
+            consent::simulate(desk, &name, &policy, destination, since, limit).await
+        }
+        Operation::Consents { patient, versions } => consent::on_file(desk, patient.as_deref(), versions).await,
+        Operation::BreakGlass(declared) => consent::break_glass(desk, declared).await,
+        Operation::EndBreakGlass(id) => consent::end_break_glass(desk, id).await,
+        Operation::BreakGlasses => consent::break_glasses(desk).await,
         Operation::Verify => answer(store.verify().await.map_err(OperationError::failed)?),
         Operation::Prune { before } => answer(store.prune(before).await.map_err(OperationError::failed)?),
         Operation::Backup { to } => {
@@ -250,10 +258,10 @@ fn not_running() -> OperationError {
     OperationError::failed("the engine is not running: start it with `tributary run`")
 }
 
-fn answer(value: impl Serialize) -> Result<Value, OperationError> {
+pub(super) fn answer(value: impl Serialize) -> Result<Value, OperationError> {
     serde_json::to_value(value).map_err(OperationError::failed)
 }
 
-fn done<E: std::fmt::Display>(result: Result<(), E>) -> Result<Value, OperationError> {
+pub(super) fn done<E: std::fmt::Display>(result: Result<(), E>) -> Result<Value, OperationError> {
     result.map(|()| Value::Null).map_err(OperationError::failed)
 }

@@ -101,7 +101,7 @@ the exit code is 1; with a mistake in any file nothing changes, and the exit cod
     Demo(demo::Args),
     /// Run a stand-in FHIR R4 repository, for demos and tests.
     Repository(repository::Args),
-    /// Test consent decisions; check Consents, policies and label rules.
+    /// Explain and test consent decisions; look at what is on file; check policies.
     #[command(subcommand)]
     Consent(consent::Consent),
     /// Convert HL7 v2 files to FHIR and print the Bundles.
@@ -234,7 +234,7 @@ async fn dispatch(globals: &Globals, command: Command) -> Outcome {
         Command::Reload => operate::reload(globals).await,
         Command::Demo(args) => demo::demo(globals, args).await,
         Command::Repository(args) => repository::repository(args).await,
-        Command::Consent(command) => consent::consent(globals, &command),
+        Command::Consent(command) => consent::consent(globals, command).await,
         Command::Convert(args) => convert::convert(globals, &args),
         Command::Validate(args) => validate::validate(globals, &args),
         Command::Maps(command) => maps::maps(globals, &command),

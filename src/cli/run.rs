@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::connection::{load_site, open_store, socket};
 use super::{Globals, Outcome, logging};
 use crate::admin::{Desk, Operation, Source, perform, server};
-use crate::config::{Overrides, Site, asleep};
+use crate::config::{Overrides, Site};
 use crate::engine::{Engine, clock};
 
 #[derive(clap::Args)]
@@ -85,9 +85,6 @@ pub(super) async fn start(site: Site, globals: &Globals) -> anyhow::Result<Runni
     let engine = Engine::start(site, store, clock::clock()).await?;
     let (version, data_dir) = (env!("CARGO_PKG_VERSION"), data_dir.display());
     tracing::info!(version, pid = std::process::id(), %data_dir, "up");
-    if let Some(what) = asleep(&globals.config) {
-        tracing::warn!("{what}");
-    }
     let source = Source { dir: globals.config.clone(), overrides: Overrides { data_dir: globals.data.clone() } };
     let desk = Arc::new(Desk::Engine(Arc::clone(&engine), source));
     let (stopper, stop) = Stopper::new();
@@ -137,7 +134,7 @@ impl Running {
     }
 
     async fn end_to_reopen(self) -> Told {
-        tracing::warn!("the store's index is broken, and there is room again: starting anew, from the log");
+        tracing::warn!("the store cannot go on as it is, and there is room: opening it again, from the log");
         let site = self.engine.site().await;
         self.stop(REOPENING_GRACE).await;
         Told::Reopen(site)

@@ -14,6 +14,7 @@ use message::{Provider, Sha256};
 use serde::Deserialize;
 
 use super::channel::ChannelConfig;
+use super::consent::ConsentConfig;
 use super::destination::DestinationConfig;
 use super::problem::Problem;
 use super::read::zone;
@@ -31,6 +32,8 @@ pub struct Site {
     pub channels: BTreeMap<String, ChannelConfig>,
     /// The ways out, by name: `destinations/NAME.toml`.
     pub destinations: BTreeMap<String, DestinationConfig>,
+    /// What consent is decided by: `policies/` and `labels/`.
+    pub consent: Arc<ConsentConfig>,
     /// SHA-256 over all files and what they refer to, in hexadecimal: it goes into lineage.
     pub hash: String,
     /// What somebody should look at, though the site can run.

@@ -1,8 +1,11 @@
 //! What is counted: Prometheus families, by channel and destination; never by patient.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use channels::Tally;
 use message::{Answer, Finding, FindingKind};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -24,6 +27,18 @@ struct Channel {
 struct ChannelAnswer {
     channel: String,
     answer: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChannelCode {
+    channel: String,
+    code: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChannelEvent {
+    channel: String,
+    event: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -63,6 +78,9 @@ pub struct Metrics {
     received: Family<Channel, Counter>,
     answers: Family<ChannelAnswer, Counter>,
     answer_seconds: Histograms<Channel>,
+    feeds: Mutex<BTreeMap<String, Arc<dyn Tally>>>,
+    codes: Family<ChannelCode, Counter>,
+    events: Family<ChannelEvent, Counter>,
     outcomes: Family<ChannelOutcome, Counter>,
     invalid: Family<Channel, Counter>,
     findings: Family<ChannelFinding, Counter>,
@@ -70,6 +88,7 @@ pub struct Metrics {
     retried: Family<Destination, Counter>,
     dead: Family<Destination, Counter>,
     held: Family<Destination, Counter>,
+    suppressed: Family<Destination, Counter>,
     attempt_seconds: Histograms<Destination>,
     delivery_seconds: Histograms<Destination>,
     in_flight: Family<Destination, Gauge>,
@@ -114,6 +133,9 @@ impl Default for Metrics {
             received: family!("messages_received", "Messages offered by senders", Family::default()),
             answers: family!("messages_acknowledged", "Answers given to senders, by kind", Family::default()),
             answer_seconds: histogram!("acknowledge", "From offer to answer"),
+            feeds: Mutex::default(),
+            codes: family!("answers", "Answers written, by acknowledgment code or HTTP status", Family::default()),
+            events: family!("feed_events", "What happened to a feed's connections and on its wire", Family::default()),
             outcomes: family!("messages_transformed", "What came of transforms and routes", Family::default()),
             invalid: family!("messages_invalid", "Messages that became FHIR that is not valid R4", Family::default()),
             findings: family!(
@@ -125,6 +147,7 @@ impl Default for Metrics {
             retried: family!("deliveries_retried", "Attempts that failed and are made again", Family::default()),
             dead: family!("deliveries_dead", "Deliveries that became dead letters", Family::default()),
             held: family!("deliveries_held", "Deliveries that were held", Family::default()),
+            suppressed: family!("deliveries_suppressed", "Deliveries that consent denied", Family::default()),
             attempt_seconds: histogram!("attempt", "One attempt at the destination"),
             delivery_seconds: histogram!("delivery", "From queued to delivered"),
             in_flight: family!("deliveries_in_flight", "Attempts under way", Family::default()),
@@ -193,7 +216,8 @@ impl Metrics {
             End::Delivered => &self.delivered,
             End::Again { .. } | End::Stopped { .. } | End::Unread => &self.retried,
             End::Dead { .. } => &self.dead,
-            End::Held => &self.held,
+            End::Held | End::Parked { .. } => &self.held,
+            End::Suppressed => &self.suppressed,
             End::Gone => return,
         };
         counter.get_or_create(&label).inc();
@@ -231,10 +255,32 @@ impl Metrics {
         }
     }
 
+    /// Takes over what a channel's feed counts, from now on: its counters begin with its opening.
+    pub(super) fn introduce_feed(&self, channel: &str, tally: Option<Arc<dyn Tally>>) {
+        let mut feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
+        match tally {
+            Some(tally) => feeds.insert(channel.to_owned(), tally),
+            None => feeds.remove(channel),
+        };
+    }
+
+    fn read_feeds(&self) {
+        for (channel, tally) in self.feeds.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            for (code, count) in tally.answers() {
+                let label = ChannelCode { channel: channel.clone(), code };
+                self.codes.get_or_create(&label).inner().store(count, Ordering::Relaxed);
+            }
+            for (event, count) in tally.events() {
+                let label = ChannelEvent { channel: channel.clone(), event };
+                self.events.get_or_create(&label).inner().store(count, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Begins a destination's counters at zero.
     pub(super) fn introduce_destination(&self, destination: &str) {
         let label = Destination { destination: destination.to_owned() };
-        for counters in [&self.delivered, &self.retried, &self.dead, &self.held] {
+        for counters in [&self.delivered, &self.retried, &self.dead, &self.held, &self.suppressed] {
             counters.get_or_create(&label).inc_by(0);
         }
         self.oldest.get_or_create(&label).set(0.0);
@@ -258,6 +304,7 @@ impl Metrics {
     ///
     /// None in practice: writing to a string does not fail.
     pub fn render(&self, store: &Store, now: jiff::Timestamp) -> Result<String, std::fmt::Error> {
+        self.read_feeds();
         let clamp = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let counts = store.counts();
         for (destination, states) in &counts.deliveries {

@@ -15,6 +15,8 @@ use futures_util::stream::FuturesOrdered;
 use message::{FindingKind, MessageId, Original};
 use tokio::sync::{Mutex, mpsc};
 
+use super::gate::Gate;
+use super::gate::arrive::Arrived;
 use super::intake::{Door, Pending};
 use super::late::Latest;
 use super::limits::Limits;
@@ -49,6 +51,7 @@ pub(super) struct Pipeline {
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
     pub(super) latest: Arc<Mutex<Latest>>,
+    pub(super) gate: Arc<Gate>,
 }
 
 /// What came of one run: its messages in order.
@@ -200,7 +203,15 @@ impl Pipeline {
             Some(latest) => self.settle(latest, &mut done).await,
             None => Vec::new(),
         };
-        let mut records: Vec<Record> = done.iter().map(|(id, processed)| record(*id, processed)).collect();
+        for (_, processed) in done.iter_mut().filter(|(_, processed)| !processed.arrived.is_empty()) {
+            self.file(&mut processed.arrived).await;
+        }
+        let mut records: Vec<Record> = Vec::with_capacity(done.len() + events.len());
+        for (id, processed) in &done {
+            // A consent in the same message counts before what it is about can leave.
+            records.extend(processed.arrived.records(*id, processed.at));
+            records.push(record(*id, processed));
+        }
         records.extend(events);
         while let Err(error) = self.store.commit(records.clone()).await {
             tracing::error!(channel = &*self.channel, %error, "cannot write what came of messages: trying again");
@@ -228,6 +239,14 @@ impl Pipeline {
                     tokio::time::sleep(STORE_RETRY).await;
                 }
             }
+        }
+    }
+
+    /// Leaves what is to be filed of consents and identities.
+    async fn file(&self, arrived: &mut Arrived) {
+        while let Err(error) = self.gate.filing().settle(&self.store, arrived).await {
+            tracing::error!(channel = &*self.channel, %error, "cannot see which consents are on file: trying again");
+            tokio::time::sleep(STORE_RETRY).await;
         }
     }
 

@@ -10,6 +10,7 @@ use channels::{Clock, Inbound};
 use tokio::sync::{Mutex, mpsc, watch};
 
 use super::dispatch::{Command, Dispatcher, Parts};
+use super::gate::{Dispatchers, Gate};
 use super::intake::{ChannelIntake, Door, DoorSettings};
 use super::late::Latest;
 use super::limits::Limits;
@@ -40,6 +41,10 @@ pub(super) struct Shared {
     pub(super) hash: Hash,
     /// The order of events, for all channels.
     pub(super) latest: Arc<Mutex<Latest>>,
+    /// What consent is decided by.
+    pub(super) gate: Arc<Gate>,
+    /// Where each destination's dispatcher takes orders.
+    pub(super) dispatchers: Arc<Dispatchers>,
 }
 
 /// A channel: its pipeline always, its feed unless paused or disabled.
@@ -72,6 +77,7 @@ impl RunningChannel {
             metrics: Arc::clone(&shared.metrics),
             clock: Arc::clone(&shared.clock),
             latest: Arc::clone(&shared.latest),
+            gate: Arc::clone(&shared.gate),
         };
         let paused = shared.store.setting(&paused_channel_key(&config.name)).await?;
         shared.metrics.introduce_channel(&config.name);
@@ -88,6 +94,7 @@ impl RunningChannel {
         let inbound = wire::inbound(&self.config, &shared.clock).await?;
         let bound = inbound.bound();
         tracing::info!(channel = self.config.name, address = bound, "open");
+        shared.metrics.introduce_feed(&self.config.name, inbound.tally());
         let task = self.feed_task(shared, inbound);
         self.feed = Some((task, bound));
         Ok(())
@@ -204,6 +211,7 @@ impl RunningDestination {
             config: Arc::clone(&config),
             outbound,
             store: shared.store.clone(),
+            gate: Arc::clone(&shared.gate),
             limits: shared.limits.clone(),
             waiters: Arc::clone(&shared.waiters),
             metrics: Arc::clone(&shared.metrics),
@@ -214,6 +222,7 @@ impl RunningDestination {
         });
         shared.metrics.introduce_destination(&config.name);
         let (commands, receiver) = mpsc::channel(COMMANDS);
+        shared.dispatchers.introduce(&config.name, commands.clone());
         let dispatcher = Task::run(|stop| dispatcher.run(receiver, stop));
         Ok(Self { config, commands, snapshot, dispatcher })
     }
@@ -261,7 +270,12 @@ pub(super) async fn reload(
         wire::outbound(config, &shared.clock)?;
     }
     let mut report = Vec::new();
+    // What is decided from now on is decided by what is new.
+    shared.gate.reload(Arc::clone(&site));
     reload_destinations(shared, running, &site, &mut report).await;
+    for changed in report.iter().filter(|one| one.change == "changed" && one.error.is_none()) {
+        shared.gate.wake_destination(&changed.name, &shared.dispatchers).await;
+    }
     for (config, recipe, failing) in recipes {
         let (change, result) = match failing {
             Some(why) => (change_of(running, config), Err(EngineError::Tests(why))),

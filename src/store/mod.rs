@@ -30,11 +30,13 @@ mod big;
 mod block;
 mod change;
 mod codec;
+mod consents;
 mod counts;
 mod directory;
 mod disk;
 mod duplicate;
 mod entry;
+mod epochs;
 mod error;
 mod fact;
 mod find;
@@ -44,6 +46,7 @@ mod indexer;
 mod keeper;
 mod keys;
 mod lifecycle;
+mod links;
 mod little_endian;
 mod metrics;
 mod open;
@@ -64,6 +67,7 @@ mod submit;
 mod threads;
 mod types;
 mod verify;
+mod warm;
 mod writer;
 
 use std::path::Path;
@@ -80,21 +84,26 @@ use self::find::Finder;
 use self::keeper::{Keeper, KeeperJob};
 use self::metrics::Metrics;
 use self::threads::{ReadJob, Threads};
+use self::warm::Warm;
 use self::writer::{Accept, Request, Until};
 
 pub use self::counts::Counts;
 pub use self::disk::{Disk, DiskFile, RealDisk};
+pub use self::epochs::ConsentChanges;
 pub use self::error::{Damage, StoreError};
 pub use self::metrics::{GROUP_BUCKETS, StoreMetrics};
 pub use self::open::OpenReport;
 pub use self::options::StoreOptions;
 pub use self::query::{DeliveryQuery, MessageQuery};
 pub use self::record::{
-    DeliveryId, DeliveryRecord, DestinationId, Lane, LaneSet, NewDelivery, NewOutput, Outcome, Received, Record, State,
+    DeliveryId, DeliveryRecord, DestinationId, Lane, LaneSet, NewConsent, NewDelivery, NewOutput, Order, Outcome,
+    Received, Record, State,
 };
 pub use self::retain::PruneReport;
 pub use self::segment::Position;
-pub use self::types::{Accepted, Committed, Content, Due, Entry, MessageRecord, Page, RebuildReport};
+pub use self::types::{
+    Accepted, Committed, Concerned, ConsentOnFile, Content, Due, Entry, MessageRecord, OnFile, Page, RebuildReport,
+};
 pub use self::verify::VerifyReport;
 
 /// The store. Clones share it; the last one that is dropped closes it.
@@ -107,6 +116,7 @@ struct Inner {
     readers: tokio::sync::mpsc::Sender<ReadJob>,
     keeper: SyncSender<KeeperJob>,
     finder: Arc<Finder>,
+    warm: Warm,
     metrics: Arc<Metrics>,
     /// Memory for requests that wait for the log, in units.
     memory: Arc<Semaphore>,
@@ -146,15 +156,16 @@ impl Store {
         let report = opened.report.clone();
         let started = threads::start(&options, opened, &metrics, units, now)?;
         let inner = Inner {
-            options,
             log: started.log,
             readers: started.readers,
             keeper: started.keeper,
             finder: started.finder,
+            warm: Warm::new(options.warm_bytes),
             metrics,
             memory: Arc::new(Semaphore::new(units)),
             low: started.low,
             threads: started.threads,
+            options,
         };
         Ok((Self(Arc::new(inner)), report))
     }
@@ -174,6 +185,7 @@ impl Store {
         self.check_name(&received.channel)?;
         let permit = self.admit(received.payload.len()).await?;
         let keys = self.0.finder.records.hasher.keys(&received);
+        let warm = Warm::of(&received);
         let (record, encoded, files) = self.encode(Record::Received(Box::new(received))).await?;
         let Record::Received(mut received) = record else { return Err(StoreError::Invalid("not a message".into())) };
         received.payload = Bytes::new();
@@ -181,6 +193,9 @@ impl Store {
         let accept = Accept { received, encoded, files, size, keys, reply, permit };
         self.send(Request::Accept(accept))?;
         let answered = answer.await.map_err(|_| StoreError::Closed)?;
+        if matches!(answered, Ok(Accepted::New)) {
+            warm.into_iter().for_each(|warm| self.0.warm.accepted(warm));
+        }
         answered.map_err(|error| self.explain(error))
     }
 
@@ -249,6 +264,11 @@ impl Store {
     ///
     /// [`StoreError::Damaged`] if its bytes are; others as they are.
     pub async fn due(&self, delivery: DeliveryId, most: u64) -> Result<Option<Due>, StoreError> {
+        if let Some(ready) = self.0.warm.get(delivery)
+            && let Some(due) = self.0.finder.due_at_once(delivery, ready)
+        {
+            return due;
+        }
         self.read(move |finder| finder.due(delivery, most)).await
     }
 
@@ -343,8 +363,8 @@ impl Store {
         !self.0.low.load(Ordering::Acquire)
     }
 
-    /// True once the index cannot be used any more, and there is room to open the store again: then it
-    /// is built anew from the log, which has everything.
+    /// True once the log cannot be written or the index cannot be used any more, and there is room to open
+    /// the store again: then it goes on behind what is durable, and an index that broke is built anew.
     #[must_use]
     pub fn wants_reopening(&self) -> bool {
         self.takes_messages() && self.0.finder.progress.check().is_err()
@@ -385,6 +405,51 @@ impl Store {
     pub async fn latest(&self, resources: Vec<Lane>) -> Result<Vec<Option<Timestamp>>, StoreError> {
         let found = self.read(move |finder| finder.latest(&resources)).await?;
         Ok(found.into_iter().map(|event| event.and_then(|event| Timestamp::from_microsecond(event).ok())).collect())
+    }
+
+    /// What is on file of the consents of the patients with these identifiers, and of those that are linked with
+    /// them. Anything committed before is in it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] if one of them cannot be read: then it is not known what the patient wants.
+    pub async fn consents_of(&self, subjects: &[Lane]) -> Result<OnFile, StoreError> {
+        let subjects = subjects.to_vec();
+        self.read(move |finder| finder.consents_of(&subjects)).await
+    }
+
+    /// A number that rises with every change of the consents or the identity of any of these patients, at the latest
+    /// when its commit returns; over a restart too. It may rise without one. Costs no disk access: it is to be
+    /// compared with [`OnFile::epoch`] immediately before something is sent.
+    #[must_use]
+    pub fn epoch_of(&self, subjects: &[Lane]) -> u64 {
+        self.0.finder.epochs.of(subjects)
+    }
+
+    /// All versions of a Consent, the first first. None if there is no such Consent.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] if one cannot be read.
+    pub async fn consent_versions(&self, key: Lane) -> Result<Vec<ConsentOnFile>, StoreError> {
+        self.read(move |finder| finder.consent_versions(&key)).await
+    }
+
+    /// The queued and held deliveries that carry data of these patients, or of those that are linked with them, in
+    /// order. Its cost does not rise with what else is in the store.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn open_deliveries_of(&self, subjects: &[Lane]) -> Result<Vec<DeliveryId>, StoreError> {
+        let subjects = subjects.to_vec();
+        self.read(move |finder| finder.open_deliveries_of(&subjects)).await
+    }
+
+    /// Tells of every change of consents and identities from now on, once it is to be seen.
+    #[must_use]
+    pub fn consent_changes(&self) -> ConsentChanges {
+        self.0.finder.epochs.changes()
     }
 
     /// What the store has done since it was opened.

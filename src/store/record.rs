@@ -183,6 +183,69 @@ pub enum Record {
         /// Keyed hashes of the resources.
         resources: Vec<Lane>,
     },
+    /// A version of a Consent is on file. Always durable when its commit returns; in one group with the
+    /// `Processed` of the message that brought it.
+    Consent {
+        /// The message that brought it.
+        message: Option<MessageId>,
+        /// When it was filed.
+        #[serde(with = "micros")]
+        at: Timestamp,
+        /// Which version is the latest: see [`Order`].
+        order: Order,
+        /// The version.
+        consent: NewConsent,
+    },
+    /// These identifiers are one person's: a merge, `Patient.link`, a crosswalk.
+    Linked {
+        /// The message that says so.
+        message: Option<MessageId>,
+        /// When it was filed.
+        #[serde(with = "micros")]
+        at: Timestamp,
+        /// Which statement about two identifiers is the latest: see [`Order`].
+        order: Order,
+        /// Keyed hashes of the identifiers.
+        subjects: Vec<Lane>,
+    },
+    /// What was taken for one person is two.
+    Parted {
+        /// The message that says so.
+        message: Option<MessageId>,
+        /// When it was filed.
+        #[serde(with = "micros")]
+        at: Timestamp,
+        /// Which statement about two identifiers is the latest: see [`Order`].
+        order: Order,
+        /// Keyed hashes of the identifiers of the one.
+        subjects: Vec<Lane>,
+        /// Keyed hashes of the identifiers of the other.
+        others: Vec<Lane>,
+    },
+}
+
+/// The place of a message in the order of acceptance, by which what it says of consents and identities comes before or
+/// after what others say: a message that is replayed says it again where it first stood, not after all others. The
+/// store fills it in; where no message is, the record's own place counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Order(pub(super) u64);
+
+/// A version of a Consent, to be filed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewConsent {
+    /// What its versions have in common: a keyed hash of who wrote it and of its identifier or id.
+    pub key: Lane,
+    /// Whose it is: keyed hashes of the patient's identifiers, made as those of lanes are.
+    pub subjects: Vec<Lane>,
+    /// The Consent, as FHIR JSON.
+    pub body: Bytes,
+}
+
+/// Prints its size only: a Consent is patient data.
+impl std::fmt::Debug for NewConsent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "NewConsent({} subjects, {} bytes)", self.subjects.len(), self.body.len())
+    }
 }
 
 /// What came of a message's transforms and routes.
@@ -232,6 +295,9 @@ pub struct NewDelivery {
     pub output: u32,
     /// What orders it.
     pub lanes: LaneSet,
+    /// Whose data it carries: keyed hashes of the patients' identifiers, also where its lanes are others.
+    #[serde(skip)]
+    pub subjects: LaneSet,
     /// The route's purposes of use (ActReason codes).
     pub purposes: Vec<String>,
     /// Held from the start, with the reason.
@@ -271,6 +337,8 @@ pub struct DeliveryRecord {
     pub destination: DestinationId,
     /// What orders it.
     pub lanes: LaneSet,
+    /// Whose data it carries: keyed hashes of the patients' identifiers.
+    pub subjects: LaneSet,
     /// The route's purposes of use.
     pub purposes: Vec<String>,
     /// Its consent flags, of its output.

@@ -7,10 +7,12 @@ use super::codec::{self, slots};
 use super::fact::Fact;
 use super::find::Finder;
 use super::keeper::{Keeper, KeeperJob};
+use super::lifecycle::delivery_of;
 use super::metrics::add;
 use super::threads::ReadJob;
+use super::warm::Warm;
 use super::writer::{Commit, Prepared, Request, Until, answer};
-use super::{Committed, Outcome, Record, Store, StoreError, apply};
+use super::{Committed, DeliveryId, Outcome, Record, Store, StoreError, apply};
 
 /// Memory is counted in units of this many bytes.
 pub(super) const UNIT: usize = 4096;
@@ -18,8 +20,12 @@ pub(super) const UNIT: usize = 4096;
 impl Store {
     pub(super) async fn commit_with(&self, records: Vec<Record>, until: Until) -> Result<Committed, StoreError> {
         records.iter().try_for_each(|record| self.check(record))?;
+        let coming = Warm::coming(&records);
+        let done: Vec<DeliveryId> = records.iter().filter(|record| ends(record)).filter_map(delivery_of).collect();
+        // What a patient allows must not be taken back by a cut of the power.
+        let until = if records.iter().any(is_filed) { Until::Durable } else { until };
         let mut prepared = Vec::with_capacity(records.len());
-        for record in self.with_replaced(records).await? {
+        for record in self.with_order(self.with_replaced(records).await?).await? {
             let sequences = codec::sequences(&record);
             let (record, encoded, files) = self.encode(record).await?;
             let fact = Fact::of(record, files, None, &self.0.finder.records.hasher);
@@ -30,6 +36,10 @@ impl Store {
         let (reply, answer) = oneshot::channel();
         self.send(Request::Commit(Commit { records: prepared, until, reply, permit }))?;
         let answered = answer.await.map_err(|_| StoreError::Closed)?;
+        if let Ok(committed) = &answered {
+            self.0.warm.processed(coming, &committed.deliveries);
+            self.0.warm.done(done.into_iter());
+        }
         answered.map_err(|error| self.explain(error))
     }
 
@@ -50,6 +60,22 @@ impl Store {
             all.push(record);
         }
         Ok(all)
+    }
+
+    /// Gives what messages say of consents and identities its place in the order of acceptance.
+    async fn with_order(&self, mut records: Vec<Record>) -> Result<Vec<Record>, StoreError> {
+        for record in records.iter_mut().filter(|record| is_filed(record)) {
+            let (Record::Consent { message, order, .. }
+            | Record::Linked { message, order, .. }
+            | Record::Parted { message, order, .. }) = record
+            else {
+                continue;
+            };
+            if let Some(message) = *message {
+                *order = self.read_settled(move |finder| finder.order_of(&message)).await?;
+            }
+        }
+        Ok(records)
     }
 
     /// Encodes a record, its big payloads first into files of their own.
@@ -151,4 +177,14 @@ impl Store {
     pub(super) fn explain(&self, error: StoreError) -> StoreError {
         if matches!(error, StoreError::Full { .. }) { self.full() } else { error }
     }
+}
+
+/// True if nothing is sent of the delivery after it, as things stand.
+fn ends(record: &Record) -> bool {
+    matches!(record, Record::Delivered { .. } | Record::Dead { .. } | Record::Held { .. } | Record::Skipped { .. })
+}
+
+/// True for what is filed for good: consents and identities.
+pub(super) fn is_filed(record: &Record) -> bool {
+    matches!(record, Record::Consent { .. } | Record::Linked { .. } | Record::Parted { .. })
 }

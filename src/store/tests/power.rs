@@ -14,6 +14,8 @@ use super::*;
 struct Told {
     accepted: Mutex<HashMap<MessageId, Bytes>>,
     settled: Mutex<HashMap<DeliveryId, MessageId>>,
+    /// By consent: how many versions were told of, and the epoch then.
+    consents: Mutex<HashMap<u8, (u32, u64)>>,
 }
 
 /// Sends until the power is off.
@@ -30,7 +32,15 @@ async fn send(store: Store, told: Arc<Told>, seed: u64) {
             Ok(other) => panic!("{other:?}"),
             Err(_) => return,
         }
-        let Ok(committed) = store.commit(vec![processed_in(id, &["a", "b"], &[seed as u8])]).await else { return };
+        let mut records = vec![processed_in(id, &["a", "b"], &[seed as u8])];
+        let files_consent = random.random_bool(0.3);
+        records.extend(files_consent.then(|| consent(id, seed as u8)));
+        let Ok(committed) = store.commit(records).await else { return };
+        if files_consent {
+            let mut told = told.consents.lock().unwrap();
+            let (versions, epoch) = told.entry(seed as u8).or_default();
+            (*versions, *epoch) = (*versions + 1, store.epoch_of(&[[seed as u8; 16]]));
+        }
         let number = committed.deliveries[0];
         let record = if random.random_bool(0.5) { delivered(number) } else { dead(number) };
         if random.random_bool(0.3) {
@@ -41,6 +51,12 @@ async fn send(store: Store, told: Arc<Told>, seed: u64) {
         }
         tokio::task::yield_now().await;
     }
+}
+
+/// A version of the one Consent of patient `number`.
+fn consent(message: MessageId, number: u8) -> Record {
+    let consent = NewConsent { key: [number; 16], subjects: vec![[number; 16]], body: Bytes::from_static(b"{}") };
+    Record::Consent { message: Some(message), at: at(1), order: Order::default(), consent }
 }
 
 /// All that was told is true.
@@ -55,6 +71,12 @@ async fn check(store: &Store, told: &Told) {
         assert_eq!(delivery.message, id);
         assert!(matches!(delivery.state, State::Delivered | State::Dead), "delivery {number}");
     }
+    let consents = told.consents.lock().unwrap().clone();
+    for (number, (versions, epoch)) in consents {
+        let found = store.consents_of(&[[number; 16]]).await.unwrap();
+        assert!(found.consents[0].version >= versions, "consent {number}: {} of {versions}", found.consents[0].version);
+        assert!(found.epoch >= epoch, "consent {number}");
+    }
 }
 
 /// One store through ten cuts, then another. What becomes of the index is another each time.
@@ -62,11 +84,12 @@ async fn check(store: &Store, told: &Told) {
 async fn nothing_acknowledged_is_lost_when_the_power_is_cut() {
     let rounds: u64 = std::env::var("TRIBUTARY_POWER_CUTS").ok().map_or(50, |rounds| rounds.parse().unwrap());
     let mut site = Site::new();
-    let mut told = Arc::new(Told::default());
+    let (mut told, mut kept_index) = (Arc::new(Told::default()), false);
     for round in 0..rounds {
         let mut random = SmallRng::seed_from_u64(round);
         let (store, report) = site.open();
         assert!(report.damages.is_empty(), "round {round}: {:?}", report.damages);
+        assert!(!kept_index || report.rebuilt.is_none(), "round {round}: {:?}", report.rebuilt);
         check(&store, &told).await;
         let mut senders = JoinSet::new();
         for sender in 0..8 {
@@ -80,7 +103,8 @@ async fn nothing_acknowledged_is_lost_when_the_power_is_cut() {
         senders.join_all().await;
         drop(store);
         site.on(disk);
-        if round % 3 != 0 {
+        kept_index = round % 3 == 0;
+        if !kept_index {
             site.lose_index();
         }
         if round % 10 == 9 {
@@ -88,7 +112,7 @@ async fn nothing_acknowledged_is_lost_when_the_power_is_cut() {
             let (store, _) = site.open();
             check(&store, &told).await;
             assert_clean(&store).await;
-            (site, told) = (Site::new(), Arc::default());
+            (site, told, kept_index) = (Site::new(), Arc::default(), false);
         }
     }
 }
