@@ -83,6 +83,14 @@ pub enum Operation {
     CancelReplay(Uuid),
     /// Takes up a replay job that was cancelled.
     ResumeReplay(Uuid),
+    /// Has the audit brought up to date, to be read, and says whom it is about. Answers an
+    /// [`AuditOf`](super::AuditOf).
+    Audit {
+        /// What for: the audit tells of it.
+        what: String,
+        /// `SYSTEM|VALUE` of an identifier of a patient; `None` for all.
+        patient: Option<String>,
+    },
     /// Why a message may, or may not, go to a destination. Answers an [`Explained`](crate::engine::Explained).
     ConsentExplain {
         /// The message.
@@ -166,6 +174,7 @@ impl Operation {
             | Self::Coverage { .. }
             | Self::ReplayDryRun { .. }
             | Self::Replays
+            | Self::Audit { .. }
             | Self::ConsentExplain { .. }
             | Self::ConsentSimulate { .. }
             | Self::Consents { .. }

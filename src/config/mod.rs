@@ -28,4 +28,6 @@ pub use init::{InitError, init};
 pub use load::{Overrides, admin_socket, load, load_with};
 pub use plan::{Change, Effect, Part, plan};
 pub use problem::{Place, Problem, Severity};
-pub use site::{AdminConfig, EngineConfig, Fingerprint, LimitsConfig, LogConfig, LogFormat, Site, StoreConfig};
+pub use site::{
+    AdminConfig, AuditConfig, EngineConfig, Fingerprint, LimitsConfig, LogConfig, LogFormat, Site, StoreConfig,
+};

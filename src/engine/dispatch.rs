@@ -367,7 +367,7 @@ impl Dispatcher {
                 let at = (self.clock)();
                 if !self.gate.park(attempt.delivery, &self.config.name, at, until, guard) {
                     // What it waits for came while that was written down.
-                    self.reconsider(attempt.delivery).await;
+                    self.reconsider(&[attempt.delivery]).await;
                 }
             }
             End::Held | End::Suppressed | End::Gone => self.schedule.remove(attempt.delivery),
@@ -477,8 +477,8 @@ impl Dispatcher {
                 }
             }
             Command::Reconsider(ids) => {
-                for id in ids {
-                    self.reconsider(id).await;
+                for some in ids.chunks(PAGE) {
+                    self.reconsider(some).await;
                 }
             }
             Command::GiveUp(ids) => {
@@ -501,15 +501,27 @@ impl Dispatcher {
         }
     }
 
-    /// Puts a delivery that waits for consent back into the queue: its attempt decides.
-    async fn reconsider(&mut self, id: DeliveryId) {
-        let delivery = parked(&self.store, &self.config.name, id).await;
-        let Some(delivery) = delivery.filter(|_| !self.schedule.is_in_flight(id)) else { return };
-        let at = (self.clock)();
-        let reason = "what it waited for may have come".to_owned();
-        write(&self.store, &self.config.name, vec![Record::Released { delivery: id, at, reason }]).await;
-        if self.cursor.is_some_and(|cursor| id <= cursor) {
-            self.add(DeliveryRecord { due: Some(at), ..delivery });
+    /// Puts deliveries that wait for consent back into the queue: their attempts decide.
+    async fn reconsider(&mut self, ids: &[DeliveryId]) {
+        let (at, mut waiting) = ((self.clock)(), Vec::with_capacity(ids.len()));
+        for id in ids.iter().filter(|id| !self.schedule.is_in_flight(**id)).copied().collect::<Vec<_>>() {
+            waiting.extend(parked(&self.store, &self.config.name, id).await);
+        }
+        if waiting.is_empty() {
+            return;
+        }
+        let reason = || "what it waited for may have come".to_owned();
+        let released = waiting.iter().map(|it| Record::Released { delivery: it.id, at, reason: reason() });
+        let released: Vec<Record> = released.collect();
+        // Until it is to be seen: an attempt that did not see it would take it for one that is gone.
+        while let Err(error) = self.store.commit(released.clone()).await {
+            tracing::error!(destination = self.config.name, %error, "cannot release what waited: trying again");
+            tokio::time::sleep(STORE_RETRY).await;
+        }
+        for delivery in waiting {
+            if self.cursor.is_some_and(|cursor| delivery.id <= cursor) {
+                self.add(DeliveryRecord { due: Some(at), ..delivery });
+            }
         }
         self.more = true;
     }

@@ -146,7 +146,6 @@ impl Engine {
             hash,
             store,
             gate,
-            dispatchers: Arc::default(),
             clock,
             metrics: Arc::default(),
             limits: limits::Limits::new(&site.engine.limits),
@@ -167,8 +166,8 @@ impl Engine {
             channel.open(&shared).await?;
         }
         let known = std::sync::Mutex::new(status::collect(&shared, &running));
-        let (gate, dispatchers) = (Arc::clone(&shared.gate), Arc::clone(&shared.dispatchers));
-        let watch = Mutex::new(Some(Task::run(|stop| gate.watch(changes, dispatchers, stop))));
+        let gate = Arc::clone(&shared.gate);
+        let watch = Mutex::new(Some(Task::run(|stop| gate.watch(changes, stop))));
         let running = Mutex::new(running);
         let engine = Arc::new(Self { shared, running, replays: replay::Jobs::default(), watch, known });
         engine.resume_replays().await?;
@@ -332,7 +331,7 @@ impl Engine {
     ///
     /// [`EngineError::Store`] if it cannot be written down: then it does not hold.
     pub async fn declare(&self, declaration: Declaration) -> Result<(), EngineError> {
-        Ok(self.shared.gate.declare(declaration, &self.shared.dispatchers).await?)
+        Ok(self.shared.gate.declare(declaration).await?)
     }
 
     /// Tells destinations that there may be something new for them.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use message::hl7v2::{self, Repetition, Segment};
 use message::json::Value;
-use message::{Body, Provider, fhir};
+use message::{Provider, fhir};
 
 /// The most lanes that one delivery stands in; a bundle of more patients is ordered by the first ones.
 pub(super) const MOST_LANES: usize = 32;
@@ -67,17 +67,11 @@ fn system_of(universal: &str) -> String {
     if is_oid { format!("urn:oid:{universal}") } else { universal.to_owned() }
 }
 
-/// The identifiers of the patients that a message is about, whatever orders it: those of its Patients, and the ids under
-/// which its sender's FHIR server knows them.
-pub(super) fn subjects(body: &Body, provider: &Provider) -> BTreeSet<Identifier> {
-    match body {
-        Body::Hl7v2(message) => of_hl7v2(message, provider),
-        Body::Fhir(resource) => {
-            let mut found = of_fhir(resource, provider);
-            found.extend(of_entries(resource).filter_map(|(entry, patient)| local(entry, patient, provider)));
-            found
-        }
-    }
+/// Whether a message is about more than one patient: two PIDs that share no identifier. A merge is about one.
+pub(super) fn are_several(message: &hl7v2::Message, provider: &Provider) -> bool {
+    let mut each = message.segments_named("PID").map(|pid| of_segment(&pid, provider));
+    let Some(first) = each.next() else { return false };
+    each.any(|other| first.is_disjoint(&other))
 }
 
 /// Each Patient of a Bundle with its entry; a Patient itself as both.

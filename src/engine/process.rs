@@ -10,6 +10,7 @@ use message::provenance::Step;
 use message::{Body, Context, Finding, Format, Message, Original, Transform, TransformError, consent, fhir, hl7v2};
 
 use super::gate::arrive::{self, Arrived};
+use super::gate::people;
 use super::late::{self, Event};
 use super::patient::{self, Identifier};
 use super::valid;
@@ -147,10 +148,7 @@ pub(crate) fn transformed(
 ) -> Result<(Whose, Message), Failure> {
     let context = Context { now, ..recipe.context.clone() };
     let Read { body, findings } = read_before.map_or_else(|| read(recipe, original), Ok)?;
-    let whose = Whose {
-        lanes: lanes(recipe, &body),
-        subjects: arrive::lanes(&recipe.hash, &patient::subjects(&body, &recipe.context.provider)),
-    };
+    let whose = Whose { lanes: lanes(recipe, &body), subjects: subjects(recipe, &body) };
     let mut message = Message::new(Arc::clone(original), body, Flags::default());
     message.findings = findings;
     for transform in &recipe.transforms {
@@ -287,6 +285,27 @@ impl Outputs {
         });
         index
     }
+}
+
+/// The patients that a message is about. That they are several is said with them: what one of them permits is nothing
+/// that another does.
+fn subjects(recipe: &Recipe, came: &Body) -> LaneSet {
+    let (provider, hash) = (&recipe.context.provider, &recipe.hash);
+    let (mut subjects, are_several) = match came {
+        Body::Hl7v2(message) => {
+            (arrive::lanes(hash, &patient::of_hl7v2(message, provider)), patient::are_several(message, provider))
+        }
+        Body::Fhir(resource) => people::subjects(resource, provider, hash),
+    };
+    if are_several {
+        subjects.push(several(hash));
+    }
+    subjects
+}
+
+/// The lane that stands among the subjects of a message about several patients.
+pub(super) fn several(hash: &Hash) -> Lane {
+    hash(b"several patients")
 }
 
 /// The lanes of a message: its patients', or its channel's where it has no patient.

@@ -10,7 +10,7 @@ use channels::{Clock, Inbound};
 use tokio::sync::{Mutex, mpsc, watch};
 
 use super::dispatch::{Command, Dispatcher, Parts};
-use super::gate::{Dispatchers, Gate};
+use super::gate::Gate;
 use super::intake::{ChannelIntake, Door, DoorSettings};
 use super::late::Latest;
 use super::limits::Limits;
@@ -43,8 +43,6 @@ pub(super) struct Shared {
     pub(super) latest: Arc<Mutex<Latest>>,
     /// What consent is decided by.
     pub(super) gate: Arc<Gate>,
-    /// Where each destination's dispatcher takes orders.
-    pub(super) dispatchers: Arc<Dispatchers>,
 }
 
 /// A channel: its pipeline always, its feed unless paused or disabled.
@@ -222,7 +220,7 @@ impl RunningDestination {
         });
         shared.metrics.introduce_destination(&config.name);
         let (commands, receiver) = mpsc::channel(COMMANDS);
-        shared.dispatchers.introduce(&config.name, commands.clone());
+        shared.gate.introduce(&config.name, commands.clone(), snapshot.clone());
         let dispatcher = Task::run(|stop| dispatcher.run(receiver, stop));
         Ok(Self { config, commands, snapshot, dispatcher })
     }
@@ -274,7 +272,7 @@ pub(super) async fn reload(
     shared.gate.reload(Arc::clone(&site));
     reload_destinations(shared, running, &site, &mut report).await;
     for changed in report.iter().filter(|one| one.change == "changed" && one.error.is_none()) {
-        shared.gate.wake_destination(&changed.name, &shared.dispatchers).await;
+        shared.gate.wake_destination(&changed.name).await;
     }
     for (config, recipe, failing) in recipes {
         let (change, result) = match failing {

@@ -154,7 +154,7 @@ pub(super) fn sequences(record: &Record) -> u64 {
 /// What wrote the record first.
 fn version(record: &Record) -> u8 {
     match record {
-        Record::Consent { .. } | Record::Linked { .. } | Record::Parted { .. } => 2,
+        Record::Consent { .. } | Record::Linked { .. } | Record::Parted { .. } | Record::Act { .. } => 2,
         _ => 1,
     }
 }

@@ -1,6 +1,7 @@
 //! Answers questions about messages and deliveries, on the readers' threads.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use bytes::Bytes;
 use message::MessageId;
@@ -27,6 +28,8 @@ pub(super) struct Finder {
     pub(super) tallies: Arc<Tallies>,
     pub(super) progress: Arc<Progress>,
     pub(super) epochs: Arc<Epochs>,
+    /// Segments from this one on are needed by one who follows the log.
+    pub(super) followed: AtomicU32,
 }
 
 impl Finder {

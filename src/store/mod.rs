@@ -64,6 +64,7 @@ mod segment;
 mod spare;
 mod state;
 mod submit;
+mod tail;
 mod threads;
 mod types;
 mod verify;
@@ -96,11 +97,12 @@ pub use self::open::OpenReport;
 pub use self::options::StoreOptions;
 pub use self::query::{DeliveryQuery, MessageQuery};
 pub use self::record::{
-    DeliveryId, DeliveryRecord, DestinationId, Lane, LaneSet, NewConsent, NewDelivery, NewOutput, Order, Outcome,
+    Act, DeliveryId, DeliveryRecord, DestinationId, Lane, LaneSet, NewConsent, NewDelivery, NewOutput, Order, Outcome,
     Received, Record, State,
 };
 pub use self::retain::PruneReport;
 pub use self::segment::Position;
+pub use self::tail::{Followed, Mark, Origin, Tail};
 pub use self::types::{
     Accepted, Committed, Concerned, ConsentOnFile, Content, Due, Entry, MessageRecord, OnFile, Page, RebuildReport,
 };
@@ -450,6 +452,21 @@ impl Store {
     #[must_use]
     pub fn consent_changes(&self) -> ConsentChanges {
         self.0.finder.epochs.changes()
+    }
+
+    /// What happened from `mark` on, in order: about `most` records. It is told once it is to be seen, which may be
+    /// before it is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn tail(&self, mark: Mark, most: usize) -> Result<Tail, StoreError> {
+        self.read(move |finder| finder.tail(mark, most)).await
+    }
+
+    /// From now on retention keeps the log from `mark` on: one who follows it has come so far.
+    pub fn keep_from(&self, mark: Mark) {
+        self.0.finder.keep_from(mark);
     }
 
     /// What the store has done since it was opened.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use message::audit;
 use message::consent::Flags;
 use message::provenance::Step;
 use message::{Finding, Format, MessageId, Sha256};
@@ -140,7 +141,7 @@ pub enum Record {
         /// Who and why.
         reason: String,
     },
-    /// An operator decided that it is not to be sent.
+    /// An operator, or a patient's consent, decided that it is not to be sent.
     Skipped {
         /// The delivery.
         delivery: DeliveryId,
@@ -222,6 +223,42 @@ pub enum Record {
         /// Keyed hashes of the identifiers of the other.
         others: Vec<Lane>,
     },
+    /// Somebody did what changes nothing here, and what the audit must tell of.
+    Act {
+        /// When.
+        #[serde(with = "micros")]
+        at: Timestamp,
+        /// What.
+        act: Act,
+    },
+}
+
+/// What somebody did, for the audit. No patient data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Act {
+    /// What.
+    pub kind: audit::Kind,
+    /// Who; empty for the engine itself.
+    pub by: String,
+    /// More of it, for a person.
+    pub text: String,
+    /// The message it was done with.
+    pub message: Option<MessageId>,
+    /// The delivery it was done with.
+    pub delivery: Option<DeliveryId>,
+    /// Whom it concerns: keyed hashes of patients' identifiers.
+    pub subjects: Vec<Lane>,
+    /// The SHA-256 of what came into force.
+    pub sha256: Option<Sha256>,
+}
+
+impl Act {
+    /// An act of which no more is said than this.
+    #[must_use]
+    pub fn new(kind: audit::Kind, by: impl Into<String>, text: impl Into<String>) -> Self {
+        let (by, text) = (by.into(), text.into());
+        Self { kind, by, text, message: None, delivery: None, subjects: Vec::new(), sha256: None }
+    }
 }
 
 /// The place of a message in the order of acceptance, by which what it says of consents and identities comes before or
@@ -318,7 +355,7 @@ pub enum State {
     Delivered,
     /// A dead letter.
     Dead,
-    /// An operator decided that it is not to be sent.
+    /// An operator, or a patient's consent, decided that it is not to be sent.
     Skipped,
     /// No route took it.
     Filtered,

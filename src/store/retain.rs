@@ -1,6 +1,7 @@
 //! Retention: whole segments go, the oldest first. What is still open in one is carried forward.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -57,11 +58,12 @@ impl Keeper {
     pub(super) fn retain(&mut self, before: Timestamp) -> Result<PruneReport, StoreError> {
         let mut report = PruneReport::default();
         let current = self.finder.index.applied()?.map_or(0, |applied| applied.segment);
+        let needed = self.finder.followed.load(Ordering::Acquire);
         self.forget_latest()?;
         for number in self.finder.records.segments.numbers()? {
             let span = self.finder.index.get::<Span>(&keys::span(number))?;
             let old = span.is_none_or(|span| span.to < before.as_microsecond());
-            if number >= current || !old || !self.drop_segment(number, &mut report)? {
+            if number >= current.min(needed) || !old || !self.drop_segment(number, &mut report)? {
                 break;
             }
         }

@@ -20,10 +20,10 @@ pub(super) const UNIT: usize = 4096;
 impl Store {
     pub(super) async fn commit_with(&self, records: Vec<Record>, until: Until) -> Result<Committed, StoreError> {
         records.iter().try_for_each(|record| self.check(record))?;
-        let coming = Warm::coming(&records);
-        let done: Vec<DeliveryId> = records.iter().filter(|record| ends(record)).filter_map(delivery_of).collect();
         // What a patient allows must not be taken back by a cut of the power.
         let until = if records.iter().any(is_filed) { Until::Durable } else { until };
+        let coming = Warm::coming(&records);
+        let done: Vec<DeliveryId> = records.iter().filter(|record| ends(record)).filter_map(delivery_of).collect();
         let mut prepared = Vec::with_capacity(records.len());
         for record in self.with_order(self.with_replaced(records).await?).await? {
             let sequences = codec::sequences(&record);
@@ -179,12 +179,12 @@ impl Store {
     }
 }
 
-/// True if nothing is sent of the delivery after it, as things stand.
-fn ends(record: &Record) -> bool {
-    matches!(record, Record::Delivered { .. } | Record::Dead { .. } | Record::Held { .. } | Record::Skipped { .. })
-}
-
 /// True for what is filed for good: consents and identities.
 pub(super) fn is_filed(record: &Record) -> bool {
     matches!(record, Record::Consent { .. } | Record::Linked { .. } | Record::Parted { .. })
+}
+
+/// True if nothing is sent of the delivery after it, as things stand.
+fn ends(record: &Record) -> bool {
+    matches!(record, Record::Delivered { .. } | Record::Dead { .. } | Record::Held { .. } | Record::Skipped { .. })
 }

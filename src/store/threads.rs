@@ -62,7 +62,7 @@ pub(super) fn start(
     let progress = Arc::new(Progress::new(end.next, end.sure, options.dir.join("index.broken")));
     index.follow(progress.clone());
     let epochs = Arc::new(Epochs::new(end.next));
-    let finder = Arc::new(Finder { index, records, tallies, progress, epochs });
+    let finder = Arc::new(Finder { index, records, tallies, progress, epochs, followed: u32::MAX.into() });
     let stop = Arc::new(AtomicBool::new(false));
     let filters = Arc::new(Filters::new(lowest_bucket, end.next));
     let (log, requests) = sync_channel(units + 64);

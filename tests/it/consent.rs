@@ -7,7 +7,7 @@ use crate::kit::http::{self, Server};
 use crate::kit::mllp::Sender;
 use crate::kit::{Fhir, HTTP_IN, MLLP_IN, QUICK, Reply, Running, Sink, Site, TO_FHIR, TO_OUT, wait_for, wait_until};
 
-const SYSTEM: &str = "urn:oid:2.16.840.1.113883.19.5.1";
+pub(crate) const SYSTEM: &str = "urn:oid:2.16.840.1.113883.19.5.1";
 const LABEL: &str = "[[transform]]\nlabel = {}\n";
 
 /// A site that takes HL7 v2 (`in`) and consents (`consents`), and decides by a shipped policy.
@@ -130,6 +130,24 @@ fn what_waits_for_consent_goes_by_itself_when_it_comes() {
     assert!(summary.contains("consent:c1 for TREAT") && summary.contains("by Consent c1/1"), "{summary}");
 }
 
+/// A destination that is not being sent to shows what waits for consent all the same.
+#[test]
+fn what_waits_for_consent_is_held_at_routing_where_nothing_is_sent() {
+    let fhir = Fhir::start();
+    let site = site("park-unknown", &fhir.outbound(""));
+    let running = site.start();
+    site.cli(&["destinations", "pause", "out", "--reason", "test"]);
+    running.wait_state("out", "stopped");
+    let mut sender = Sender::connect(running.address("in"));
+    sender.accepted(&update("MRN-1", "C1", "Ada"));
+    running.wait_deliveries("out", &[("held", 1)]);
+    assert!(site.delivery("C1")["reason"].as_str().unwrap().starts_with("waits for consent: consent-unknown"));
+    file(&site, &running, &consent("c1", "MRN-1", 5, "OPTIN", Value::Null));
+    running.wait_deliveries("out", &[("queued", 1)]);
+    site.cli(&["destinations", "resume", "out"]);
+    running.wait_deliveries("out", &[("delivered", 1)]);
+}
+
 /// A Consent in the same Bundle as the data counts first.
 #[test]
 fn a_consent_that_comes_with_its_data_is_applied_first() {
@@ -172,7 +190,7 @@ fn what_a_patient_refuses_is_left_out_and_leaves_no_trace() {
     assert!(summary.contains("entries left out: consent:c1 for TREAT"), "{summary}");
     // What came is stored as it came.
     let id = site.message("C1")["message"]["id"].as_str().unwrap().to_owned();
-    assert!(site.cli(&["messages", "show", &id, "--raw"]).contains("Secretresult"));
+    assert!(site.cli(&["messages", "show", &id, "--original"]).contains("Secretresult"));
     assert!(!site.logs().contains("Secret"));
     // Another patient's goes whole.
     sender.accepted(&results("MRN-2", "C2"));

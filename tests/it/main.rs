@@ -17,6 +17,8 @@ mod clock;
 mod commands;
 mod configuration;
 mod consent;
+mod consent_race;
+mod consent_scenario;
 mod corpus;
 mod crash;
 mod damage;

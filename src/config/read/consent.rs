@@ -153,14 +153,13 @@ fn directory(providers: &BTreeMap<String, Arc<Provider>>) -> Directory {
         let own = provider.system.iter().zip(&provider.value);
         let own = own.map(|(system, value)| format!("{}|{value}", system.trim_end_matches('/')));
         let names: Vec<String> = own.chain(provider.names.iter().cloned()).collect();
-        let mut entry = json!({ "identifier": names, "flags": provider.flags });
-        if let Some(kind) = &provider.kind {
-            entry["type"] = json!(kind);
-        }
-        if let Some(whole) = &provider.part_of {
-            entry["partOf"] = json!(format!("Organization/{whole}"));
-        }
-        (format!("Organization/{key}"), entry)
+        let mut entry = serde_json::Map::new();
+        entry.insert("identifier".to_owned(), json!(names));
+        entry.insert("flags".to_owned(), json!(provider.flags));
+        entry.extend(provider.kind.iter().map(|kind| ("type".to_owned(), json!(kind))));
+        let whole = provider.part_of.iter().map(|whole| json!(format!("Organization/{whole}")));
+        entry.extend(whole.map(|whole| ("partOf".to_owned(), whole)));
+        (format!("Organization/{key}"), serde_json::Value::Object(entry))
     };
     let organisations: serde_json::Map<String, serde_json::Value> = providers.iter().map(organisation).collect();
     // It is of the expected shape: it was just made.

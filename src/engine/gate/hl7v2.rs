@@ -75,7 +75,7 @@ impl Gate {
         let Ok(reader) = self.reader(site, asked.channel) else { return cannot("its channel is gone") };
         let may_go = |bytes: Bytes| -> Option<Vec<Entry>> {
             let content = entries(&reader, bytes).ok()?;
-            let entries = entries_of(&parts(&content), case.rules);
+            let entries = entries_of(&parts(&content), site, asked.channel);
             (judge(case, &entries, &weighed.known).release == Release::Deliver).then_some(entries)
         };
         match redacted(asked.bytes, reader.config.charset, &|bytes| may_go(bytes).is_some()) {

@@ -10,13 +10,14 @@ pub(super) mod arrive;
 mod bundle;
 mod emergency;
 pub(super) mod filing;
+mod foresee;
 mod hl7v2;
 mod judge;
 mod obligations;
 mod operators;
 
 mod parked;
-mod people;
+pub(super) mod people;
 mod watch;
 
 use std::collections::{BTreeSet, HashMap};
@@ -27,22 +28,24 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use channels::Clock;
 use jiff::Timestamp;
+use message::consent::Confidentiality;
 use message::consent::by_entry::{Directive, Entry, Release, Snapshot, Source, Sources};
 use message::json::Value;
 use message::{Format, Provider, Sha256, fhir};
 
 pub use self::emergency::Declaration;
+pub(super) use self::foresee::Foreseen;
 pub(crate) use self::operators::Made;
 pub use self::operators::{Explained, FiledConsent, Simulated, SimulatedChange, policy_of};
 
 pub(super) use self::parked::{PARKED, is_parked};
-pub(super) use self::watch::Dispatchers;
 
 use self::judge::{Case, Judged, Known, THE_PATIENT};
 use self::obligations::Abilities;
 use self::parked::Parked;
 use self::people::{Part, Person, parts, people};
-use super::process::{Hash, Recipe};
+use self::watch::Dispatchers;
+use super::process::{Hash, Recipe, several};
 use super::wire;
 use crate::config::{ConsentConfig, DestinationConfig, PolicyConfig, Site};
 use crate::store::{Lane, OnFile, Store, StoreError};
@@ -64,6 +67,7 @@ pub(crate) struct Gate {
     readers: Mutex<HashMap<String, Arc<Recipe>>>,
     parked: Parked,
     filing: filing::Filing,
+    dispatchers: Dispatchers,
 }
 
 /// What is on file of one patient, compiled.
@@ -140,6 +144,7 @@ impl Gate {
             readers: Mutex::default(),
             parked: Parked::default(),
             filing: filing::Filing::default(),
+            dispatchers: Dispatchers::default(),
         }
     }
 
@@ -260,9 +265,9 @@ impl Gate {
         let provider = provider_of(site, asked.channel);
         let (entries, persons) = {
             let parts = parts(content);
-            (entries(&parts, &site.consent), people(&parts, &provider, &self.hash))
+            (entries(&parts, site, asked.channel), people(&parts, &provider, &self.hash))
         };
-        let (known, epochs) = self.known(persons, asked).await?;
+        let (known, epochs) = self.known(&site.consent, persons, asked).await?;
         let case = Case { custodian: Some(&provider.key), ..self.case(&site.consent, policy, asked, content) };
         let judged = judge::judge(&case, &entries, &known);
         Ok(Weighed { judged, known, guard: Guard { generation, epochs } })
@@ -271,21 +276,30 @@ impl Gate {
     /// What is on file of everyone a content is about, and the epochs of that.
     async fn known(
         &self,
+        rules: &ConsentConfig,
         persons: Vec<Person>,
         asked: Asked<'_>,
     ) -> Result<(Vec<Known>, Vec<(Vec<Lane>, u64)>), StoreError> {
         let now = (self.clock)();
         let declarations = self.declarations.load();
+        // An emergency opens what is for care, and nothing else.
+        let for_care = asked.purposes.iter().all(|code| rules.terms.is_purpose_within(code, "TREAT"));
         let emergency = |file: &File| {
+            if !for_care {
+                return None;
+            }
             let opens = |one: &&Declaration| one.opens(&file.subjects, &asked.destination.name, now);
             declarations.iter().find(opens).map(Declaration::emergency)
         };
-        if persons.len() < 2 {
+        let several = asked.subjects.contains(&several(&self.hash));
+        // What came about one patient leaves about one: it was told whose it is by what came.
+        let is_one = if asked.subjects.is_empty() { persons.len() < 2 } else { !several || persons.is_empty() };
+        if is_one {
             let own = persons.first().map(|person| person.subjects.as_slice()).unwrap_or_default();
             let subjects = if asked.subjects.is_empty() { own } else { asked.subjects };
             let file = self.file(subjects).await?;
             // What tells of nobody is nobody's; what tells of someone must say of whom.
-            let certain = file.certain && (!subjects.is_empty() || persons.is_empty());
+            let certain = file.certain && !several && (!subjects.is_empty() || persons.is_empty());
             let known = Known { emergency: emergency(&file), snapshot: file.snapshot, certain, places: None };
             return Ok((vec![known], vec![(subjects.to_vec(), file.epoch)]));
         }
@@ -366,9 +380,25 @@ fn compiled(on_file: OnFile) -> File {
     File { epoch, certain, subjects: subjects.into(), snapshot }
 }
 
-fn entries(parts: &[Part<'_>], rules: &ConsentConfig) -> Vec<Entry> {
+/// What is decided about, labelled as the site's rules call for now, whatever was labelled when it came.
+fn entries(parts: &[Part<'_>], site: &Site, channel: &str) -> Vec<Entry> {
+    let rules = &site.consent;
     let resources: Vec<(Option<&str>, &Value)> = parts.iter().map(|part| (part.full_url, part.resource)).collect();
-    Entry::read(Sources { resources: &resources, ..Sources::default() }, &rules.directory)
+    let mut entries = Entry::read(Sources { resources: &resources, ..Sources::default() }, &rules.directory);
+    let flags = &provider_of(site, channel).flags;
+    let labels = rules.labels.labels(&entries, &rules.directory, flags);
+    // What is known of all that its channel sends.
+    let least = site.channels.get(channel).map(|channel| channel.confidentiality);
+    let least = least.filter(|least| *least > Confidentiality::N);
+    for (entry, labels) in entries.iter_mut().zip(labels) {
+        entry.confidentiality = [entry.confidentiality, labels.level, least].into_iter().max().flatten();
+        for code in labels.codes {
+            if !entry.labels.contains(&code) {
+                entry.labels.push(code);
+            }
+        }
+    }
+    entries
 }
 
 /// The provider that a channel's messages come from.

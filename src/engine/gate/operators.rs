@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use super::arrive::unresolved;
 use super::emergency::{Declaration, PREFIX};
-use super::watch::Dispatchers;
 use super::{Asked, Gate, Weighed};
 use crate::config::{DestinationConfig, PolicyConfig, Site};
 use crate::store::{
@@ -317,11 +316,7 @@ impl Gate {
     /// # Errors
     ///
     /// [`StoreError`] if it cannot be written down: then it does not hold.
-    pub(in crate::engine) async fn declare(
-        &self,
-        declaration: Declaration,
-        dispatchers: &Dispatchers,
-    ) -> Result<(), StoreError> {
+    pub(in crate::engine) async fn declare(&self, declaration: Declaration) -> Result<(), StoreError> {
         let Declaration { id, destination, reason, until, .. } = &declaration;
         let value = serde_json::to_string(&declaration).map_err(|error| StoreError::Invalid(error.to_string()))?;
         let record = Record::Setting { key: format!("{PREFIX}{id}"), value: Some(value) };
@@ -333,7 +328,7 @@ impl Gate {
             others.chain([declaration.clone()]).collect::<Vec<_>>()
         });
         self.generation.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
-        self.wake_those_of(&subjects, dispatchers).await;
+        self.wake_those_of(&subjects).await;
         Ok(())
     }
 }

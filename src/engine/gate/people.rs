@@ -61,6 +61,14 @@ pub(super) fn referred_by(parts: &[Part<'_>]) -> Vec<BTreeSet<usize>> {
     by
 }
 
+/// Keyed hashes of the identifiers of all patients that a FHIR resource or Bundle is about, and whether they are several.
+pub(in crate::engine) fn subjects(content: &Value, provider: &Provider, hash: &Hash) -> (Vec<Lane>, bool) {
+    let people = people(&parts(content), provider, hash);
+    let several = people.len() > 1;
+    let all: BTreeSet<Lane> = people.into_iter().flat_map(|person| person.subjects).collect();
+    (all.into_iter().collect(), several)
+}
+
 /// One patient of a content.
 pub(super) struct Person {
     /// Keyed hashes of their identifiers.

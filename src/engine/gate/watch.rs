@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use channels::Stop;
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::super::dispatch::Command;
+use super::super::status::Snapshot;
 use super::{Gate, Guard, is_parked};
 use crate::store::{Concerned, ConsentChanges, DeliveryId, DeliveryQuery, Lane, State, StoreError};
 
+/// What a dispatcher that makes attempts says of itself.
+const UP: &str = "up";
 /// How often what waits for long is looked for, and the clock is asked again.
 const LOOK: Duration = Duration::from_secs(20);
 /// How many held deliveries are read at once.
@@ -19,22 +22,24 @@ const PAGE: usize = 512;
 /// The wait before a store that refused is tried again.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
-/// Where each destination's dispatcher takes orders.
+/// Each destination's dispatcher.
 #[derive(Default)]
-pub(in crate::engine) struct Dispatchers(Mutex<BTreeMap<String, mpsc::Sender<Command>>>);
+pub(super) struct Dispatchers(Mutex<BTreeMap<String, Dispatcher>>);
+
+/// Where a dispatcher takes orders, and how it stands.
+#[derive(Clone)]
+struct Dispatcher {
+    commands: mpsc::Sender<Command>,
+    snapshot: watch::Receiver<Snapshot>,
+}
 
 impl Dispatchers {
-    /// A destination's dispatcher, from now on.
-    pub(in crate::engine) fn introduce(&self, destination: &str, commands: mpsc::Sender<Command>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(destination.to_owned(), commands);
-    }
-
-    fn of(&self, destination: &str) -> Option<mpsc::Sender<Command>> {
+    fn of(&self, destination: &str) -> Option<Dispatcher> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(destination).cloned()
     }
 
     async fn send(&self, destination: &str, command: Command) {
-        if let Some(commands) = self.of(destination) {
+        if let Some(Dispatcher { commands, .. }) = self.of(destination) {
             // A dispatcher that is gone looks at all that waits when it starts again.
             drop(commands.send(command).await);
         }
@@ -42,6 +47,27 @@ impl Dispatchers {
 }
 
 impl Gate {
+    /// A destination's dispatcher, from now on.
+    pub(in crate::engine) fn introduce(
+        &self,
+        destination: &str,
+        commands: mpsc::Sender<Command>,
+        snapshot: watch::Receiver<Snapshot>,
+    ) {
+        let mut known = self.dispatchers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(destination.to_owned(), Dispatcher { commands, snapshot });
+    }
+
+    /// True while a destination's dispatcher makes attempts.
+    pub(super) fn is_sent_to(&self, destination: &str) -> bool {
+        self.dispatchers.of(destination).is_some_and(|one| one.snapshot.borrow().health == UP)
+    }
+
+    /// Has deliveries of a destination decided about again.
+    pub(super) async fn reconsider(&self, destination: &str, ids: Vec<DeliveryId>) {
+        self.dispatchers.send(destination, Command::Reconsider(ids)).await;
+    }
+
     /// A delivery waits for consent. False if what it waits for has come meanwhile.
     pub(in crate::engine) fn park(
         &self,
@@ -61,12 +87,7 @@ impl Gate {
     }
 
     /// Works until `stop` fires. Begins with everything that waits: what it waits for may have come before a crash.
-    pub(in crate::engine) async fn watch(
-        self: Arc<Self>,
-        mut changes: ConsentChanges,
-        dispatchers: Arc<Dispatchers>,
-        mut stop: Stop,
-    ) {
+    pub(in crate::engine) async fn watch(self: Arc<Self>, mut changes: ConsentChanges, mut stop: Stop) {
         while let Err(error) = self.find_all().await {
             tracing::error!(%error, "cannot read what waits for consent: trying again");
             tokio::select! {
@@ -74,7 +95,7 @@ impl Gate {
                 () = tokio::time::sleep(STORE_RETRY) => {}
             }
         }
-        self.wake(self.parked.of(None), &dispatchers).await;
+        self.wake(self.parked.of(None)).await;
         while !stop.is_stopped() {
             let now = (self.clock)();
             let next = self.parked.next_due().map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
@@ -82,21 +103,21 @@ impl Gate {
             tokio::select! {
                 () = stop.stopped() => return,
                 change = changes.next() => match change {
-                    Some(Concerned::Subjects(subjects)) => self.wake_those_of(&subjects, &dispatchers).await,
-                    Some(Concerned::Anyone) => self.wake(self.parked.of(None), &dispatchers).await,
+                    Some(Concerned::Subjects(subjects)) => self.wake_those_of(&subjects).await,
+                    Some(Concerned::Anyone) => self.wake(self.parked.of(None)).await,
                     None => return,
                 },
                 () = tokio::time::sleep(wait) => {
-                    self.wake(self.parked.due((self.clock)()), &dispatchers).await;
-                    self.look(&dispatchers).await;
+                    self.wake(self.parked.due((self.clock)())).await;
+                    self.look().await;
                 }
             }
         }
     }
 
     /// Looks again at all that waits at these destinations: they are decided about in another way now.
-    pub(in crate::engine) async fn wake_destination(&self, destination: &str, dispatchers: &Dispatchers) {
-        self.wake(self.parked.of(Some(destination)), dispatchers).await;
+    pub(in crate::engine) async fn wake_destination(&self, destination: &str) {
+        self.wake(self.parked.of(Some(destination))).await;
     }
 
     /// All deliveries of a store that wait for consent.
@@ -114,7 +135,7 @@ impl Gate {
         }
     }
 
-    pub(super) async fn wake_those_of(&self, subjects: &[Lane], dispatchers: &Dispatchers) {
+    pub(super) async fn wake_those_of(&self, subjects: &[Lane]) {
         let open = loop {
             match self.store.open_deliveries_of(subjects).await {
                 Ok(open) => break open,
@@ -131,17 +152,17 @@ impl Gate {
                 concerned.entry(delivery.destination).or_default().push(id);
             }
         }
-        self.wake(concerned, dispatchers).await;
+        self.wake(concerned).await;
     }
 
-    async fn wake(&self, concerned: BTreeMap<String, Vec<DeliveryId>>, dispatchers: &Dispatchers) {
+    async fn wake(&self, concerned: BTreeMap<String, Vec<DeliveryId>>) {
         for (destination, ids) in concerned {
-            dispatchers.send(&destination, Command::Reconsider(ids)).await;
+            self.reconsider(&destination, ids).await;
         }
     }
 
     /// Tells of what waits for too long, once, and gives up what has waited for longer than its destination allows.
-    async fn look(&self, dispatchers: &Dispatchers) {
+    async fn look(&self) {
         let (site, now) = (self.site.load_full(), (self.clock)());
         for config in site.destinations.values() {
             let destination = config.name.as_str();
@@ -160,7 +181,7 @@ impl Gate {
             if let Some(most) = config.max_park {
                 let expired = self.parked.expired(destination, most.0, now);
                 if !expired.is_empty() {
-                    dispatchers.send(destination, Command::GiveUp(expired)).await;
+                    self.dispatchers.send(destination, Command::GiveUp(expired)).await;
                 }
             }
         }
