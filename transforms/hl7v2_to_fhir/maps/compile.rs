@@ -12,9 +12,11 @@ use super::condition::{self, Scope};
 use super::error::{MapError, Wrong};
 use super::layers::{Folder, Layered, LayeredRow, Layers, Source, mistake};
 use super::plan::{
-    Action, Codes, Convert, From, MessagePlan, Place, Plan, Row, RowPlace, Step, Table, Target, Test, Translation,
+    Action, Codes, Convert, From, MessagePlan, PartRows, Place, Plan, Row, RowPlace, Step, Table, Target, Test,
+    Translation,
 };
-use super::{path, structure};
+use super::{dispatch, path, structure};
+use crate::hl7v2_to_fhir::hashed::{Hashed, Hasher};
 
 /// What the compiler knows while it works.
 pub(super) struct Compiler<'a> {
@@ -53,7 +55,7 @@ pub(super) fn compile(layers: Layers, sources: &[Source]) -> Result<Plan, Vec<Ma
 }
 
 /// `ADT_A01` and all its events to the place of its plan.
-fn structures(messages: &[&Layered]) -> HashMap<String, usize> {
+fn structures(messages: &[&Layered]) -> Hashed<String, usize> {
     let names = messages.iter().enumerate().flat_map(|(i, table)| {
         let events = table.events.iter().cloned();
         std::iter::once(table.name.clone()).chain(events).map(move |name| (name, i))
@@ -77,7 +79,7 @@ fn codes(table: super::layers::LayeredCodes) -> Codes {
         source: file.source.as_deref().map(|s| hl7_table_uri(s).unwrap_or_else(|| s.to_owned()).into()),
         otherwise: file.otherwise,
         partial: file.partial,
-        codes: HashMap::with_capacity(file.codes.len()),
+        codes: Hashed::with_capacity_and_hasher(file.codes.len(), Hasher::default()),
     };
     for code in file.codes {
         let translations: &mut Vec<Translation> = out.codes.entry(code.from).or_default();
@@ -142,6 +144,9 @@ impl Compiler<'_> {
         }
         align(&mut table.rows);
         mark_alone(&mut table.rows);
+        if folder == Folder::Segments {
+            table.by_part.iter_mut().for_each(|part| dispatch::sort(&table.rows, part));
+        }
         table
     }
 
@@ -339,10 +344,10 @@ fn file_row(table: &mut Table, row: Row) {
         table.always.push(index);
     } else {
         if table.by_part.len() <= part {
-            table.by_part.resize_with(part + 1, Vec::new);
+            table.by_part.resize_with(part + 1, PartRows::default);
         }
         if let Some(rows) = table.by_part.get_mut(part) {
-            rows.push(index);
+            rows.all.push(index);
         }
     }
     table.rows.push(row);
