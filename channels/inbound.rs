@@ -17,6 +17,11 @@ pub trait Inbound: Send {
     /// Where it listens, once bound: an address with its real port, or a folder. For logs and tests.
     fn bound(&self) -> String;
 
+    /// What it counts, for metrics; nothing by default.
+    fn tally(&self) -> Option<Arc<dyn Tally>> {
+        None
+    }
+
     /// Runs until `stop` fires; every message already read is still answered.
     ///
     /// # Errors
@@ -24,6 +29,15 @@ pub trait Inbound: Send {
     /// [`ChannelError`] if the feed as a whole cannot go on. What one peer or one file does wrong is
     /// answered and logged, and is no error here.
     async fn run(self: Box<Self>, intake: Arc<dyn Intake>, stop: Stop) -> Result<(), ChannelError>;
+}
+
+/// What a feed counts of its own, besides what the engine is offered: counters since it was opened, that only go up.
+pub trait Tally: Send + Sync {
+    /// The answers that were written, by code: `AA`, `202`.
+    fn answers(&self) -> Vec<(String, u64)>;
+
+    /// What happened to connections and on the wire, by name: `connections`, `too_long`.
+    fn events(&self) -> Vec<(&'static str, u64)>;
 }
 
 /// Why a feed as a whole could not start or go on.

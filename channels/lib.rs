@@ -14,6 +14,6 @@ pub mod setting;
 mod stop;
 
 pub use credentials::Credentials;
-pub use inbound::{Acknowledge, ChannelError, Clock, Inbound, Intake, Offered, StatusReport, Ticket};
+pub use inbound::{Acknowledge, ChannelError, Clock, Inbound, Intake, Offered, StatusReport, Tally, Ticket};
 pub use outbound::{DeliveryError, Outbound, Outgoing, Receipt};
 pub use stop::{Stop, Stopper};

@@ -4,3 +4,4 @@ pub mod hl7v2_to_fhir;
 pub mod label;
 pub mod script;
 pub mod stamp;
+mod universal;

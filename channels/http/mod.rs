@@ -7,6 +7,7 @@ mod answer;
 mod body;
 mod capability;
 mod config;
+mod counts;
 mod outcome;
 mod request;
 mod routes;

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use super::answer::{self, Point, TRY_AGAIN};
 use super::body::{Held, Limits, Unread, linger};
 use super::config::InboundConfig;
+use super::counts::Counts;
 use super::outcome::{FHIR_JSON, Outcome};
 use super::request::{X_REQUEST_ID, authorize, check_media_type, expects_continue, request_id};
 use crate::{Acknowledge, Intake, Offered, StatusReport, Ticket};
@@ -41,6 +42,7 @@ pub(super) struct Door {
     pub(super) limits: Limits,
     pub(super) capability: Bytes,
     pub(super) intake: Arc<dyn Intake>,
+    pub(super) counts: Arc<Counts>,
 }
 
 /// The routes of the FHIR base: Bundles at the base, and where FHIR also has them.
@@ -72,6 +74,7 @@ async fn take(State(door): State<Arc<Door>>, Extension(peer): Extension<Peer>, r
             refusal.into_response()
         }
     };
+    door.counts.answered(response.status());
     if let Some(id) = head.headers.get(X_REQUEST_ID) {
         response.headers_mut().insert(X_REQUEST_ID, id.clone());
     }

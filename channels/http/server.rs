@@ -21,6 +21,7 @@ use tokio_io_timeout::TimeoutStream;
 use super::body::Limits;
 use super::capability;
 use super::config::InboundConfig;
+use super::counts::Counts;
 use super::routes::{Door, Peer, router};
 use crate::{ChannelError, Clock, Intake, Stop};
 
@@ -37,6 +38,7 @@ pub struct Inbound {
     listener: TcpListener,
     address: SocketAddr,
     clock: Clock,
+    counts: Arc<Counts>,
 }
 
 impl Inbound {
@@ -52,7 +54,7 @@ impl Inbound {
         };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { name, config, listener, address, clock })
+        Ok(Self { name, config, listener, address, clock, counts: Arc::default() })
     }
 }
 
@@ -62,18 +64,23 @@ impl crate::Inbound for Inbound {
         self.address.to_string()
     }
 
+    fn tally(&self) -> Option<Arc<dyn crate::Tally>> {
+        Some(self.counts.clone())
+    }
+
     async fn run(self: Box<Self>, intake: Arc<dyn Intake>, mut stop: Stop) -> Result<(), ChannelError> {
-        let Self { name, config, listener, clock, .. } = *self;
+        let Self { name, config, listener, clock, counts, .. } = *self;
         let door = Arc::new(Door {
             channel: Arc::clone(&name),
             limits: Limits::new(&config),
             capability: capability::statement(&name, &config, clock()),
             config: config.clone(),
             intake,
+            counts: Arc::clone(&counts),
         });
         let router = router(door);
         let mut connections =
-            Connections { name, most: config.max_connections.get(), full: false, tasks: JoinSet::new() };
+            Connections { name, counts, most: config.max_connections.get(), full: false, tasks: JoinSet::new() };
         while let Some(accepted) = stop.or(connections.accept(&listener)).await {
             let Some((stream, peer)) = accepted else { continue };
             let task = converse(stream, peer.ip().into(), router.clone(), config.idle_timeout.0, stop.clone());
@@ -88,6 +95,7 @@ impl crate::Inbound for Inbound {
 /// The connections of one channel: it owns their tasks.
 struct Connections {
     name: Arc<str>,
+    counts: Arc<Counts>,
     most: usize,
     /// True from the first connection that is turned away to the next that is not: logged once.
     full: bool,
@@ -110,11 +118,13 @@ impl Connections {
                     let (channel, most) = (&self.name, self.most);
                     tracing::warn!(%channel, %peer, most, "connections turned away: there are max_connections");
                 }
+                self.counts.refused();
                 turn_away(stream);
                 None
             }
             Ok(accepted) => {
                 self.full = false;
+                self.counts.connected();
                 Some(accepted)
             }
             Err(error) => {

@@ -4,6 +4,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use message::hl7v2::ack::AcknowledgmentCode;
 
+use crate::Tally;
+
+const CODES: [AcknowledgmentCode; 6] = [
+    AcknowledgmentCode::Aa,
+    AcknowledgmentCode::Ae,
+    AcknowledgmentCode::Ar,
+    AcknowledgmentCode::Ca,
+    AcknowledgmentCode::Ce,
+    AcknowledgmentCode::Cr,
+];
+
 /// Counters of one inbound channel; they only go up.
 #[derive(Debug, Default)]
 pub struct Counts {
@@ -51,6 +62,26 @@ impl Counts {
             AcknowledgmentCode::Ce => ce,
             AcknowledgmentCode::Cr => cr,
         }
+    }
+}
+
+impl Tally for Counts {
+    fn answers(&self) -> Vec<(String, u64)> {
+        CODES.map(|code| (code.code().to_owned(), self.sent(code))).into()
+    }
+
+    fn events(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("connections", get(&self.connections)),
+            ("refused_connections", get(&self.refused_connections)),
+            ("acknowledgments_received", get(&self.acknowledgments_received)),
+            ("too_long", get(&self.too_long)),
+            ("too_slow", get(&self.too_slow)),
+            ("cut_off", get(&self.cut_off)),
+            ("abandoned", get(&self.abandoned)),
+            ("noise_bytes", get(&self.noise_bytes)),
+            ("unanswered", get(&self.unanswered)),
+        ]
     }
 }
 

@@ -82,6 +82,10 @@ impl crate::Inbound for Inbound {
         self.address.to_string()
     }
 
+    fn tally(&self) -> Option<Arc<dyn crate::Tally>> {
+        Some(self.counts())
+    }
+
     async fn run(self: Box<Self>, intake: Arc<dyn Intake>, mut stop: Stop) -> Result<(), ChannelError> {
         let Self { name, config, acknowledger, listener, counts, .. } = *self;
         let seats = Seats::new(config.max_connections.get(), config.max_connections_per_peer.get());

@@ -137,7 +137,7 @@ impl Running {
     }
 
     async fn end_to_reopen(self) -> Told {
-        tracing::warn!("the store's index is broken, and there is room again: starting anew, from the log");
+        tracing::warn!("the store cannot go on as it is, and there is room: opening it again, from the log");
         let site = self.engine.site().await;
         self.stop(REOPENING_GRACE).await;
         Told::Reopen(site)

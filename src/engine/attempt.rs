@@ -1,6 +1,7 @@
 //! One attempt at one delivery: consent once more, then the channel, then what follows from its answer.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use super::limits::{Limits, Share};
 use super::process::decide;
 use super::retry::{self, Next};
 use crate::config::DestinationConfig;
-use crate::store::{Content, DeliveryId, DeliveryRecord, Due, MessageRecord, Record, Store, StoreError};
+use crate::store::{Content, DeliveryId, DeliveryRecord, Due, Received, Record, Store, StoreError};
 
 /// A message up to this many bytes is read before there is room for it in the limits.
 const SMALL: u64 = 16 << 10;
@@ -70,7 +71,7 @@ pub(super) enum End {
 /// All that an attempt needs of the store.
 struct Loaded {
     delivery: DeliveryRecord,
-    message: MessageRecord,
+    received: Arc<Received>,
     content: Content,
     _memory: Share,
 }
@@ -90,13 +91,13 @@ pub(super) async fn attempt(
         Err(error) if error.is_damage() => return damaged(id, store, &error, clock()).await,
         Err(error) => return ended(id, None, None, End::Unread, error.to_string()),
     };
-    let message = Some(loaded.message.received.id);
+    let message = Some(loaded.received.id);
     // Decided again at every attempt: what was allowed when it was queued may be forbidden now.
     let purposes: BTreeSet<Purpose> =
         loaded.delivery.purposes.iter().filter_map(|code| Purpose::try_from(code.clone()).ok()).collect();
     if let Decision::Hold { reason } = decide(config, &purposes, &loaded.content.flags) {
         let record = Record::Held { delivery: id, at: clock(), reason: reason.clone() };
-        let channel = Some(loaded.message.received.channel);
+        let channel = Some(loaded.received.channel.clone());
         return Attempt { channel, ..ended(id, message, Some(record), End::Held, reason) };
     }
     let began = Instant::now();
@@ -108,22 +109,22 @@ pub(super) async fn attempt(
         Ok(receipt) => delivered(&loaded, receipt, at),
         Err(error) => failed(&loaded, &error, config, at),
     };
-    Attempt { took, channel: Some(loaded.message.received.channel), ..attempt }
+    Attempt { took, channel: Some(loaded.received.channel.clone()), ..attempt }
 }
 
 /// The delivery and its content, if it is still to be sent. Small ones are read in one go.
 async fn load(id: DeliveryId, store: &Store, limits: &Limits) -> Result<Option<Loaded>, StoreError> {
-    let Some(Due { delivery, message, content }) = store.due(id, SMALL).await? else { return Ok(None) };
-    let memory = limits.memory(message.size).await;
+    let Some(Due { delivery, received, size, content }) = store.due(id, SMALL).await? else { return Ok(None) };
+    let memory = limits.memory(size).await;
     let content = match content {
         Some(content) => content,
         None => store.content(id).await?,
     };
-    Ok(Some(Loaded { delivery, message, content, _memory: memory }))
+    Ok(Some(Loaded { delivery, received, content, _memory: memory }))
 }
 
 fn outgoing(loaded: &Loaded) -> Outgoing {
-    let message = &loaded.message.received;
+    let message = &loaded.received;
     let (message_type, trigger_event) = message.kind.split_once('^').unwrap_or((&message.kind, ""));
     Outgoing {
         message: message.id,
@@ -146,7 +147,7 @@ fn delivered(loaded: &Loaded, receipt: Receipt, at: Timestamp) -> Attempt {
     let age = Duration::try_from(at.duration_since(loaded.delivery.created)).unwrap_or_default();
     let answer = some_bytes(receipt.answer);
     let record = Record::Delivered { delivery: id, at, summary: receipt.summary.clone(), answer };
-    let attempt = ended(id, Some(loaded.message.received.id), Some(record), End::Delivered, receipt.summary);
+    let attempt = ended(id, Some(loaded.received.id), Some(record), End::Delivered, receipt.summary);
     Attempt { age: Some(age), ..attempt }
 }
 
@@ -172,7 +173,7 @@ fn failed(loaded: &Loaded, error: &DeliveryError, config: &DestinationConfig, at
             End::Stopped { reason: reason.clone() },
         ),
     };
-    ended(delivery, Some(loaded.message.received.id), Some(record), end, reason)
+    ended(delivery, Some(loaded.received.id), Some(record), end, reason)
 }
 
 /// True if the destination itself said when to try again.

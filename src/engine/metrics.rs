@@ -1,8 +1,11 @@
 //! What is counted: Prometheus families, by channel and destination; never by patient.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use channels::Tally;
 use message::{Answer, Finding, FindingKind};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -24,6 +27,18 @@ struct Channel {
 struct ChannelAnswer {
     channel: String,
     answer: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChannelCode {
+    channel: String,
+    code: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChannelEvent {
+    channel: String,
+    event: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -63,6 +78,9 @@ pub struct Metrics {
     received: Family<Channel, Counter>,
     answers: Family<ChannelAnswer, Counter>,
     answer_seconds: Histograms<Channel>,
+    feeds: Mutex<BTreeMap<String, Arc<dyn Tally>>>,
+    codes: Family<ChannelCode, Counter>,
+    events: Family<ChannelEvent, Counter>,
     outcomes: Family<ChannelOutcome, Counter>,
     invalid: Family<Channel, Counter>,
     findings: Family<ChannelFinding, Counter>,
@@ -114,6 +132,9 @@ impl Default for Metrics {
             received: family!("messages_received", "Messages offered by senders", Family::default()),
             answers: family!("messages_acknowledged", "Answers given to senders, by kind", Family::default()),
             answer_seconds: histogram!("acknowledge", "From offer to answer"),
+            feeds: Mutex::default(),
+            codes: family!("answers", "Answers written, by acknowledgment code or HTTP status", Family::default()),
+            events: family!("feed_events", "What happened to a feed's connections and on its wire", Family::default()),
             outcomes: family!("messages_transformed", "What came of transforms and routes", Family::default()),
             invalid: family!("messages_invalid", "Messages that became FHIR that is not valid R4", Family::default()),
             findings: family!(
@@ -231,6 +252,28 @@ impl Metrics {
         }
     }
 
+    /// Takes over what a channel's feed counts, from now on: its counters begin with its opening.
+    pub(super) fn introduce_feed(&self, channel: &str, tally: Option<Arc<dyn Tally>>) {
+        let mut feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
+        match tally {
+            Some(tally) => feeds.insert(channel.to_owned(), tally),
+            None => feeds.remove(channel),
+        };
+    }
+
+    fn read_feeds(&self) {
+        for (channel, tally) in self.feeds.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            for (code, count) in tally.answers() {
+                let label = ChannelCode { channel: channel.clone(), code };
+                self.codes.get_or_create(&label).inner().store(count, Ordering::Relaxed);
+            }
+            for (event, count) in tally.events() {
+                let label = ChannelEvent { channel: channel.clone(), event };
+                self.events.get_or_create(&label).inner().store(count, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Begins a destination's counters at zero.
     pub(super) fn introduce_destination(&self, destination: &str) {
         let label = Destination { destination: destination.to_owned() };
@@ -258,6 +301,7 @@ impl Metrics {
     ///
     /// None in practice: writing to a string does not fail.
     pub fn render(&self, store: &Store, now: jiff::Timestamp) -> Result<String, std::fmt::Error> {
+        self.read_feeds();
         let clamp = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let counts = store.counts();
         for (destination, states) in &counts.deliveries {

@@ -88,6 +88,7 @@ impl RunningChannel {
         let inbound = wire::inbound(&self.config, &shared.clock).await?;
         let bound = inbound.bound();
         tracing::info!(channel = self.config.name, address = bound, "open");
+        shared.metrics.introduce_feed(&self.config.name, inbound.tally());
         let task = self.feed_task(shared, inbound);
         self.feed = Some((task, bound));
         Ok(())

@@ -89,8 +89,8 @@ impl Repository {
         match (parts.method.as_str(), path.as_slice()) {
             ("GET", ["metadata"]) => Ok(json_answer(StatusCode::OK, &capability::statement((self.0.clock)()))),
             ("POST", [""]) => self.post_bundle(parts, &body, fate),
-            ("POST", [name, "_search"]) => self.get(&[name], std::str::from_utf8(&body).ok()),
-            ("GET", path) => self.get(path, parts.uri.query()),
+            ("POST", [name, "_search"]) => self.get(parts, &[name], std::str::from_utf8(&body).ok()),
+            ("GET", path) => self.get(parts, path, parts.uri.query()),
             (_, path) => self.write(parts, path, &body, fate),
         }
     }
@@ -103,8 +103,11 @@ impl Repository {
         Ok(json_answer(StatusCode::OK, &self.process(parse(body)?, fate)?))
     }
 
-    fn get(&self, path: &[&str], query: Option<&str>) -> Result<Response, Refusal> {
-        let done = super::read::read(&self.store(), &Get::new(path, query)?)?;
+    fn get(&self, parts: &Parts, path: &[&str], query: Option<&str>) -> Result<Response, Refusal> {
+        let mut done = super::read::read(&self.store(), &Get::new(path, query)?)?;
+        if let (Some(body), None) = (&mut done.body, &done.written) {
+            super::read::make_absolute(body, &base(&parts.headers));
+        }
         Ok(single(&done, done.body.as_ref()))
     }
 
@@ -128,8 +131,7 @@ impl Repository {
         let body = done.written.as_ref().filter(|_| !minimal).map(|written| written.version.render());
         let mut response = single(&done, body.as_ref());
         if let Some(written) = &done.written {
-            let base = text("host").map_or_else(String::new, |host| format!("http://{host}/"));
-            set(&mut response, header::LOCATION, &location(&base, written));
+            set(&mut response, header::LOCATION, &location(&base(&parts.headers), written));
         }
         Ok(response)
     }
@@ -140,6 +142,12 @@ fn parse(body: &Bytes) -> Result<Value, Refusal> {
     serde_json::from_slice(body).map_err(|error| {
         Refusal::invalid(format!("the body is no JSON: line {}, column {}", error.line(), error.column()))
     })
+}
+
+/// Where the client sees us; relative URLs for one that does not say.
+fn base(headers: &HeaderMap) -> String {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    host.map_or_else(String::new, |host| format!("http://{host}/"))
 }
 
 fn check_media_type(headers: &HeaderMap) -> Result<(), Refusal> {

@@ -56,6 +56,7 @@ fn history_entry(kind: Kind, id: &str, version: &Version) -> Value {
     let method = if version.content.is_some() { "PUT" } else { "DELETE" };
     let status = if version.content.is_some() { "200" } else { "204" };
     let mut entry = json!({
+        "fullUrl": format!("{kind}/{id}"),
         "request": { "method": method, "url": format!("{kind}/{id}") },
         "response": { "status": status, "lastModified": instant(version.at) },
     });
@@ -63,6 +64,17 @@ fn history_entry(kind: Kind, id: &str, version: &Version) -> Value {
         entry.insert("resource".to_owned(), version.render());
     }
     entry
+}
+
+/// Puts `base` before the URLs of a Bundle that was read: `fullUrl` and links are absolute (FHIR R4 §2.36.4).
+pub(super) fn make_absolute(bundle: &mut Value, base: &str) {
+    for (list, name) in [("link", "url"), ("entry", "fullUrl")] {
+        for part in bundle.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Some(Value::String(url)) = part.get_mut(name) {
+                url.insert_str(0, base);
+            }
+        }
+    }
 }
 
 /// One page of what was found, in the order of first writing (FHIR R4 §3.1.1).

@@ -416,6 +416,11 @@ async fn searches_find_by_what_converters_and_demos_need() {
         ] {
             assert_eq!(server.get(search).await, format!("200 {found}"), "{search}");
         }
+        let page: Value =
+            reqwest::get(format!("{}/Patient?_count=1", server.base)).await.unwrap().json().await.unwrap();
+        let base = server.base.trim_end_matches('/');
+        assert_eq!(page["entry"][0]["fullUrl"], format!("{base}/Patient/p"));
+        assert_eq!(page["link"][1]["url"], format!("{base}/Patient?_count=1&_offset=1"));
         expect!["400 invalid -: the search parameter `name` of Patient is not supported here"]
             .assert_eq(&server.get("/Patient?name=x").await);
     })

@@ -283,6 +283,16 @@ impl Appender {
         }
     }
 
+    /// The last group that is durable.
+    pub(super) fn synced(&self) -> u64 {
+        self.synced
+    }
+
+    /// Why nothing can be written any more, if that is so. What is not durable by then never will be.
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.failed.as_deref()
+    }
+
     /// Since when something is written and not durable.
     pub(super) fn dirty_since(&self) -> Option<Instant> {
         self.dirty_since
@@ -299,7 +309,8 @@ impl Appender {
         self.empty || self.proven >= self.synced
     }
 
-    /// Writes an empty group, which states that all before it are durable.
+    /// Writes an empty group, which states that all before it are durable. It is to be synced as any other:
+    /// the index may have been told that the log reaches that far.
     pub(super) fn prove(&mut self) -> Result<(), StoreError> {
         if self.proven() || self.failed.is_some() {
             return Ok(());
@@ -307,7 +318,6 @@ impl Appender {
         self.begin();
         self.write()?;
         self.release();
-        self.dirty_since = None;
         Ok(())
     }
 
@@ -315,7 +325,7 @@ impl Appender {
     pub(super) fn close(&mut self) -> Result<(), StoreError> {
         self.sync()?;
         self.prove()?;
-        self.segment.open.file.sync().map_err(StoreError::io("cannot sync the log"))
+        self.sync()
     }
 
     fn check(&self) -> Result<(), StoreError> {

@@ -16,6 +16,7 @@ use super::progress::Progress;
 use super::read::Records;
 use super::record::{DeliveryId, DeliveryRecord, Lane, NewOutput, Outcome, Received, Record, State};
 use super::segment::{Position, damage_at};
+use super::warm::Ready;
 use super::{Content, Due, Entry, MessageRecord};
 
 /// What the readers' threads share.
@@ -94,7 +95,23 @@ impl Finder {
         let message = self.message_record(&entry.message, self.known(&entry.message)?)?;
         let content = (message.size <= most).then(|| self.content_of(&entry)).transpose()?;
         let delivery = self.delivery_record(id, entry)?;
-        Ok(Some(Due { delivery, message, content }))
+        Ok(Some(Due { delivery, received: Arc::new(message.received), size: message.size, content }))
+    }
+
+    /// The same without the disk, where all of it is in memory; never blocks for long.
+    pub(super) fn due_at_once(&self, id: DeliveryId, ready: Ready) -> Option<Result<Option<Due>, StoreError>> {
+        self.progress.check().ok()?;
+        let entry = match self.index.get_recent::<DeliveryEntry>(&keys::delivery(id))? {
+            Ok(entry) => entry.filter(|entry| entry.state == State::Queued),
+            Err(error) => return Some(Err(error)),
+        };
+        let Some(mut entry) = entry else { return Some(Ok(None)) };
+        if entry.rest.is_some() {
+            return None;
+        }
+        let routing = entry.routing.take()?;
+        let Ready { received, size, content } = ready;
+        Some(Ok(Some(Due { delivery: entry.into_record(id, routing), received, size, content: Some(content) })))
     }
 
     pub(super) fn outputs(&self, id: &MessageId) -> Result<Vec<NewOutput>, StoreError> {

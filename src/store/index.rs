@@ -23,12 +23,13 @@ use super::entry::{self, Applied};
 use super::error::StoreError;
 use super::keys;
 use super::pages::{Pages, Walk};
+use super::progress::Progress;
 use super::recent::{Recent, Writes};
 
 /// So many keys are folded into sled as one; reads of what is in sled wait meanwhile.
-const FOLD: usize = 16 << 10;
+const FOLD: usize = 24 << 10;
 /// With so many waiting, who writes folds: the folding thread is behind, or there is none.
-const MOST: usize = 4 * FOLD;
+const MOST: usize = 3 * FOLD;
 /// How often the folding thread looks whether it is to end.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -40,6 +41,8 @@ pub(super) struct Index {
     folding: Mutex<()>,
     /// Tells the folding thread that there is enough for it.
     folder: OnceLock<SyncSender<()>>,
+    /// Tells what of the log is durable, once it is written to.
+    log: OnceLock<Arc<Progress>>,
     file: File,
     dir: PathBuf,
     /// The data directory's lock: given back after sled has let go of its files.
@@ -57,9 +60,9 @@ impl Index {
                 .open()
                 .map_err(broken)?;
             let file = File::open(dir.join("db")).map_err(StoreError::io("cannot open the index"))?;
-            let (recent, folding, folder) = Default::default();
+            let (recent, folding, folder, log) = Default::default();
             let pages = Arc::new(Pages::new(db)?);
-            let index = Self { pages, recent, folding, folder, file, dir: dir.to_owned(), lock: None };
+            let index = Self { pages, recent, folding, folder, log, file, dir: dir.to_owned(), lock: None };
             index.no_blobs()?;
             Ok(index)
         })
@@ -82,6 +85,11 @@ impl Index {
             return known.map(decode).transpose();
         }
         self.pages.get(key)?.as_deref().map(decode).transpose()
+    }
+
+    /// The value of `key`, if it was written so recently that it is in memory.
+    pub(super) fn get_recent<T: DeserializeOwned>(&self, key: &[u8]) -> Option<Result<Option<T>, StoreError>> {
+        self.recent().get(key).map(|known| known.map(decode).transpose())
     }
 
     /// The value of `key`, as it stands.
@@ -129,12 +137,22 @@ impl Index {
         }
     }
 
+    /// From now on nothing goes to sled before what it was made of is durable in the log: after a power
+    /// cut the index would otherwise know of what never was, and be built anew.
+    pub(super) fn follow(&self, log: Arc<Progress>) {
+        // A second one would be the same.
+        self.log.set(log).unwrap_or_default();
+    }
+
     /// Brings sled up to everything that was written.
     pub(super) fn fold(&self) -> Result<(), StoreError> {
         let _one = self.folding.lock().unwrap_or_else(PoisonError::into_inner);
         let writes = self.recent_mut().fold();
         if writes.is_empty() {
             return Ok(());
+        }
+        if let (Some(log), Some(at)) = (self.log.get(), writes.get(keys::APPLIED).and_then(|slot| slot.get())) {
+            log.wait_until_synced(decode::<Applied>(at)?.group)?;
         }
         self.pages.write(&writes, || self.recent_mut().folded())
     }

@@ -64,6 +64,7 @@ mod submit;
 mod threads;
 mod types;
 mod verify;
+mod warm;
 mod writer;
 
 use std::path::Path;
@@ -80,6 +81,7 @@ use self::find::Finder;
 use self::keeper::{Keeper, KeeperJob};
 use self::metrics::Metrics;
 use self::threads::{ReadJob, Threads};
+use self::warm::Warm;
 use self::writer::{Accept, Request, Until};
 
 pub use self::counts::Counts;
@@ -107,6 +109,7 @@ struct Inner {
     readers: tokio::sync::mpsc::Sender<ReadJob>,
     keeper: SyncSender<KeeperJob>,
     finder: Arc<Finder>,
+    warm: Warm,
     metrics: Arc<Metrics>,
     /// Memory for requests that wait for the log, in units.
     memory: Arc<Semaphore>,
@@ -146,15 +149,16 @@ impl Store {
         let report = opened.report.clone();
         let started = threads::start(&options, opened, &metrics, units, now)?;
         let inner = Inner {
-            options,
             log: started.log,
             readers: started.readers,
             keeper: started.keeper,
             finder: started.finder,
+            warm: Warm::new(options.warm_bytes),
             metrics,
             memory: Arc::new(Semaphore::new(units)),
             low: started.low,
             threads: started.threads,
+            options,
         };
         Ok((Self(Arc::new(inner)), report))
     }
@@ -174,6 +178,7 @@ impl Store {
         self.check_name(&received.channel)?;
         let permit = self.admit(received.payload.len()).await?;
         let keys = self.0.finder.records.hasher.keys(&received);
+        let warm = Warm::of(&received);
         let (record, encoded, files) = self.encode(Record::Received(Box::new(received))).await?;
         let Record::Received(mut received) = record else { return Err(StoreError::Invalid("not a message".into())) };
         received.payload = Bytes::new();
@@ -181,6 +186,9 @@ impl Store {
         let accept = Accept { received, encoded, files, size, keys, reply, permit };
         self.send(Request::Accept(accept))?;
         let answered = answer.await.map_err(|_| StoreError::Closed)?;
+        if matches!(answered, Ok(Accepted::New)) {
+            warm.into_iter().for_each(|warm| self.0.warm.accepted(warm));
+        }
         answered.map_err(|error| self.explain(error))
     }
 
@@ -249,6 +257,11 @@ impl Store {
     ///
     /// [`StoreError::Damaged`] if its bytes are; others as they are.
     pub async fn due(&self, delivery: DeliveryId, most: u64) -> Result<Option<Due>, StoreError> {
+        if let Some(ready) = self.0.warm.get(delivery)
+            && let Some(due) = self.0.finder.due_at_once(delivery, ready)
+        {
+            return due;
+        }
         self.read(move |finder| finder.due(delivery, most)).await
     }
 
@@ -343,8 +356,8 @@ impl Store {
         !self.0.low.load(Ordering::Acquire)
     }
 
-    /// True once the index cannot be used any more, and there is room to open the store again: then it
-    /// is built anew from the log, which has everything.
+    /// True once the log cannot be written or the index cannot be used any more, and there is room to open
+    /// the store again: then it goes on behind what is durable, and an index that broke is built anew.
     #[must_use]
     pub fn wants_reopening(&self) -> bool {
         self.takes_messages() && self.0.finder.progress.check().is_err()

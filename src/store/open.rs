@@ -86,6 +86,7 @@ pub(super) fn open(options: &StoreOptions, now: Timestamp, rebuild: Option<&str>
     }
     let recycled = Arc::new(Recycled::default());
     begin(&records.segments, &recycled, options)?;
+    settle(&records.segments)?;
     let mut report = OpenReport::default();
     let (mut index, tallies, end) = match rebuild {
         Some(why) => rebuilt(options, &records, why, &mut report)?,
@@ -128,6 +129,18 @@ fn records(options: &StoreOptions) -> Result<Records, StoreError> {
 fn begin(segments: &Segments, recycled: &Recycled, options: &StoreOptions) -> Result<(), StoreError> {
     if segments.numbers()?.is_empty() {
         prepare(segments, recycled, 1, options.segment_bytes.min(FIRST))?;
+    }
+    Ok(())
+}
+
+/// Makes the end of the log durable: what is found there may be in the system's cache alone, and the
+/// index is not to be ahead of what a power cut leaves.
+fn settle(segments: &Segments) -> Result<(), StoreError> {
+    for number in segments.numbers()?.into_iter().rev().take(4) {
+        // A segment whose header is damaged is named when it is read.
+        if let Ok(open) = segments.get(number) {
+            open.file.sync().map_err(StoreError::io("cannot sync the log"))?;
+        }
     }
     Ok(())
 }

@@ -38,6 +38,8 @@ pub struct StoreOptions {
     pub in_flight_bytes: usize,
     /// How much memory the index's cache may take.
     pub cache_bytes: u64,
+    /// How much memory messages that are about to be sent may take.
+    pub warm_bytes: usize,
     /// How many threads answer queries.
     pub readers: usize,
     /// Thirty-two bytes: payloads and records are encrypted at rest with them.
@@ -63,8 +65,9 @@ impl StoreOptions {
             duplicate_window: 7 * DAY,
             keep: 30 * DAY,
             in_flight_bytes: 64 << 20,
-            cache_bytes: 64 * MIB,
-            readers: 4,
+            cache_bytes: 32 * MIB,
+            warm_bytes: 16 << 20,
+            readers: 2,
             encryption_key: None,
             disk: Arc::new(RealDisk),
         }

@@ -7,10 +7,12 @@ use super::codec::{self, slots};
 use super::fact::Fact;
 use super::find::Finder;
 use super::keeper::{Keeper, KeeperJob};
+use super::lifecycle::delivery_of;
 use super::metrics::add;
 use super::threads::ReadJob;
+use super::warm::Warm;
 use super::writer::{Commit, Prepared, Request, Until, answer};
-use super::{Committed, Outcome, Record, Store, StoreError, apply};
+use super::{Committed, DeliveryId, Outcome, Record, Store, StoreError, apply};
 
 /// Memory is counted in units of this many bytes.
 pub(super) const UNIT: usize = 4096;
@@ -18,6 +20,8 @@ pub(super) const UNIT: usize = 4096;
 impl Store {
     pub(super) async fn commit_with(&self, records: Vec<Record>, until: Until) -> Result<Committed, StoreError> {
         records.iter().try_for_each(|record| self.check(record))?;
+        let coming = Warm::coming(&records);
+        let done: Vec<DeliveryId> = records.iter().filter(|record| ends(record)).filter_map(delivery_of).collect();
         let mut prepared = Vec::with_capacity(records.len());
         for record in self.with_replaced(records).await? {
             let sequences = codec::sequences(&record);
@@ -30,6 +34,10 @@ impl Store {
         let (reply, answer) = oneshot::channel();
         self.send(Request::Commit(Commit { records: prepared, until, reply, permit }))?;
         let answered = answer.await.map_err(|_| StoreError::Closed)?;
+        if let Ok(committed) = &answered {
+            self.0.warm.processed(coming, &committed.deliveries);
+            self.0.warm.done(done.into_iter());
+        }
         answered.map_err(|error| self.explain(error))
     }
 
@@ -151,4 +159,9 @@ impl Store {
     pub(super) fn explain(&self, error: StoreError) -> StoreError {
         if matches!(error, StoreError::Full { .. }) { self.full() } else { error }
     }
+}
+
+/// True if nothing is sent of the delivery after it, as things stand.
+fn ends(record: &Record) -> bool {
+    matches!(record, Record::Delivered { .. } | Record::Dead { .. } | Record::Held { .. } | Record::Skipped { .. })
 }

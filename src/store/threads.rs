@@ -58,7 +58,8 @@ pub(super) fn start(
     now: Timestamp,
 ) -> Result<Started, StoreError> {
     let Opened { records, index, tallies, recycled, end, next_segment, lowest_bucket, .. } = opened;
-    let progress = Arc::new(Progress::new(end.next, options.dir.join("index.broken")));
+    let progress = Arc::new(Progress::new(end.next, end.sure, options.dir.join("index.broken")));
+    index.follow(progress.clone());
     let finder = Arc::new(Finder { index, records, tallies, progress });
     let stop = Arc::new(AtomicBool::new(false));
     let filters = Arc::new(Filters::new(lowest_bucket, end.next));

@@ -1,5 +1,7 @@
 //! What the store answers.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use message::consent::Flags;
@@ -60,8 +62,10 @@ impl std::fmt::Debug for Content {
 pub struct Due {
     /// The delivery.
     pub delivery: DeliveryRecord,
-    /// Its message, without payload. Where the log is damaged, what the index knows of it.
-    pub message: MessageRecord,
+    /// Its message, without payload and search keys. Where the log is damaged, what the index knows of it.
+    pub received: Arc<Received>,
+    /// How long the message is, in bytes.
+    pub size: u64,
     /// What is to be sent; `None` if the message is longer than was asked for at once.
     pub content: Option<Content>,
 }

@@ -1,7 +1,7 @@
 //! The log's thread: collects what waits, writes it as one group, syncs once, wakes all.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
 use message::MessageId;
@@ -24,6 +24,11 @@ const GROUP_REQUESTS: usize = 1024;
 const GROUP_BYTES: usize = 8 << 20;
 /// After this long without work an empty group is written, which proves that the last was durable.
 const IDLE: Duration = Duration::from_millis(50);
+/// What failed while nothing was asked is tried again after this long.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// Where there is always work, something written waits this many times as long for its sync as it would
+/// without.
+const BUSY: u32 = 4;
 
 /// What the log's thread is asked.
 pub(super) enum Request {
@@ -116,28 +121,40 @@ impl Writer {
         if let Err(error) = self.appender.close() {
             tracing::error!(%error, "the log could not be synced when it was closed");
         }
+        self.tell_progress();
     }
 
     /// The next request; meanwhile syncs what may wait only so long.
     fn wait(&mut self) -> Option<Request> {
+        let mut at_least = Duration::ZERO;
         loop {
             let patience = match self.appender.dirty_since() {
+                _ if self.appender.failure().is_some() => return self.requests.recv().ok(),
                 Some(since) => (since + self.sync_within).saturating_duration_since(Instant::now()),
                 None if self.appender.proven() => return self.requests.recv().ok(),
                 None => IDLE,
             };
-            match self.requests.recv_timeout(patience) {
+            match self.requests.recv_timeout(patience.max(at_least)) {
                 Ok(request) => return Some(request),
                 Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) => self.idle(),
+                Err(RecvTimeoutError::Timeout) => at_least = if self.idle() { Duration::ZERO } else { AFTER_FAILURE },
             }
         }
     }
 
-    fn idle(&mut self) {
-        let done = if self.appender.dirty_since().is_some() { self.sync() } else { self.appender.prove() };
-        if let Err(error) = done {
-            tracing::error!(%error, "the log cannot be written");
+    /// Does what is due when nothing is asked. False if that could not be done.
+    fn idle(&mut self) -> bool {
+        let done = if self.appender.dirty_since().is_some() { self.appender.sync() } else { self.appender.prove() };
+        self.tell_progress();
+        self.relocate();
+        done.inspect_err(|error| tracing::error!(%error, "the log cannot be written")).is_ok()
+    }
+
+    /// Tells who waits what is durable now, or that nothing more will be.
+    fn tell_progress(&self) {
+        self.progress.set_synced(self.appender.synced());
+        if let Some(why) = self.appender.failure() {
+            self.progress.set_failed(why);
         }
     }
 
@@ -156,7 +173,10 @@ impl Writer {
                 Request::Close => {}
             }
         }
-        match self.write(&mut batch) {
+        let written = self.write(&mut batch);
+        self.tell_progress();
+        self.relocate();
+        match written {
             Ok(()) => self.hand_over(batch),
             Err(error) => {
                 self.duplicates.undo(first);
@@ -241,56 +261,82 @@ impl Writer {
         sequence
     }
 
-    /// Writes the group, and syncs it if somebody waits for that.
+    /// Writes the group, tells those who wait for no more, and syncs it if somebody waits for that.
     fn write(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
         if !batch.items.is_empty() {
             self.appender.write()?;
         }
-        if batch.synced || self.appender.must_sync() {
+        if !batch.written.is_empty() {
+            // First this, so that a question asked after the answer waits for the index.
+            self.progress.set_written(self.appender.next_sequence());
+        }
+        for Waiting { reply, committed } in batch.written.drain(..) {
+            answer(reply, Ok(committed));
+        }
+        if batch.synced || self.appender.must_sync() || self.is_overdue() {
             self.appender.sync()?;
         }
-        // Where the group stands is known only now: it may have gone to a new segment.
-        if let Some((segment, offset)) = self.appender.last() {
-            batch.items.iter_mut().for_each(|item| item.place(segment, offset));
-        }
-        self.relocate();
         Ok(())
     }
 
-    fn sync(&mut self) -> Result<(), StoreError> {
-        self.appender.sync()?;
-        self.relocate();
-        Ok(())
+    /// True if something that was written waits for its sync for too long, busy as it is.
+    fn is_overdue(&self) -> bool {
+        self.appender.dirty_since().is_some_and(|since| since.elapsed() > BUSY * self.sync_within)
     }
 
     /// After a failed `fdatasync` the groups since the last good one stand in a new segment.
     fn relocate(&mut self) {
-        for group in self.appender.moved() {
-            if self.index.send(IndexRequest::Relocated(group.items(&self.records))).is_err() {
-                tracing::error!("the index's thread is gone");
+        let mut moved = self.appender.moved();
+        while !moved.is_empty() {
+            for group in moved {
+                self.hand(IndexRequest::Relocated(group.items(&self.records)));
             }
+            moved = self.appender.moved();
+        }
+    }
+
+    /// Hands it to the index's thread, and waits until there is room. That thread may be waiting for
+    /// what it has to be durable, and nobody else makes it so.
+    fn hand(&mut self, request: IndexRequest) {
+        let request = match self.index.try_send(request) {
+            Ok(()) => return,
+            Err(TrySendError::Full(request) | TrySendError::Disconnected(request)) => request,
+        };
+        if let Err(error) = self.appender.sync() {
+            tracing::error!(%error, "the log cannot be written");
+        }
+        self.tell_progress();
+        if self.index.send(request).is_err() {
+            tracing::error!("the index's thread is gone");
         }
     }
 
     /// Wakes the senders, then gives the group to the index.
-    fn hand_over(&mut self, batch: Batch) {
+    fn hand_over(&mut self, mut batch: Batch) {
+        // Where the group stands is known only now: it may have gone to a new segment.
+        if let Some((segment, offset)) = self.appender.last() {
+            batch.items.iter_mut().for_each(|item| item.place(segment, offset));
+        }
         let end = self.appender.end();
         self.appender.release();
-        // First this, so that a question asked after the answer waits for the index.
         self.progress.set_written(end.next);
         for (reply, accepted) in batch.accepted {
             answer(reply, Ok(accepted));
-        }
-        for Waiting { reply, committed } in batch.written {
-            answer(reply, Ok(committed));
         }
         batch.unused.into_iter().for_each(|number| self.records.big.remove(number));
         if batch.items.is_empty() && batch.committed.is_empty() {
             return;
         }
-        let group = Group { items: batch.items, waiting: batch.committed, end };
-        if self.index.send(IndexRequest::Group(group)).is_err() {
-            tracing::error!("the index's thread is gone");
+        self.hand(IndexRequest::Group(Group { items: batch.items, waiting: batch.committed, end }));
+        self.relocate();
+    }
+}
+
+impl Drop for Writer {
+    /// If it panicked, nothing becomes durable any more: what waits for that is told so.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.progress.set_failed("its thread panicked");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::kit::hl7::code;
+use crate::kit::http;
 use crate::kit::mllp::Sender;
 use crate::kit::{Fhir, MLLP_IN, QUICK, Site, TO_FHIR, TO_OUT};
 
@@ -128,4 +129,36 @@ fn each_is_converted_or_refused_with_a_reason() {
     let made = std::fs::read_dir(&out).unwrap().count();
     eprintln!("{made} converted, {refused} refused");
     assert!(made > files.len() / 2);
+}
+
+/// One repository takes all that becomes of them, each twice in a row, and then all once more: no search finds two, and
+/// the same again changes nothing.
+#[test]
+fn a_strict_repository_takes_all_of_them_and_nothing_changes_by_the_second_time() {
+    let files = files();
+    if files.is_empty() {
+        return;
+    }
+    let (site, fhir) = (Site::new(), Fhir::start());
+    let out = site.path("converted");
+    for some in files.chunks(60) {
+        let mut command = site.command(&["convert", "--out", out.to_str().unwrap()]);
+        command.args(some).output().unwrap();
+    }
+    let mut bundles: Vec<PathBuf> = std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().path()).collect();
+    bundles.sort();
+    let post = |path: &PathBuf| {
+        let answer = http::post(fhir.address, "", &std::fs::read(path).unwrap());
+        assert_eq!(answer.status, 200, "{}: {}", path.display(), answer.body);
+    };
+    for path in &bundles {
+        post(path);
+        let versions = fhir.repository.versions();
+        post(path);
+        assert_eq!(fhir.repository.versions(), versions, "{} changes something when sent again", path.display());
+    }
+    let counts = fhir.repository.counts();
+    bundles.iter().for_each(post);
+    assert_eq!(fhir.repository.counts(), counts);
+    eprintln!("{} Bundles, {} resources", bundles.len(), counts.values().sum::<usize>());
 }

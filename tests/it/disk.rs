@@ -130,9 +130,7 @@ fn fill(filler: &Path) {
 #[test]
 fn ready_says_when_the_store_takes_nothing() {
     let sink = Sink::good();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let admin = format!("[admin]\nlisten = \"{port}\"\n\n[log]");
-    let site = Site::relay(&sink.outbound("")).engine("[log]", &admin);
+    let (site, port) = Site::relay(&sink.outbound("")).admin();
     let running = site.start();
     assert_eq!(http::get(port, "/health").status, 200);
     wait_until("it is ready", || http::get(port, "/ready").status == 200);

@@ -52,10 +52,9 @@ fn no_value_of_a_message_leaves_the_payload() {
         }
         _ => Reply::Code("AR"),
     });
-    let admin = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let site = Site::new()
+    let (site, admin) = Site::new().admin();
+    let site = site
         .engine("level  = \"info,tributary=debug,channels=debug\"", "level = \"debug\"")
-        .engine("[log]", &format!("[admin]\nlisten = \"{admin}\"\n\n[log]"))
         .destination("fhir", &format!("{}{QUICK}", fhir.outbound("")))
         .destination("out", &format!("{}{QUICK}", sink.outbound("ack_timeout = \"300ms\"")))
         .destination("files", "[outbound.file]\nfolder = \"files\"\n");

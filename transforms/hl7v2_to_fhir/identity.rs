@@ -8,9 +8,11 @@ use smol_str::format_smolstr;
 use uuid::Uuid;
 
 use super::hashed::{Hashed, Hasher};
-use super::known::known;
+use super::known::{KnownKind, known};
 use super::run::{Run, push_encoded};
 use super::tree::{Key, NodeId, Reference, ResourceId, Tree};
+
+mod shared;
 
 /// How a resource is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub(super) struct Identities {
 struct Reader<'r, 'a> {
     run: &'r mut Run<'a>,
     found: Vec<Option<Found>>,
+    /// The resource that stands for each.
+    redirects: Vec<ResourceId>,
     message_key: String,
     /// Of all UUIDs of the provider.
     namespace: Uuid,
@@ -45,7 +49,9 @@ struct Reader<'r, 'a> {
 #[derive(Clone)]
 struct Found {
     uuid: Uuid,
-    /// The search that finds it.
+    /// True if that is its number.
+    has_number: bool,
+    /// The search that finds it, where the server may have it under an id of its own.
     search: Option<Text>,
 }
 
@@ -55,26 +61,42 @@ pub(super) fn of(run: &mut Run<'_>) -> Identities {
     for number in 0..count {
         complete_systems(run, resource_id(number));
     }
+    let redirects = shared::merge(run);
     let message_key = message_key(run);
     let site = uuid_v5(Uuid::NAMESPACE_URL, run.context.base_uri.as_bytes());
     let namespace = uuid_v5(site, run.context.provider.key.as_bytes());
-    let mut reader = Reader { run, found: vec![None; count], message_key, namespace };
-    let mut out = Identities { identities: vec![None; count], redirects: (0..count).map(resource_id).collect() };
+    let mut reader = Reader { run, found: vec![None; count], redirects, message_key, namespace };
+    let mut identities = vec![None; count];
     let mut seen: Hashed<Uuid, (ResourceId, usize)> = Hashed::with_capacity_and_hasher(count, Hasher::default());
     for number in 0..count {
         let id = resource_id(number);
+        if reader.redirects.get(number) != Some(&id) {
+            continue;
+        }
         let Some(root) = reader.root(id).filter(|root| !reader.run.tree.is_empty(*root)) else { continue };
         let found = reader.find(id, 0);
         let kind = reader.run.kind(id);
         let (first, times) = seen.entry(found.uuid).and_modify(|(_, times)| *times += 1).or_insert((id, 1));
-        let is_one = kind.is_merged || (found.search.is_some() && kind.is_one_number);
+        let is_one = kind.is_merged || (found.has_number && kind.is_one_number);
         if *times > 1 && is_one {
-            reader.merge(*first, id, root, &mut out.redirects);
-        } else if let Some(slot) = out.identities.get_mut(number) {
+            reader.merge(*first, id, root);
+        } else if let Some(slot) = identities.get_mut(number) {
             *slot = Some(identity(kind.name, found, *times));
         }
     }
-    out
+    let mut redirects = reader.redirects;
+    follow(&mut redirects);
+    Identities { identities, redirects }
+}
+
+/// Makes every redirect lead to the last one of its chain: each leads to a resource before it.
+fn follow(redirects: &mut [ResourceId]) {
+    for number in 0..redirects.len() {
+        let last = redirects.get(number).and_then(|to| redirects.get(to.0 as usize)).copied();
+        if let (Some(slot), Some(last)) = (redirects.get_mut(number), last) {
+            *slot = last;
+        }
+    }
 }
 
 /// The identity of the `times`th resource that is the same by `found`.
@@ -137,12 +159,12 @@ impl Reader<'_, '_> {
     }
 
     /// Puts the resource `id` with `root` into `first`, which is the same.
-    fn merge(&mut self, first: ResourceId, id: ResourceId, root: NodeId, redirects: &mut [ResourceId]) {
-        if let Some(slot) = redirects.get_mut(id.0 as usize) {
+    fn merge(&mut self, first: ResourceId, id: ResourceId, root: NodeId) {
+        if let Some(slot) = self.redirects.get_mut(id.0 as usize) {
             *slot = first;
         }
         let Some(into) = self.root(first) else { return };
-        self.run.tree.merge(into, root, redirects);
+        self.run.tree.merge(into, root, &self.redirects);
         if self.run.kind_name(first) == "Patient" {
             // Merged into itself: the message names one number twice.
             self.run.tree.clear(into, "link");
@@ -175,28 +197,39 @@ impl Reader<'_, '_> {
 
     /// What a resource is the same by, within its provider.
     fn find(&mut self, id: ResourceId, depth: usize) -> Found {
+        let id = self.redirects.get(id.0 as usize).copied().unwrap_or(id);
         let number = id.0 as usize;
         if let Some(Some(found)) = self.found.get(number) {
             return found.clone();
         }
         let kind = self.run.kind(id);
         let number_of = if kind.is_by_identifier { self.identifier(id) } else { None };
+        let has_number = number_of.is_some();
         let (key, search) = match number_of {
             Some((system, value)) => {
-                let mut code = String::new();
-                push_code(&mut code, self.code(id).filter(|_| kind.is_with_code));
-                let key = joined(&[kind.name, system, value, &code]);
-                (key, Some(search(kind.name, (system, value), &code)))
+                let search = kind.is_searched.then(|| search(kind.name, (system, value)));
+                (self.number_key(kind, id, (system, value)), search)
             }
             // Deeper than any chain of our tables: a resource that hangs on itself.
             None if depth > 8 => (String::new(), None),
             None => (self.natural_key(id, depth), None),
         };
-        let found = Found { uuid: uuid_v5(self.namespace, key.as_bytes()), search };
+        let found = Found { uuid: uuid_v5(self.namespace, key.as_bytes()), has_number, search };
         if let Some(slot) = self.found.get_mut(number) {
             *slot = Some(found.clone());
         }
         found
+    }
+
+    /// The key of what has a number: with its code, and a result's sub-id, where one number can be on several.
+    fn number_key(&self, kind: KnownKind, id: ResourceId, (system, value): (&str, &str)) -> String {
+        let mut key = KeyText::default();
+        key.add(kind.name).add(system).add(value).begin();
+        push_code(&mut key.0, self.code(id).filter(|_| kind.is_with_code));
+        if kind.name == "Observation" {
+            key.add_sub_id(self, id);
+        }
+        key.0
     }
 
     /// The UUID of a resource that another hangs on.
@@ -222,6 +255,12 @@ impl Reader<'_, '_> {
                 key.add(kind).add_identifiers(self, id).add(self.text(id, &["name"]));
                 key.add(self.text(id, &["description"])).add_uuid(first);
                 return key.0;
+            }
+            "ServiceRequest" | "DiagnosticReport" if self.has_code_or_text(id) && self.has_time_or_visit(id) => {
+                own.add_code(self, id).add_uuid(first);
+                ["occurrenceDateTime", "effectiveDateTime", "authoredOn"]
+                    .into_iter()
+                    .fold(&mut own, |key, time| key.add(self.text(id, &[time])))
             }
             "Organization" => own.add(self.text(id, &["name"])),
             "Practitioner" => own.add_name(self, id),
@@ -260,10 +299,17 @@ impl Reader<'_, '_> {
     fn hangs_on(&mut self, kind: &str, id: ResourceId, depth: usize) -> [Option<Uuid>; 2] {
         match kind {
             "Observation" | "Condition" | "Procedure" | "Specimen" => [self.of_context(id, depth), None],
+            "ServiceRequest" | "DiagnosticReport" => [self.referred(id, "encounter", depth), None],
             "Location" => [self.referred(id, "partOf", depth), None],
             "PractitionerRole" => ["practitioner", "organization"].map(|name| self.referred(id, name, depth)),
             _ => [None, None],
         }
+    }
+
+    /// True if an order or a report says when it is, or in which visit: its code alone tells no two apart.
+    fn has_time_or_visit(&self, id: ResourceId) -> bool {
+        let has = |name: &&str| self.root(id).is_some_and(|root| self.run.tree.named(root, name).is_some());
+        ["occurrenceDateTime", "effectiveDateTime", "encounter"].iter().any(has)
     }
 
     fn has_code_or_text(&self, id: ResourceId) -> bool {
@@ -392,18 +438,14 @@ fn push_code(out: &mut String, code: Option<(Option<&str>, &str)>) {
     out.push_str(code);
 }
 
-/// `Patient?identifier=system%7Cvalue`, with the code where the number alone does not do.
-fn search(kind: &str, (system, value): (&str, &str), code: &str) -> Text {
-    let mut url = String::with_capacity(64 + system.len() + value.len() + code.len());
+/// `Patient?identifier=system%7Cvalue`.
+fn search(kind: &str, (system, value): (&str, &str)) -> Text {
+    let mut url = String::with_capacity(64 + system.len() + value.len());
     url.push_str(kind);
     url.push_str("?identifier=");
     push_encoded(&mut url, system);
     url.push_str("%7C");
     push_encoded(&mut url, value);
-    if !code.is_empty() {
-        url.push_str("&code=");
-        push_encoded(&mut url, code);
-    }
     url.into()
 }
 

@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use message::fhir::definitions::{Element, TypeId, types};
 
+use super::rules::{self, Rule};
+
 /// An element that a conversion writes by name; `None` only if R4 did not have it.
 pub(super) type Place = Option<&'static Element>;
 
@@ -19,6 +21,7 @@ pub(super) struct Known {
     pub(super) concept_coding: Place,
     pub(super) concept_text: Place,
     pub(super) identifier_system: Place,
+    pub(super) organization_alias: Place,
     /// The extensions of a primitive.
     pub(super) primitive_extension: Place,
     pub(super) extension_url: Place,
@@ -37,12 +40,18 @@ pub(super) struct KnownKind {
     pub(super) is_merged: bool,
     /// The same identifier means the same thing twice.
     pub(super) is_one_number: bool,
-    /// An identifier alone finds one resource.
+    /// Any identifier in common means the same thing twice.
+    pub(super) is_one_by_any: bool,
+    /// An identifier makes it the same one in the next message.
     pub(super) is_by_identifier: bool,
+    /// The server may have it already, under an id of its own: it is found by its identifier.
+    pub(super) is_searched: bool,
     /// One number can be on several resources, told apart by their code.
     pub(super) is_with_code: bool,
     /// Stands for something elsewhere when all that is known is a number.
     pub(super) is_logical: bool,
+    /// What sees to R4's rules for its elements.
+    pub(super) rule: Option<Rule>,
 }
 
 static KNOWN: LazyLock<Known> = LazyLock::new(Known::find);
@@ -57,6 +66,13 @@ const LOGICAL: [&str; 5] = ["Procedure", "ServiceRequest", "Specimen", "Conditio
 const MERGED: [&str; 6] = ["Practitioner", "PractitionerRole", "Organization", "Location", "Device", "RelatedPerson"];
 
 const ONE_NUMBER: [&str; 4] = ["Patient", "Encounter", "Account", "Specimen"];
+
+const ONE_BY_ANY: [&str; 4] = ["Practitioner", "Organization", "Device", "RelatedPerson"];
+
+/// What others write as well, and every message about it names by the same number. All else has the
+/// id that its identifier makes: a search by one of several numbers finds two things one day, and a
+/// strict server then refuses the whole message.
+const SEARCHED: [&str; 3] = ["Patient", "Encounter", "Account"];
 
 const BY_IDENTIFIER: [&str; 17] = [
     "Patient",
@@ -78,7 +94,7 @@ const BY_IDENTIFIER: [&str; 17] = [
     "EpisodeOfCare",
 ];
 
-const WITH_CODE: [&str; 2] = ["ServiceRequest", "DiagnosticReport"];
+const WITH_CODE: [&str; 3] = ["ServiceRequest", "DiagnosticReport", "Observation"];
 
 /// Elements that name the patient a resource is about, the best first.
 const SUBJECTS: [&str; 3] = ["subject", "patient", "beneficiary"];
@@ -107,6 +123,7 @@ impl Known {
             concept_coding: place("CodeableConcept", "coding"),
             concept_text: place("CodeableConcept", "text"),
             identifier_system: place("Identifier", "system"),
+            organization_alias: place("Organization", "alias"),
             primitive_extension: place("Element", "extension"),
             extension_url: place("Extension", "url"),
             extension_code: place("Extension", "valueCode"),
@@ -130,9 +147,12 @@ impl KnownKind {
             about: about.filter(|_| !ABOUT_NONE.contains(&name)),
             is_merged: MERGED.contains(&name),
             is_one_number: ONE_NUMBER.contains(&name),
+            is_one_by_any: ONE_BY_ANY.contains(&name),
             is_by_identifier: BY_IDENTIFIER.contains(&name),
+            is_searched: SEARCHED.contains(&name),
             is_with_code: WITH_CODE.contains(&name),
             is_logical: LOGICAL.contains(&name),
+            rule: rules::of(name),
         }
     }
 }

@@ -3,8 +3,8 @@
 //! [`maps`] holds the tables, compiled once. A conversion reads the message into segments and
 //! fields (`source`), puts the segments into the groups of their structure (`groups`), runs each
 //! through its rows into a tree of resources (`run`, `tree`), finds out which of them are the same
-//! and how the next message will find them (`identity`), completes what R4 requires (`required`)
-//! and writes the Bundle (`bundle`). What no row took is reported (`coverage`).
+//! and how the next message will find them (`identity`), completes what R4 requires (`required`),
+//! sets aside what it forbids (`rules`) and writes the Bundle (`bundle`). What no row took is reported (`coverage`).
 
 mod bundle;
 mod coverage;
@@ -15,6 +15,7 @@ mod known;
 pub mod maps;
 mod options;
 mod required;
+mod rules;
 mod run;
 mod source;
 mod tree;

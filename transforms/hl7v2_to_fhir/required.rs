@@ -26,6 +26,7 @@ pub(super) fn subjects(run: &mut Run<'_>) {
 
 /// Adds to the JSON of a resource what R4 requires of it.
 pub(super) fn complete(run: &Run<'_>, kind: TypeId, out: &mut Map) {
+    let rule = known().kind(kind).rule;
     let kind = types().get(kind);
     for name in kind.required() {
         if tree::has(out, name) {
@@ -42,6 +43,9 @@ pub(super) fn complete(run: &Run<'_>, kind: TypeId, out: &mut Map) {
             concept("http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical", "active"),
         );
     }
+    if let Some(rule) = rule {
+        rule(kind, out);
+    }
 }
 
 /// What a required element becomes where the message has nothing: its name and value.
@@ -54,7 +58,7 @@ fn fallback(run: &Run<'_>, kind: &str, name: &str) -> Option<(&'static str, Valu
         ("Immunization", "status") => ("status", Value::fixed("completed")),
         ("Appointment", "status") => ("status", Value::fixed("proposed")),
         (_, "status") => ("status", Value::fixed("unknown")),
-        ("ServiceRequest" | "MedicationRequest", "intent") => ("intent", Value::fixed("order")),
+        ("ServiceRequest" | "MedicationRequest" | "NutritionOrder", "intent") => ("intent", Value::fixed("order")),
         ("Encounter", "class") => ("class", coding("http://terminology.hl7.org/CodeSystem/v3-NullFlavor", "UNK")),
         ("Observation" | "DiagnosticReport" | "Basic", "code") => ("code", unknown()),
         ("Immunization", "vaccineCode") => ("vaccineCode", unknown()),

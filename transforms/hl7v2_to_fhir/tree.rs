@@ -9,7 +9,7 @@ use smol_str::format_smolstr;
 
 use message::fhir::definitions::{Element, Kind, Type, TypeId, types};
 
-use super::known::Place;
+use super::known::{Place, known};
 
 /// A node by its number, from 1, so that there is room for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -289,6 +289,11 @@ impl Tree {
         self.node(node)?.reference
     }
 
+    /// What `node` is of its parent; `None` for a resource.
+    pub(super) fn element(&self, node: NodeId) -> Option<&'static Element> {
+        self.node(node)?.element
+    }
+
     /// True if nothing was written below `node`.
     pub(super) fn is_empty(&self, node: NodeId) -> bool {
         let Some(own) = self.node(node) else { return true };
@@ -485,6 +490,7 @@ fn is_again(before: &Value, value: &Value) -> bool {
 /// Says of every required element that is not there that it is absent; without that, strict
 /// servers refuse the whole Bundle. An extension with no URL, or with nothing else, goes.
 fn fill(kind: TypeId, mut out: Map) -> Option<Map> {
+    let rule = known().kind(kind).rule;
     let kind = types().get(kind);
     for name in kind.required() {
         if has(&out, name) {
@@ -494,6 +500,9 @@ fn fill(kind: TypeId, mut out: Map) -> Option<Map> {
             return None;
         }
         absent(kind, name, &mut out);
+    }
+    if let Some(rule) = rule {
+        rule(kind, &mut out);
     }
     let says_nothing = kind.name == "Extension" && out.len() == 1;
     (!says_nothing).then_some(out)
@@ -507,11 +516,15 @@ pub(super) fn has(out: &Map, name: &str) -> bool {
 
 /// Writes that the required element `name` is absent for a reason nobody knows.
 pub(super) fn absent(kind: &Type, name: &str, out: &mut Map) {
-    let url = Value::fixed("http://hl7.org/fhir/StructureDefinition/data-absent-reason");
-    let extension = Value::object([("url", url), ("valueCode", Value::fixed("unknown"))]);
-    let reason = Value::object([("extension", Value::Array(vec![extension]))]);
     let Some(element) = kind.element(name).or_else(|| kind.choice(name)) else { return };
     let is_primitive = matches!(element.kind, Kind::Primitive(_));
     let name = if is_primitive { format_smolstr!("_{}", element.name) } else { Text::new(&element.name) };
-    out.insert(name, if element.list { Value::Array(vec![reason]) } else { reason });
+    out.insert(name, if element.list { Value::Array(vec![unknown()]) } else { unknown() });
+}
+
+/// An element that is absent for a reason nobody knows.
+fn unknown() -> Value {
+    let url = Value::fixed("http://hl7.org/fhir/StructureDefinition/data-absent-reason");
+    let extension = Value::object([("url", url), ("valueCode", Value::fixed("unknown"))]);
+    Value::object([("extension", Value::Array(vec![extension]))])
 }

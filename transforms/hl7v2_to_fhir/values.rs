@@ -7,6 +7,8 @@ use message::json::{Number, Text, Value};
 
 use message::fhir::definitions::Primitive;
 
+use crate::universal;
+
 /// `text` as a value of type `primitive`; `None` if it is not one.
 pub(super) fn primitive(primitive: Primitive, text: &str, zone: &TimeZone) -> Option<Value> {
     let trimmed = trimmed(text);
@@ -20,7 +22,8 @@ pub(super) fn primitive(primitive: Primitive, text: &str, zone: &TimeZone) -> Op
         Primitive::Markdown => string(printable(text)),
         Primitive::Code => string(single_spaced(trimmed)),
         Primitive::Uri | Primitive::Url | Primitive::Canonical | Primitive::Oid | Primitive::Uuid => {
-            (!trimmed.contains(char::is_whitespace)).then(|| Value::from(trimmed))
+            let is_one = !trimmed.contains(char::is_whitespace) && universal::is_well_formed(trimmed);
+            is_one.then(|| Value::from(trimmed))
         }
         Primitive::Id => is_id(trimmed).then(|| Value::from(trimmed)),
         Primitive::Boolean => trimmed.parse().ok().map(Value::Bool),

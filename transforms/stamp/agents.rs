@@ -9,6 +9,7 @@ use message::provenance::Reference;
 use smol_str::format_smolstr;
 
 use super::uri::encode;
+use crate::universal;
 
 const NPI: &str = "http://hl7.org/fhir/sid/us-npi";
 
@@ -52,11 +53,8 @@ impl Hd {
 
     /// The universal id as a URI, where it is one (table 0301).
     pub(super) fn uri(&self) -> Option<Text> {
-        let id = Some(&self.id).filter(|id| !id.is_empty() && !id.contains(char::is_whitespace))?;
         match self.kind.to_ascii_uppercase().as_str() {
-            "ISO" if id.bytes().all(|b| b.is_ascii_digit() || b == b'.') => Some(format_smolstr!("urn:oid:{id}")),
-            "UUID" | "GUID" => Some(format_smolstr!("urn:uuid:{}", id.to_ascii_lowercase())),
-            "URI" | "URL" | "URN" if id.contains(':') => Some(id.clone()),
+            "ISO" | "UUID" | "GUID" | "URI" | "URL" | "URN" => universal::uri(&self.id, &self.kind).map(Text::from),
             _ => None,
         }
     }

@@ -111,6 +111,79 @@ async fn a_disk_that_takes_nothing_any_more_is_no_false_acknowledgment() {
     assert!(store.accept(a_message()).await.is_err());
 }
 
+/// Records that may be lost, so many that the index must be folded; none of them makes the log sync.
+async fn write_much(store: &Store, delivery: DeliveryId) {
+    for _ in 0..30 {
+        store.commit((0..1000).map(|_| attempted(delivery, None)).collect()).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_index_waits_for_a_log_whose_sync_fails_once_and_is_never_ahead_of_it() {
+    let mut site = Site::new();
+    site.options.checkpoint_every = Duration::from_secs(3600);
+    let store = site.store();
+    let (id, numbers) = queue(&store, &["a"]).await;
+    site.disk.fail_syncs(1);
+    write_much(&store, numbers[0]).await;
+    store.checkpoint().await.unwrap();
+    assert_eq!(store.metrics().sync_failures, 1);
+    let durable = store.history(id).await.unwrap().len();
+    write_much(&store, numbers[0]).await;
+    let disk = site.disk.cut(&mut rand::rng());
+    drop(store);
+    site.on(disk);
+    let (store, report) = site.open();
+    assert_eq!((report.rebuilt, report.damages), (None, vec![]));
+    assert!(store.history(id).await.unwrap().len() >= durable);
+    assert_clean(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_cannot_be_synced_any_more_leaves_nobody_waiting() {
+    let mut site = Site::new();
+    site.options.checkpoint_every = Duration::from_secs(3600);
+    let store = site.store();
+    let (id, numbers) = queue(&store, &["a"]).await;
+    store.commit_synced(vec![]).await.unwrap();
+    site.disk.fail_syncs(u32::MAX);
+    // Written, and then nobody asks for anything: it is found out all the same.
+    store.record(vec![attempted(numbers[0], None)]).await.unwrap();
+    wait_for(async || store.wants_reopening()).await;
+    assert_eq!(store.metrics().sync_failures, 1);
+    assert!(matches!(store.accept(a_message()).await, Err(StoreError::Failed(_))));
+    assert!(matches!(store.commit(vec![delivered(numbers[0])]).await, Err(StoreError::Failed(_))));
+    assert!(matches!(store.message(id).await, Err(StoreError::Failed(_))));
+    assert!(matches!(store.checkpoint().await, Err(StoreError::Failed(_))));
+    store.close().await.unwrap();
+    site.disk.fail_syncs(0);
+    let (store, report) = site.open();
+    assert_eq!((report.rebuilt, report.damages), (None, vec![]));
+    assert_eq!(state(&store, id).await, State::Queued);
+    store.commit_synced(vec![delivered(numbers[0])]).await.unwrap();
+    assert_clean(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fold_that_waits_for_the_log_ends_when_the_log_does() {
+    let mut site = Site::new();
+    site.options.checkpoint_every = Duration::from_secs(3600);
+    site.options.sync_within = Duration::from_secs(3600);
+    let store = site.store();
+    let (id, numbers) = queue(&store, &["a"]).await;
+    store.commit_synced(vec![]).await.unwrap();
+    site.disk.fail_syncs(u32::MAX);
+    // Until the index has so much to fold that it must wait for the log, and that must sync.
+    while store.commit((0..1000).map(|_| attempted(numbers[0], None)).collect()).await.is_ok() {}
+    assert!(store.wants_reopening());
+    store.close().await.unwrap();
+    site.disk.fail_syncs(0);
+    let (store, report) = site.open();
+    assert_eq!((report.rebuilt, report.damages), (None, vec![]));
+    assert_eq!(state(&store, id).await, State::Queued);
+    assert_clean(&store).await;
+}
+
 /// Waits until `done`, for ten seconds at most.
 async fn wait_for(done: impl AsyncFn() -> bool) {
     let deadline = std::time::Instant::now() + Duration::from_secs(10);

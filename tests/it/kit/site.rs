@@ -1,6 +1,7 @@
 //! A site: its files and its data in a temporary folder, and the command line on it.
 
 use std::cell::Cell;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -71,6 +72,12 @@ impl Site {
         assert!(text.contains(old), "{old}");
         self.write("tributary.toml", text.replace(old, new));
         self
+    }
+
+    /// Opens the admin port, on a port that is free.
+    pub(crate) fn admin(self) -> (Self, SocketAddr) {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        (self.engine("[log]", &format!("[admin]\nlisten = \"{port}\"\n\n[log]")), port)
     }
 
     /// A channel's file; `provider = "st-mary"` is added.

@@ -361,13 +361,27 @@ impl<'a> Run<'a> {
             }
         }
         match values::primitive(primitive, text, &self.context.time_zone) {
-            Some(value) => self.write(&row.target, spot, env, value),
+            Some(value) => match self.spot(&row.target, spot, env) {
+                Some(at) if primitive == Primitive::Code && self.is_foreign(at.node, &value) => {
+                    self.finding(FindingKind::Untranslated, place, "the code is none of those that R4 allows here");
+                    true
+                }
+                Some(at) => self.tree.set(at.node, value),
+                None => false,
+            },
             None if text.trim().is_empty() => true,
             None => {
                 self.finding(FindingKind::Malformed, place, format!("the value is no FHIR {primitive:?}"));
                 true
             }
         }
+    }
+
+    /// True if R4 has a list of codes for `node` and `code` is not on it.
+    fn is_foreign(&self, node: NodeId, code: &Value) -> bool {
+        let values = self.tree.element(node).and_then(|element| element.values);
+        let values = values.and_then(|values| types().value_set(values));
+        values.is_some_and(|values| !code.as_str().is_some_and(|code| values.has(code)))
     }
 
     fn is_coding_code(&self, target: &Target) -> bool {

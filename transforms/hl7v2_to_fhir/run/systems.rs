@@ -7,6 +7,7 @@ use crate::hl7v2_to_fhir::hashed::Hashed;
 use crate::hl7v2_to_fhir::maps::hl7_table_uri;
 use crate::hl7v2_to_fhir::maps::plan::{Codes, Plan};
 use crate::hl7v2_to_fhir::values;
+use crate::universal;
 
 /// Finds URIs: what the provider's table says, else what the name itself says, else a URI of the
 /// site's own that is always the same for the same name.
@@ -39,7 +40,7 @@ impl<'a> Systems<'a> {
         }
         // Table 0301: a local one, which says no more.
         let says_no_more = matches!(id_type.trim(), "L" | "M" | "N");
-        if let Some(universal) = universal(id, id_type) {
+        if let Some(universal) = universal::uri(id, id_type) {
             let says_type =
                 ["ISO", "UUID", "GUID", "URI", "DNS"].iter().any(|of| id_type.trim().eq_ignore_ascii_case(of));
             return Some((Text::from(universal), [false, true, says_type || says_no_more]));
@@ -75,7 +76,7 @@ impl<'a> Systems<'a> {
         if is_uri && !name.contains(char::is_whitespace) {
             return Text::new(name);
         }
-        if is_oid(name) { format!("urn:oid:{name}").into() } else { self.own("cs", name) }
+        if universal::is_oid(name) { format!("urn:oid:{name}").into() } else { self.own("cs", name) }
     }
 
     /// A URI below the site's own.
@@ -87,33 +88,6 @@ impl<'a> Systems<'a> {
         push_encoded(&mut out, name);
         out.into()
     }
-}
-
-/// The URI that a universal id is, by its type (HL7 table 0301).
-fn universal(id: &str, id_type: &str) -> Option<String> {
-    let id = id.trim();
-    if id.is_empty() || id.contains(char::is_whitespace) {
-        return None;
-    }
-    match id_type.trim().to_ascii_uppercase().as_str() {
-        "ISO" if is_oid(id) => Some(format!("urn:oid:{id}")),
-        "UUID" | "GUID" => uuid::Uuid::parse_str(id).ok().map(|uuid| format!("urn:uuid:{uuid}")),
-        "URI" if id.contains(':') => Some(id.to_owned()),
-        "DNS" => Some(format!("http://{id}")),
-        // Many senders leave the type out or put `L`; an OID is an OID.
-        _ if is_oid(id) => Some(format!("urn:oid:{id}")),
-        _ => None,
-    }
-}
-
-/// `2.16.840.1.113883`: at least three arcs, the first 0, 1 or 2, no leading zeros.
-pub(crate) fn is_oid(text: &str) -> bool {
-    let arc =
-        |arc: &str| !arc.is_empty() && arc.bytes().all(|b| b.is_ascii_digit()) && (arc == "0" || !arc.starts_with('0'));
-    text.split('.').count() >= 3
-        && text.starts_with(['0', '1', '2'])
-        && text.get(1..2) == Some(".")
-        && text.split('.').all(arc)
 }
 
 /// A name as one segment of a URI: what RFC 3986 does not reserve stays, the rest is encoded.
@@ -134,15 +108,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn universal_ids_become_uris_by_their_type() {
-        assert_eq!(universal("2.16.840.1", "ISO").as_deref(), Some("urn:oid:2.16.840.1"));
-        assert_eq!(universal("2.16.840.1", "L").as_deref(), Some("urn:oid:2.16.840.1"));
-        assert_eq!(universal("lab.example.org", "DNS").as_deref(), Some("http://lab.example.org"));
-        assert_eq!(universal("not-a-uuid", "UUID"), None);
-        assert_eq!(universal("12D3456789", "CLIA"), None);
+    fn names_are_encoded_in_uris() {
         let mut encoded = String::new();
         push_encoded(&mut encoded, "Lab & Ward/3");
         assert_eq!(encoded, "Lab%20%26%20Ward%2F3");
-        assert!(!is_oid("2.01.3") && !is_oid("1.2") && !is_oid("9.1.1"));
     }
 }

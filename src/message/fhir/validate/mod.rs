@@ -16,10 +16,19 @@ mod scope;
 mod special;
 mod walk;
 
+use std::cmp::Ordering;
+
 use crate::fhir::Value;
 
 pub use invariants::checked as invariants;
 pub use issue::{Issue, IssueType, outcome};
+
+/// True unless the date or time `later` is before `earlier`, as far as both say (per-1).
+#[must_use]
+pub fn is_in_order(earlier: &str, later: &str) -> bool {
+    let (Some(earlier), Some(later)) = (date::Date::parse(earlier), date::Date::parse(later)) else { return true };
+    earlier.compare(later) != Some(Ordering::Greater)
+}
 
 /// How much is looked at and told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

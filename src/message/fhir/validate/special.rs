@@ -1,8 +1,5 @@
 //! Invariants that look at values.
 
-use std::cmp::Ordering;
-
-use super::date::Date;
 use crate::fhir::{Object, Value, get_str};
 
 /// The text of the element `name`.
@@ -42,9 +39,8 @@ pub(super) fn only_in_mode(own: &Object, mode: &str, element: &str) -> bool {
 
 /// The date in `later` is not before that in `earlier`, as far as both say.
 pub(super) fn in_order(own: &Object, earlier: &str, later: &str) -> bool {
-    let date = |name: &str| Date::parse(text(own, name)?);
-    let (Some(earlier), Some(later)) = (date(earlier), date(later)) else { return true };
-    earlier.compare(later) != Some(Ordering::Greater)
+    let (Some(earlier), Some(later)) = (text(own, earlier), text(own, later)) else { return true };
+    super::is_in_order(earlier, later)
 }
 
 /// per-1

@@ -1,0 +1,250 @@
+//! R4's rules between the elements of a type (its invariants): what a message may say and R4 forbids
+//! is moved to where it may stand, and what it then misses is said to be unknown.
+
+use message::fhir::definitions::Type;
+use message::fhir::validate::is_in_order;
+use message::json::{Map, Text, Value};
+use smol_str::format_smolstr;
+
+use super::tree::{absent, has};
+
+/// Sees to the rules of a type in an object of it.
+pub(super) type Rule = fn(&Type, &mut Map);
+
+const UCUM: &str = "http://unitsofmeasure.org";
+const CLINICAL: &str = "http://terminology.hl7.org/CodeSystem/condition-clinical";
+
+/// The rules of the type called `name`; none where messages cannot break them.
+pub(super) fn of(name: &str) -> Option<Rule> {
+    Some(match name {
+        "Appointment" => appointment,
+        "Appointment.participant" => participant,
+        "AllergyIntolerance" => |_, own| in_error(own),
+        "Attachment" => |_, own| attachment(own),
+        "Condition" => |_, own| condition(own),
+        "ContactPoint" => |kind, own| needs(kind, own, "value", "system"),
+        "Device.deviceName" => |_, own| otherwise(own, "type", "other"),
+        "Duration" | "Age" | "Count" | "Distance" => |_, own| quantity(own, true),
+        "Goal.target" => |kind, own| needs(kind, own, "detail", "measure"),
+        "MedicationAdministration.dosage" => |kind, own| one_of(kind, own, &["doseQuantity", "dose", "rate"]),
+        "Observation" => |_, own| observation(own),
+        "Observation.referenceRange" => |kind, own| one_of(kind, own, &["text", "low", "high"]),
+        "Organization" => organization,
+        "Patient.contact" => |kind, own| one_of(kind, own, &["name", "telecom", "address", "organization"]),
+        "Period" => |_, own| period(own),
+        "Quantity" => |_, own| quantity(own, false),
+        "Ratio" => ratio,
+        "ServiceRequest" => |kind, own| needs(kind, own, "orderDetail", "code"),
+        "Timing.repeat" => repeat,
+        _ => return None,
+    })
+}
+
+/// Where there is `first`, there is `second`.
+fn needs(kind: &Type, own: &mut Map, first: &str, second: &str) {
+    if has(own, first) && !has(own, second) {
+        absent(kind, second, own);
+    }
+}
+
+/// One of `names` is there; the first is said to be unknown where none is.
+fn one_of(kind: &Type, own: &mut Map, names: &[&str]) {
+    if let Some(first) = names.first()
+        && !names.iter().any(|name| has(own, name))
+    {
+        absent(kind, first, own);
+    }
+}
+
+/// A required code that the message does not say.
+fn otherwise(own: &mut Map, name: &'static str, code: &'static str) {
+    if !own.contains_key(name) {
+        own.remove(&format_smolstr!("_{name}"));
+        own.put(name, Value::fixed(code));
+    }
+}
+
+/// app-1; who says nothing has still to answer.
+fn participant(kind: &Type, own: &mut Map) {
+    one_of(kind, own, &["type", "actor"]);
+    otherwise(own, "status", "needs-action");
+}
+
+/// app-2 and app-3: start and end are both there, but for an appointment that has no time yet.
+fn appointment(kind: &Type, own: &mut Map) {
+    needs(kind, own, "start", "end");
+    needs(kind, own, "end", "start");
+    let is_open = matches!(text(own, "status"), Some("proposed" | "cancelled" | "waitlist"));
+    if !is_open && !has(own, "start") {
+        absent(kind, "start", own);
+        absent(kind, "end", own);
+    }
+}
+
+/// ait-2: what was entered in error has no clinical status.
+fn in_error(own: &mut Map) {
+    if codes(own, "verificationStatus").any(|(_, code)| code == "entered-in-error") {
+        own.remove("clinicalStatus");
+    }
+}
+
+/// att-1: data has a type; what it is of is not known.
+fn attachment(own: &mut Map) {
+    if has(own, "data") && !has(own, "contentType") {
+        own.put("contentType", Value::fixed("application/octet-stream"));
+    }
+}
+
+/// con-4 and con-5: an end means a problem that is over, unless the status says otherwise.
+fn condition(own: &mut Map) {
+    in_error(own);
+    let is_over =
+        |(system, code): (&str, &str)| system == CLINICAL && matches!(code, "resolved" | "remission" | "inactive");
+    if !has(own, "abatement") || codes(own, "clinicalStatus").any(is_over) {
+        return;
+    }
+    if own.contains_key("clinicalStatus")
+        || codes(own, "verificationStatus").any(|(_, code)| code == "entered-in-error")
+    {
+        let names = ["abatementDateTime", "abatementString", "abatementAge", "abatementPeriod", "abatementRange"];
+        names.iter().for_each(|name| into_extension(own, name));
+        return;
+    }
+    let coding = Value::object([("system", Value::fixed(CLINICAL)), ("code", Value::fixed("resolved"))]);
+    own.put("clinicalStatus", Value::object([("coding", Value::Array(vec![coding]))]));
+}
+
+/// obs-6: only a result without a value says why.
+fn observation(own: &mut Map) {
+    if has(own, "value") {
+        into_extension(own, "dataAbsentReason");
+    }
+}
+
+/// org-1, org-2 and org-3: a name or a number, and no home.
+fn organization(kind: &Type, own: &mut Map) {
+    one_of(kind, own, &["name", "identifier"]);
+    for list in ["address", "telecom"] {
+        let members = own.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten();
+        for member in members.filter_map(Value::as_object_mut) {
+            if text(member, "use") == Some("home") {
+                set_aside(member, "use");
+            }
+        }
+    }
+}
+
+/// per-1
+fn period(own: &mut Map) {
+    let (Some(start), Some(end)) = (text(own, "start"), text(own, "end")) else { return };
+    if !is_in_order(start, end) {
+        set_aside(own, "end");
+    }
+}
+
+/// qty-3, and drt-1 and the like where it must be of UCUM: a code of no system is a unit for people.
+fn quantity(own: &mut Map, of_ucum: bool) {
+    let fits = match text(own, "system") {
+        Some(system) => !of_ucum || (system == UCUM && has(own, "value")),
+        None => has(own, "system"),
+    };
+    if !own.contains_key("code") || fits {
+        return;
+    }
+    if own.contains_key("unit") {
+        return set_aside(own, "code");
+    }
+    if let Some(code) = own.remove("code") {
+        own.put("unit", code);
+    }
+}
+
+/// rat-1: both sides.
+fn ratio(kind: &Type, own: &mut Map) {
+    needs(kind, own, "numerator", "denominator");
+    needs(kind, own, "denominator", "numerator");
+}
+
+/// tim-1, tim-2, tim-8 to tim-10.
+fn repeat(kind: &Type, own: &mut Map) {
+    needs(kind, own, "duration", "durationUnit");
+    needs(kind, own, "period", "periodUnit");
+    if let Some(most) = own.get("countMax").cloned()
+        && !own.contains_key("count")
+    {
+        own.put("count", most);
+    }
+    let of_a_meal = |own: &Map| {
+        let all = own.get("when").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        all.is_empty() || all.iter().any(|when| matches!(when.as_str(), Some("C" | "CM" | "CD" | "CV")))
+    };
+    if own.contains_key("offset") && of_a_meal(own) {
+        set_aside(own, "offset");
+    }
+    if own.contains_key("when") {
+        into_extension(own, "timeOfDay");
+    }
+    for name in ["duration", "period"] {
+        if own.get(name).is_some_and(|value| value.to_string().starts_with('-')) {
+            set_aside(own, name);
+        }
+    }
+}
+
+fn text<'m>(own: &'m Map, name: &str) -> Option<&'m str> {
+    own.get(name)?.as_str()
+}
+
+/// Systems and codes of the CodeableConcept `name`.
+fn codes<'m>(own: &'m Map, name: &str) -> impl Iterator<Item = (&'m str, &'m str)> + use<'m> {
+    let codings = own.get(name).and_then(|concept| concept.get("coding")).and_then(Value::as_array);
+    codings.into_iter().flatten().filter_map(|coding| {
+        let part = |name: &str| coding.get(name).and_then(Value::as_str);
+        Some((part("system").unwrap_or_default(), part("code")?))
+    })
+}
+
+/// Moves the primitive `name` into an extension of itself: it is still told, and says nothing any more.
+fn set_aside(own: &mut Map, name: &str) {
+    let Some(value) = own.remove(name) else { return };
+    let twin = format_smolstr!("_{name}");
+    let said = said(&value);
+    match own.get_mut(twin.as_str()).and_then(|twin| twin.get_mut("extension")).and_then(Value::as_array_mut) {
+        Some(extensions) => extensions.push(said),
+        None => drop(own.insert(twin, Value::object([("extension", Value::Array(vec![said]))]))),
+    }
+}
+
+/// Moves the element `name` into an extension of what it is in.
+fn into_extension(own: &mut Map, name: &str) {
+    let Some(value) = own.remove(name) else { return };
+    let said = said(&value);
+    match own.get_mut("extension").and_then(Value::as_array_mut) {
+        Some(extensions) => extensions.push(said),
+        None => drop(own.insert("extension", Value::Array(vec![said]))),
+    }
+}
+
+/// The texts of `value` in an extension.
+fn said(value: &Value) -> Value {
+    let mut text = String::new();
+    collect(value, &mut text);
+    let url = Value::fixed("http://hl7.org/fhir/StructureDefinition/originalText");
+    Value::object([("url", url), ("valueString", Value::from(Text::from(text)))])
+}
+
+fn collect(value: &Value, out: &mut String) {
+    match value {
+        Value::Array(members) => members.iter().for_each(|member| collect(member, out)),
+        Value::Object(members) => members.values().for_each(|member| collect(member, out)),
+        _ => {
+            if !out.is_empty() {
+                out.push(' ');
+            }
+            match value.as_str() {
+                Some(text) => out.push_str(text),
+                None => out.push_str(&value.to_string()),
+            }
+        }
+    }
+}
