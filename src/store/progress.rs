@@ -99,7 +99,10 @@ impl Progress {
     pub(super) fn set_failed(&self, why: &str) {
         let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
         if broken.is_none() {
-            tracing::error!(why, "the log cannot be written any more: nothing is accepted until the store is opened again");
+            tracing::error!(
+                why,
+                "the log cannot be written any more: nothing is accepted until the store is opened again"
+            );
         }
         broken.get_or_insert_with(|| Broken::Log(why.to_owned()));
         self.is_broken.store(true, Ordering::Release);

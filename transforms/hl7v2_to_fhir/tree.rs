@@ -299,7 +299,19 @@ impl Tree {
         let Some(own) = self.node(node) else { return true };
         own.value.is_none()
             && own.reference.is_none()
-            && self.singles(node).chain(self.lists(node)).all(|(id, _)| self.is_empty(id))
+            && self.are_empty(own.singles.map(|(first, _)| first))
+            && self.are_empty(own.lists)
+    }
+
+    /// As [`Self::is_empty`], of children from this one on.
+    fn are_empty(&self, mut child: Option<NodeId>) -> bool {
+        while let Some(id) = child {
+            if !self.is_empty(id) {
+                return false;
+            }
+            child = self.node(id).and_then(|node| node.link);
+        }
+        true
     }
 
     /// True if both hold the same; `redirects` says which resources are one.

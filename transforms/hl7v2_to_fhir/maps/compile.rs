@@ -25,11 +25,14 @@ pub(super) struct Compiler<'a> {
     pub(super) tables: HashMap<String, (usize, Kind)>,
     pub(super) codes: HashMap<String, usize>,
     pub(super) errors: Vec<MapError>,
+    /// How many ways of targets have a number.
+    ways: u32,
 }
 
 /// Compiles all layers, or says all that is wrong with them.
 pub(super) fn compile(layers: Layers, sources: &[Source]) -> Result<Plan, Vec<MapError>> {
-    let mut compiler = Compiler { sources, tables: HashMap::new(), codes: HashMap::new(), errors: layers.errors };
+    let mut compiler =
+        Compiler { sources, tables: HashMap::new(), codes: HashMap::new(), errors: layers.errors, ways: 0 };
     let is_table = |folder: Folder| matches!(folder, Folder::Segments | Folder::DataTypes);
     let layered: Vec<_> = layers.tables.iter().filter(|((folder, _), _)| is_table(*folder)).collect();
     for (index, ((_, key), table)) in layered.iter().enumerate() {
@@ -144,10 +147,30 @@ impl Compiler<'_> {
         }
         align(&mut table.rows);
         mark_alone(&mut table.rows);
+        self.number_ways(&mut table.rows);
         if folder == Folder::Segments {
             table.by_part.iter_mut().for_each(|part| dispatch::sort(&table.rows, part));
         }
         table
+    }
+
+    /// Gives the targets that part at their last step the same number.
+    fn number_ways(&mut self, rows: &mut [Row]) {
+        let mut known: Vec<(Vec<Step>, Option<usize>, u32)> = Vec::new();
+        for target in rows.iter_mut().map(|row| &mut row.target) {
+            let Some((_, steps)) = target.steps.split_last().filter(|(_, steps)| !steps.is_empty()) else { continue };
+            if steps.iter().any(|step| matches!(step, Step::Resource { .. })) {
+                continue;
+            }
+            let multiplies = target.multiplies.filter(|at| *at < steps.len());
+            let found = known.iter().find(|(other, of, _)| other == steps && *of == multiplies);
+            let number = found.map_or(self.ways, |(.., number)| *number);
+            if found.is_none() {
+                known.push((steps.to_vec(), multiplies, number));
+                self.ways += 1;
+            }
+            target.way = Some(number);
+        }
     }
 
     /// The list that the segments of a resource share.

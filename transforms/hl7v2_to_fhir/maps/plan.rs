@@ -175,6 +175,9 @@ pub(crate) struct Target {
     /// What holds the last step.
     pub(crate) parent: Kind,
     pub(crate) each: bool,
+    /// The number of the way up to the last step, where another row may share it: none through other resources,
+    /// which are not the same twice where the reference to them goes nowhere.
+    pub(crate) way: Option<u32>,
 }
 
 /// One step of a path.

@@ -49,7 +49,7 @@ pub(super) struct Run<'a> {
     /// Which shared member the segment at hand fills.
     shared_member: u16,
     /// The way that was walked last, and where it led.
-    walked: Option<(rows::Way<'a>, NodeId)>,
+    walked: Option<(rows::Way, NodeId)>,
     /// The rows that have run, where somebody wants to know.
     pub(super) used: Option<HashSet<RowPlace>>,
 }

@@ -35,12 +35,12 @@ struct Env<'a> {
     codes: Option<usize>,
 }
 
-/// A way through a resource, which leads to the same node each time.
+/// A way that was walked: it leads to the same node each time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Way<'a> {
+pub(super) struct Way {
+    /// By [`Target::way`].
+    number: u32,
     start: NodeId,
-    steps: &'a [Step],
-    multiplies: Option<usize>,
     key: Key,
     /// Which shared member the segment fills.
     member: u16,
@@ -406,12 +406,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn write(&mut self, target: &'a Target, spot: Spot, env: &Env<'a>, value: Value) -> bool {
+    fn write(&mut self, target: &Target, spot: Spot, env: &Env<'a>, value: Value) -> bool {
         self.spot(target, spot, env).is_some_and(|at| self.tree.set(at.node, value))
     }
 
     /// Writes the data-absent-reason extension at the target.
-    fn absent(&mut self, target: &'a Target, spot: Spot, env: &Env<'a>, reason: &str) {
+    fn absent(&mut self, target: &Target, spot: Spot, env: &Env<'a>, reason: &str) {
         let Some(at) = self.spot(target, spot, env) else { return };
         let element = match at.kind {
             Kind::Complex(id) => types().get(id).element("extension"),
@@ -425,7 +425,7 @@ impl<'a> Run<'a> {
     }
 
     /// The node at `target`, with what is needed to find its siblings.
-    fn spot(&mut self, target: &'a Target, spot: Spot, env: &Env<'a>) -> Option<Spot> {
+    fn spot(&mut self, target: &Target, spot: Spot, env: &Env<'a>) -> Option<Spot> {
         let start = match spot.list {
             _ if target.sibling == spot.sibling => spot.node,
             Some((parent, element, key)) => self.tree.child(parent, element, Key { sibling: target.sibling, ..key }),
@@ -455,18 +455,17 @@ impl<'a> Run<'a> {
     }
 
     /// The node at `steps`, all but the last of `target`'s. Rows that follow one another most often share it.
-    fn parent(&mut self, target: &'a Target, steps: &'a [Step], start: NodeId, key: Key) -> Option<NodeId> {
-        if steps.is_empty() {
-            return Some(start);
-        }
-        let way = Way { start, steps, multiplies: target.multiplies, key, member: self.shared_member };
-        if let Some((_, node)) = self.walked.filter(|(walked, _)| *walked == way) {
+    fn parent(&mut self, target: &Target, steps: &[Step], start: NodeId, key: Key) -> Option<NodeId> {
+        let way = target.way.map(|number| Way { number, start, key, member: self.shared_member });
+        if let (Some(way), Some((walked, node))) = (way, self.walked)
+            && way == walked
+        {
             return Some(node);
         }
         let node = self.steps(steps, target.multiplies, start, key, None)?;
-        // A resource is not the same twice where the reference to it goes nowhere.
-        let stays = steps.iter().all(|step| matches!(step, Step::Element { .. }));
-        self.walked = stays.then_some((way, node));
+        if let Some(way) = way {
+            self.walked = Some((way, node));
+        }
         Some(node)
     }
 
