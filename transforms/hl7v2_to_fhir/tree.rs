@@ -57,6 +57,8 @@ struct Node {
     link: Option<NodeId>,
     value: Option<Value>,
     reference: Option<ResourceId>,
+    /// The places of all elements that were ever below it, as bits.
+    places: u64,
     /// Another value of the same choice was there first: what is written here goes nowhere.
     detached: bool,
 }
@@ -167,7 +169,9 @@ impl Tree {
     }
 
     fn attach(&mut self, parent: NodeId, child: NodeId, list: bool) {
+        let place = self.node(child).and_then(|node| node.element).map_or(0, bit);
         let Some(owner) = self.node_mut(parent) else { return };
+        owner.places |= place;
         if list {
             let before = owner.lists.replace(child);
             self.set_link(child, before);
@@ -203,6 +207,9 @@ impl Tree {
 
     /// The child of `parent` for `element`, if it is there.
     pub(super) fn find(&self, parent: NodeId, element: &'static Element, key: Key) -> Option<NodeId> {
+        if self.node(parent).is_none_or(|node| node.places & bit(element) == 0) {
+            return None;
+        }
         let is_it = |node: &Node| node.element.is_some_and(|own| std::ptr::eq(own, element));
         if !element.list {
             return self.singles(parent).find(|(_, node)| is_it(node)).map(|(id, _)| id);
@@ -484,6 +491,11 @@ impl Tree {
             Kind::Primitive(_) => (value, Some(Value::Object(out))),
         }
     }
+}
+
+/// The place of `element` in its type, as a bit.
+fn bit(element: &Element) -> u64 {
+    1 << element.place
 }
 
 /// As `before == value`, quick where they differ in what they say first, as references do.

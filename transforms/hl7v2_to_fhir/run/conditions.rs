@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use smol_str::ToSmolStr as _;
 
-use message::condition::{Check, Fact, Measure, Pattern};
+use message::condition::{Check, Fact, Literal, Measure, Pattern};
 
 use crate::hl7v2_to_fhir::maps::plan::{Piece, Place, Test};
 use crate::hl7v2_to_fhir::source::Slice;
@@ -63,6 +63,9 @@ impl<'a> Run<'a> {
                     self.source.take(text);
                 }
                 holds
+            }
+            (Measure::Count, Check::Compares(..) | Check::Equals(Literal::Number(_))) => {
+                check.is_true_of_number(self.count(place, around) as f64)
             }
             (Measure::Count, _) => check.is_true_of(Fact::Text(&self.count(place, around).to_smolstr())),
             (Measure::Length, _) => {

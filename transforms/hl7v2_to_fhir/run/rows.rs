@@ -456,6 +456,9 @@ impl<'a> Run<'a> {
 
     /// The node at `steps`, all but the last of `target`'s. Rows that follow one another most often share it.
     fn parent(&mut self, target: &Target, steps: &[Step], start: NodeId, key: Key) -> Option<NodeId> {
+        if steps.is_empty() {
+            return Some(start);
+        }
         let way = target.way.map(|number| Way { number, start, key, member: self.shared_member });
         if let (Some(way), Some((walked, node))) = (way, self.walked)
             && way == walked
