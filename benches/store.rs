@@ -283,6 +283,7 @@ fn queued(message: MessageId) -> Record {
         destination: "repository".into(),
         output: 0,
         lanes: vec![lane],
+        subjects: vec![lane],
         purposes: vec!["TREAT".into()],
         held: None,
     };

@@ -4,6 +4,7 @@
 //! patient order. The program is [`cli`]; what it runs is [`engine`] on a [`store`], as [`config`] says.
 
 pub mod admin;
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod engine;

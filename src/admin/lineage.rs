@@ -109,8 +109,16 @@ fn events_of(sequence: u64, record: &Record) -> Vec<(Option<DeliveryId>, Lineage
         Record::Held { delivery, at, reason } => one(delivery, at, "held", reason),
         Record::Released { delivery, at, reason } => one(delivery, at, "released", reason),
         Record::Skipped { delivery, at, reason } => one(delivery, at, "skipped", reason),
+        Record::Consent { at, consent, .. } => {
+            let text = format!("a Consent of {} bytes is on file", consent.body.len());
+            vec![(None, event(at, "consent", text))]
+        }
+        Record::Linked { at, subjects, .. } => {
+            vec![(None, event(at, "linked", format!("{} identifiers are one person's", subjects.len())))]
+        }
+        Record::Parted { at, .. } => vec![(None, event(at, "parted", "what was one person is two".to_owned()))],
         // What it changed is told with what came of the message.
-        Record::Setting { .. } | Record::Latest { .. } => Vec::new(),
+        Record::Setting { .. } | Record::Latest { .. } | Record::Act { .. } => Vec::new(),
     }
 }
 
@@ -155,6 +163,7 @@ mod tests {
             destination: destination.to_owned(),
             output: 0,
             lanes: Vec::new(),
+            subjects: Vec::new(),
             purposes: vec!["TREAT".to_owned()],
             held: held.map(str::to_owned),
         }

@@ -83,6 +83,47 @@ pub enum Operation {
     CancelReplay(Uuid),
     /// Takes up a replay job that was cancelled.
     ResumeReplay(Uuid),
+    /// Has the audit brought up to date, to be read, and says whom it is about. Answers an
+    /// [`AuditOf`](super::AuditOf).
+    Audit {
+        /// What for: the audit tells of it.
+        what: String,
+        /// `SYSTEM|VALUE` of an identifier of a patient; `None` for all.
+        patient: Option<String>,
+    },
+    /// Why a message may, or may not, go to a destination. Answers an [`Explained`](crate::engine::Explained).
+    ConsentExplain {
+        /// The message.
+        message: MessageId,
+        /// The destination.
+        destination: String,
+    },
+    /// What another policy would change. Answers a [`Simulated`](crate::engine::Simulated).
+    ConsentSimulate {
+        /// Its name.
+        name: String,
+        /// Its file's text.
+        policy: String,
+        /// Only this destination; all that have a policy of that name where `None`.
+        destination: Option<String>,
+        /// Messages accepted at this time or later.
+        since: Timestamp,
+        /// How many deliveries are decided about, the newest first.
+        limit: usize,
+    },
+    /// The Consents on file of a patient. Answers a list of [`FiledConsent`](crate::engine::FiledConsent)s.
+    Consents {
+        /// `SYSTEM|VALUE` of an identifier; those of nobody that can be told where `None`.
+        patient: Option<String>,
+        /// All versions of each, and not the latest alone.
+        versions: bool,
+    },
+    /// Declares an emergency. Answers its [`Declaration`](crate::engine::Declaration).
+    BreakGlass(BreakGlass),
+    /// Ends a declared emergency.
+    EndBreakGlass(Uuid),
+    /// The emergencies that were declared.
+    BreakGlasses,
     /// Reads the whole store and proves that its numbers add up.
     Verify,
     /// Drops what ended before this time.
@@ -119,6 +160,8 @@ impl Operation {
             Self::Replay(_) => Some("replay".to_owned()),
             Self::CancelReplay(job) => Some(format!("cancel replay {job}")),
             Self::ResumeReplay(job) => Some(format!("resume replay {job}")),
+            Self::BreakGlass(BreakGlass { destination, .. }) => Some(format!("break the glass to {destination}")),
+            Self::EndBreakGlass(id) => Some(format!("end break-glass {id}")),
             Self::Prune { before } => Some(format!("prune the store before {before}")),
             Self::Backup { to } => Some(format!("back the store up to {}", to.display())),
             Self::Reload => Some("reload".to_owned()),
@@ -131,9 +174,36 @@ impl Operation {
             | Self::Coverage { .. }
             | Self::ReplayDryRun { .. }
             | Self::Replays
+            | Self::Audit { .. }
+            | Self::ConsentExplain { .. }
+            | Self::ConsentSimulate { .. }
+            | Self::Consents { .. }
+            | Self::BreakGlasses
             | Self::Verify
             | Self::Plan => None,
         }
+    }
+}
+
+/// A named person opens one patient's record to one destination.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct BreakGlass {
+    /// `SYSTEM|VALUE` of an identifier of the patient.
+    pub patient: String,
+    /// The destination.
+    pub destination: String,
+    /// Who declares it.
+    pub by: String,
+    /// Why: an ActReason code of overrides.
+    pub reason: String,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+/// Prints neither the patient nor the person.
+impl std::fmt::Debug for BreakGlass {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BreakGlass(to {} until {})", self.destination, self.until)
     }
 }
 

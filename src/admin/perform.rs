@@ -10,7 +10,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::operation::{LineageOf, MessageDetail, MessageSummary, Operation, OperationError, Part, PartBytes};
-use super::{coverage, lineage};
+use super::{audit, consent, coverage, lineage};
 use crate::config::{self, Overrides, Site};
 use crate::engine::{self, Change, Engine, Replayer, clock};
 use crate::store::{DeliveryId, DeliveryRecord, MessageRecord, Page, State, Store, StoreError};
@@ -33,14 +33,14 @@ pub struct Source {
 }
 
 impl Desk {
-    fn store(&self) -> &Store {
+    pub(super) fn store(&self) -> &Store {
         match self {
             Self::Engine(engine, _) => engine.store(),
             Self::Store(store, _) => store,
         }
     }
 
-    async fn replayer(&self) -> Result<Replayer, OperationError> {
+    pub(super) async fn replayer(&self) -> Result<Replayer, OperationError> {
         match self {
             Self::Engine(engine, _) => Ok(engine.replayer().await),
             Self::Store(store, site) => {
@@ -49,7 +49,7 @@ impl Desk {
         }
     }
 
-    fn engine(&self) -> Result<&Arc<Engine>, OperationError> {
+    pub(super) fn engine(&self) -> Result<&Arc<Engine>, OperationError> {
         match self {
             Self::Engine(engine, _) => Ok(engine),
             Self::Store(..) => Err(not_running()),
@@ -63,8 +63,21 @@ impl Desk {
 ///
 /// [`OperationError`] for a person.
 pub async fn perform(desk: &Desk, operation: Operation) -> Result<Value, OperationError> {
-    let order = operation.order();
+    perform_as(desk, &audit::this_user(), operation).await
+}
+
+/// As [`perform`], for `by`: the audit tells who saw or changed what.
+///
+/// # Errors
+///
+/// [`OperationError`] for a person. What the audit cannot tell of is not done.
+pub async fn perform_as(desk: &Desk, by: &str, operation: Operation) -> Result<Value, OperationError> {
+    let (order, changes) = (operation.order(), audit::changes(&operation));
+    audit::before(desk, by, &operation).await?;
     let result = carry_out(desk, operation).await;
+    if let (Some(order), Some(kind), Ok(_)) = (&order, changes, &result) {
+        audit::after(desk, by, order, kind).await?;
+    }
     match (order, &result) {
         (Some(order), Ok(_)) => tracing::info!(order, "an operator's order was carried out"),
         (Some(order), Err(error)) => {
@@ -122,8 +135,20 @@ async fn carry_out(desk: &Desk, operation: Operation) -> Result<Value, Operation
             answer(engine::cancel(store, job, is_worked_on).await.map_err(OperationError::failed)?)
         }
         Operation::ResumeReplay(job) => resume_replay(desk, job).await,
+        Operation::Audit { patient, .. } => audit::about(desk, patient.as_deref()).await,
+        Operation::ConsentExplain { message, destination } => consent::explain(desk, message, &destination).await,
+        Operation::ConsentSimulate { name, policy, destination, since, limit } => {
+            consent::simulate(desk, &name, &policy, destination, since, limit).await
+        }
+        Operation::Consents { patient, versions } => consent::on_file(desk, patient.as_deref(), versions).await,
+        Operation::BreakGlass(declared) => consent::break_glass(desk, declared).await,
+        Operation::EndBreakGlass(id) => consent::end_break_glass(desk, id).await,
+        Operation::BreakGlasses => consent::break_glasses(desk).await,
         Operation::Verify => answer(store.verify().await.map_err(OperationError::failed)?),
-        Operation::Prune { before } => answer(store.prune(before).await.map_err(OperationError::failed)?),
+        Operation::Prune { before } => {
+            audit::tell(desk).await?;
+            answer(store.prune(before).await.map_err(OperationError::failed)?)
+        }
         Operation::Backup { to } => {
             let bytes = store.backup(&to).await.map_err(OperationError::failed)?;
             answer(serde_json::json!({ "bytes": bytes }))
@@ -250,10 +275,10 @@ fn not_running() -> OperationError {
     OperationError::failed("the engine is not running: start it with `tributary run`")
 }
 
-fn answer(value: impl Serialize) -> Result<Value, OperationError> {
+pub(super) fn answer(value: impl Serialize) -> Result<Value, OperationError> {
     serde_json::to_value(value).map_err(OperationError::failed)
 }
 
-fn done<E: std::fmt::Display>(result: Result<(), E>) -> Result<Value, OperationError> {
+pub(super) fn done<E: std::fmt::Display>(result: Result<(), E>) -> Result<Value, OperationError> {
     result.map(|()| Value::Null).map_err(OperationError::failed)
 }

@@ -4,17 +4,19 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::serve::IncomingStream;
 use axum::{Json, Router};
 use channels::Stop;
 use serde_json::json;
 use tokio::net::{TcpListener, UnixListener};
 
 use super::operation::Operation;
-use super::perform::{Desk, perform};
+use super::perform::{Desk, perform_as};
 use crate::engine::{Engine, clock};
 
 /// Opens the operators' socket at `path`: only this user may connect. A socket that a killed engine
@@ -39,14 +41,29 @@ pub async fn serve_operators(listener: UnixListener, desk: Arc<Desk>, mut stop: 
         .route("/operation", post(operation))
         .layer(axum::extract::DefaultBodyLimit::max(1 << 20))
         .with_state(desk);
+    let router = router.into_make_service_with_connect_info::<Peer>();
     let served = axum::serve(listener, router).with_graceful_shutdown(async move { stop.stopped().await });
     if let Err(error) = served.await {
         tracing::error!(%error, "the operators' socket broke off");
     }
 }
 
-async fn operation(State(desk): State<Arc<Desk>>, Json(operation): Json<Operation>) -> Response {
-    match perform(&desk, operation).await {
+/// Who is at the other end of the operators' socket, as the system says.
+#[derive(Clone)]
+struct Peer(String);
+
+impl Connected<IncomingStream<'_, UnixListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        Self(stream.io().peer_cred().map_or_else(|_| "unknown".to_owned(), |peer| format!("uid {}", peer.uid())))
+    }
+}
+
+async fn operation(
+    State(desk): State<Arc<Desk>>,
+    ConnectInfo(Peer(by)): ConnectInfo<Peer>,
+    Json(operation): Json<Operation>,
+) -> Response {
+    match perform_as(&desk, &by, operation).await {
         Ok(answer) => Json(answer).into_response(),
         Err(error) if error.not_found => (StatusCode::NOT_FOUND, Json(error)).into_response(),
         Err(error) => (StatusCode::UNPROCESSABLE_ENTITY, Json(error)).into_response(),

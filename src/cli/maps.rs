@@ -93,7 +93,7 @@ fn of_channel(globals: &Globals, name: &str) -> Result<(Option<PathBuf>, Options
     let channel = site.channels.get(name).with_context(|| format!("there is no channel `{name}`"))?;
     let conversion = channel.transforms.iter().find_map(|transform| match transform {
         TransformConfig::Hl7v2ToFhir(config) => Some(config),
-        TransformConfig::Script(_) => None,
+        TransformConfig::Script(_) | TransformConfig::Label(_) => None,
     });
     let config = conversion.with_context(|| format!("`{name}` converts nothing"))?;
     Ok((config.maps.clone(), config.options.clone()))

@@ -1,6 +1,7 @@
 //! The command line. The only place that prints.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what the command line is for")]
 
+mod audit;
 mod bench;
 mod connection;
 mod consent;
@@ -101,7 +102,7 @@ the exit code is 1; with a mistake in any file nothing changes, and the exit cod
     Demo(demo::Args),
     /// Run a stand-in FHIR R4 repository, for demos and tests.
     Repository(repository::Args),
-    /// Test consent decisions; check Consents, policies and label rules.
+    /// Explain and test consent decisions; look at what is on file; check policies.
     #[command(subcommand)]
     Consent(consent::Consent),
     /// Convert HL7 v2 files to FHIR and print the Bundles.
@@ -140,6 +141,11 @@ the exit code is 1; with a mistake in any file nothing changes, and the exit cod
     Destinations(operate::Destinations),
     /// Walk from a message or delivery back to the bytes that came, and forth to every answer.
     Lineage(messages::LineageArgs),
+    /// Read the audit, and prove that nothing of it was changed or is missing.
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    /// List who got a patient's data, when, what and for which purpose (45 CFR 164.528).
+    Disclosures(audit::Disclosures),
     /// Read the whole store and prove that nothing is lost or altered.
     #[command(
         after_help = "Checks every checksum and every payload, counts everything again from the log and compares that with the
@@ -234,7 +240,7 @@ async fn dispatch(globals: &Globals, command: Command) -> Outcome {
         Command::Reload => operate::reload(globals).await,
         Command::Demo(args) => demo::demo(globals, args).await,
         Command::Repository(args) => repository::repository(args).await,
-        Command::Consent(command) => consent::consent(globals, &command),
+        Command::Consent(command) => consent::consent(globals, command).await,
         Command::Convert(args) => convert::convert(globals, &args),
         Command::Validate(args) => validate::validate(globals, &args),
         Command::Maps(command) => maps::maps(globals, &command),
@@ -248,6 +254,8 @@ async fn dispatch(globals: &Globals, command: Command) -> Outcome {
         Command::Channels(command) => operate::channels(globals, command).await,
         Command::Destinations(command) => operate::destinations(globals, command).await,
         Command::Lineage(args) => messages::lineage(globals, args).await,
+        Command::Audit(command) => audit::audit(globals, command).await,
+        Command::Disclosures(args) => audit::disclosures(globals, args).await,
         Command::Verify => store::verify(globals).await,
         Command::Store(command) => store::store(globals, command).await,
         Command::Bench(args) => bench::bench(globals, args).await,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use channels::{Stop, Stopper};
+use message::audit::Kind;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -12,8 +13,10 @@ use tokio::task::JoinSet;
 use super::connection::{load_site, open_store, socket};
 use super::{Globals, Outcome, logging};
 use crate::admin::{Desk, Operation, Source, perform, server};
-use crate::config::{Overrides, Site, asleep};
+use crate::audit::Follower;
+use crate::config::{Overrides, Site};
 use crate::engine::{Engine, clock};
+use crate::store::{Act, Record};
 
 #[derive(clap::Args)]
 #[command(
@@ -53,6 +56,8 @@ const OPENINGS: u32 = 30;
 const BETWEEN_OPENINGS: Duration = Duration::from_secs(1);
 /// What is in hand when the store is opened again may take this long; it is taken up again after that.
 const REOPENING_GRACE: Duration = Duration::from_secs(2);
+/// How long the audit may take to tell the rest, and the doors to close; what is not told is told at the next start.
+const DOORS_GRACE: Duration = Duration::from_secs(5);
 
 /// Starts a site again once its store can be opened.
 async fn start_again(site: &Arc<Site>, globals: &Globals) -> anyhow::Result<Running> {
@@ -82,12 +87,11 @@ pub(super) async fn start(site: Site, globals: &Globals) -> anyhow::Result<Runni
     let (socket, data_dir) = (socket(&site), site.engine.data_dir.clone());
     let admin = site.engine.admin.clone();
     let store = open_store(&site).context("the store cannot be opened")?;
+    let follower = Follower::open(&store, &site.engine, &clock::clock()).context("the audit cannot go on")?;
     let engine = Engine::start(site, store, clock::clock()).await?;
+    note(&engine, Kind::Start).await?;
     let (version, data_dir) = (env!("CARGO_PKG_VERSION"), data_dir.display());
     tracing::info!(version, pid = std::process::id(), %data_dir, "up");
-    if let Some(what) = asleep(&globals.config) {
-        tracing::warn!("{what}");
-    }
     let source = Source { dir: globals.config.clone(), overrides: Overrides { data_dir: globals.data.clone() } };
     let desk = Arc::new(Desk::Engine(Arc::clone(&engine), source));
     let (stopper, stop) = Stopper::new();
@@ -100,6 +104,12 @@ pub(super) async fn start(site: Site, globals: &Globals) -> anyhow::Result<Runni
         tracing::info!(address = %listener.local_addr()?, "metrics and health");
         doors.spawn(server::serve_metrics(listener, Arc::clone(&engine), stop.clone()));
     }
+    let followed = Arc::clone(&engine);
+    let site = move || {
+        let engine = Arc::clone(&followed);
+        async move { engine.site().await }
+    };
+    doors.spawn(follower.run(site, stop.clone()));
     doors.spawn(keep_systemd_informed(stop));
     Ok(Running { engine, desk, doors, stopper })
 }
@@ -160,9 +170,12 @@ impl Running {
     pub(super) async fn stop(mut self, grace: Duration) {
         tell_systemd(&[NotifyState::Stopping]);
         self.engine.stop(grace).await;
+        if let Err(error) = note(&self.engine, Kind::Stop).await {
+            tracing::warn!(%error, "the audit does not tell of this stop");
+        }
         self.stopper.stop();
         let doors = async { while self.doors.join_next().await.is_some() {} };
-        if tokio::time::timeout(Duration::from_secs(1), doors).await.is_err() {
+        if tokio::time::timeout(DOORS_GRACE, doors).await.is_err() {
             self.doors.shutdown().await;
         }
         if let Err(error) = self.engine.store().clone().close().await {
@@ -170,6 +183,14 @@ impl Running {
         }
         tracing::info!("stopped");
     }
+}
+
+/// Tells the audit that the engine starts or stops, and with which configuration.
+async fn note(engine: &Engine, kind: Kind) -> anyhow::Result<()> {
+    let sha256 = engine.site().await.hash.parse().ok();
+    let act = Act { sha256, ..Act::new(kind, "", concat!("version ", env!("CARGO_PKG_VERSION"))) };
+    engine.store().commit_synced(vec![Record::Act { at: clock::now(), act }]).await?;
+    Ok(())
 }
 
 /// Waits for SIGTERM or SIGINT.

@@ -66,9 +66,6 @@ pub(super) async fn check(globals: &Globals, args: &CheckArgs) -> Outcome {
     let report = offline::run(&globals.config, &|name| std::env::var(name).ok());
     if !globals.json {
         say!("{}", report.render(true, std::io::stdout().is_terminal()))?;
-        if let Some(what) = config::asleep(&globals.config) {
-            say!("note: {what}")?;
-        }
     }
     let exit_code = report.exit_code();
     let destinations = match &report.site {

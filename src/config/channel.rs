@@ -217,7 +217,15 @@ pub enum TransformConfig {
     /// JavaScript of the site's own.
     #[serde(rename = "script")]
     Script(ScriptConfig),
+    /// Sensitivity labels by the site's value sets: `label = {}`.
+    #[serde(rename = "label")]
+    Label(LabelConfig),
 }
+
+/// Options of `label`: there are none yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct LabelConfig {}
 
 /// Options of `hl7v2-to-fhir`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -32,6 +32,13 @@ pub struct DestinationConfig {
     pub production: bool,
     /// The highest confidentiality that it may be sent.
     pub clearance: Confidentiality,
+    /// The policy by which patients' consents are decided for it: a key of [`Site::consent`]. Without one, what a
+    /// message's source and channel say of its use decides alone.
+    pub policy: Option<String>,
+    /// After how long something that waits for consent is told of as an alarm.
+    pub park_alarm: Span,
+    /// After how long something that waits for consent becomes a dead letter, with its reason; never where `None`.
+    pub max_park: Option<Span>,
     /// Protocol and address.
     pub outbound: OutboundKind,
     /// When and how often a delivery is tried again.

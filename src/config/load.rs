@@ -9,6 +9,7 @@ use message::{Provider, Sha256};
 use transforms::hl7v2_to_fhir::Options;
 
 use super::channel::{ChannelConfig, ScriptConfig, TransformConfig};
+use super::consent::ConsentConfig;
 use super::destination::DestinationConfig;
 use super::problem::Problem;
 use super::read::{self, Base, Document, Files, Fill, Part};
@@ -61,18 +62,24 @@ pub fn load_with(
     let destinations: Vec<_> =
         files.destinations.iter().filter_map(|part| Some((part, read::destination(part, &base)?))).collect();
     read::across(&files, &data_dir);
+    let mut found = std::mem::take(&mut files.problems);
+    let consent = read::consent(&files, &providers, &mut found);
+    files.problems = found;
     let channels: BTreeMap<_, _> =
-        channels.into_iter().map(|(part, channel)| seal_channel(part, channel, &providers)).collect();
-    let destinations: BTreeMap<_, _> =
-        destinations.into_iter().map(|(part, destination)| seal_destination(part, destination, &providers)).collect();
-    let hash = hash_of_all(&files, &channels);
+        channels.into_iter().map(|(part, channel)| seal_channel(part, channel, &providers, &consent)).collect();
+    let destinations: BTreeMap<_, _> = destinations
+        .into_iter()
+        .map(|(part, destination)| seal_destination(part, destination, &providers, &consent))
+        .collect();
+    let hash = hash_of_all(&files, &channels, &consent);
     let mut problems = finish(files);
     problems.extend(read::maps(channels.values().flat_map(maps_of)));
     problems.extend(read::scripts(&channels.values().flat_map(scripts_of).collect::<Vec<_>>()));
     match engine {
         Some(engine) if !problems.iter().any(Problem::is_error) => {
             let dir = dir.to_owned();
-            Ok(Site { dir, engine, providers, channels, destinations, hash, warnings: problems })
+            let consent = Arc::new(consent);
+            Ok(Site { dir, engine, providers, channels, destinations, consent, hash, warnings: problems })
         }
         _ => Err(problems),
     }
@@ -88,15 +95,21 @@ pub fn admin_socket(dir: &Path, overrides: &Overrides, env: &dyn Fn(&str) -> Opt
 
 /// All problems: of the folder first, then file by file.
 fn finish(files: Files) -> Vec<Problem> {
-    let parts = files.channels.into_iter().chain(files.destinations).map(|part| part.document);
+    let parts = files.channels.into_iter().chain(files.destinations).chain(files.policies).chain(files.labels);
+    let parts = parts.map(|part| part.document);
     let documents = files.engine.into_iter().chain(files.providers).chain(parts);
     files.problems.into_iter().chain(documents.flat_map(Document::finish)).collect()
 }
 
 type Providers = BTreeMap<String, Arc<Provider>>;
 
-/// Gives a channel its hash: over its file, its maps and its provider.
-fn seal_channel(part: &Part, mut channel: ChannelConfig, providers: &Providers) -> (String, ChannelConfig) {
+/// Gives a channel its hash: over its file, its maps, its provider, and the label rules where it asks for them.
+fn seal_channel(
+    part: &Part,
+    mut channel: ChannelConfig,
+    providers: &Providers,
+    consent: &ConsentConfig,
+) -> (String, ChannelConfig) {
     let mut hash = Hash::default();
     hash.add("file", part.document.text());
     hash.add_provider(providers.get(&channel.provider));
@@ -105,19 +118,26 @@ fn seal_channel(part: &Part, mut channel: ChannelConfig, providers: &Providers) 
         hash.add("script", &std::fs::read_to_string(&script.file).unwrap_or_default());
         read::code_sets_in(&script.codes).iter().for_each(|file| hash.add_file(file));
     }
+    if channel.transforms.iter().any(|transform| matches!(transform, TransformConfig::Label(_))) {
+        hash.add("consent", &consent.hash);
+    }
     channel.hash = hash.finish();
     (part.name.clone(), channel)
 }
 
-/// Gives a destination its hash: over its file and its recipient.
+/// Gives a destination its hash: over its file, its recipient, and what consent is decided by where it has a policy.
 fn seal_destination(
     part: &Part,
     mut destination: DestinationConfig,
     providers: &Providers,
+    consent: &ConsentConfig,
 ) -> (String, DestinationConfig) {
     let mut hash = Hash::default();
     hash.add("file", part.document.text());
     hash.add_provider(providers.get(&destination.recipient));
+    if destination.policy.is_some() {
+        hash.add("consent", &consent.hash);
+    }
     destination.hash = hash.finish();
     (part.name.clone(), destination)
 }
@@ -126,24 +146,25 @@ fn seal_destination(
 fn maps_of(channel: &ChannelConfig) -> impl Iterator<Item = (&Path, &Options)> {
     channel.transforms.iter().filter_map(|transform| match transform {
         TransformConfig::Hl7v2ToFhir(config) => config.maps.as_deref().map(|maps| (maps, &config.options)),
-        TransformConfig::Script(_) => None,
+        TransformConfig::Script(_) | TransformConfig::Label(_) => None,
     })
 }
 
 fn scripts_of(channel: &ChannelConfig) -> impl Iterator<Item = &ScriptConfig> {
     channel.transforms.iter().filter_map(|transform| match transform {
         TransformConfig::Script(options) => Some(options),
-        TransformConfig::Hl7v2ToFhir(_) => None,
+        TransformConfig::Hl7v2ToFhir(_) | TransformConfig::Label(_) => None,
     })
 }
 
-fn hash_of_all(files: &Files, channels: &BTreeMap<String, ChannelConfig>) -> String {
+fn hash_of_all(files: &Files, channels: &BTreeMap<String, ChannelConfig>, consent: &ConsentConfig) -> String {
     let mut hash = Hash::default();
     for document in files.engine.iter().chain(&files.providers) {
         hash.add(&document.path().file_name().unwrap_or_default().to_string_lossy(), document.text());
     }
     channels.values().for_each(|channel| hash.add(&channel.name, &channel.hash));
     files.destinations.iter().for_each(|part| hash.add(&part.name, part.document.text()));
+    hash.add("consent", &consent.hash);
     hash.finish()
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use message::{Provider, Sha256};
 use serde::Deserialize;
 
 use super::channel::ChannelConfig;
+use super::consent::ConsentConfig;
 use super::destination::DestinationConfig;
 use super::problem::Problem;
 use super::read::zone;
@@ -31,6 +32,8 @@ pub struct Site {
     pub channels: BTreeMap<String, ChannelConfig>,
     /// The ways out, by name: `destinations/NAME.toml`.
     pub destinations: BTreeMap<String, DestinationConfig>,
+    /// What consent is decided by: `policies/` and `labels/`.
+    pub consent: Arc<ConsentConfig>,
     /// SHA-256 over all files and what they refer to, in hexadecimal: it goes into lineage.
     pub hash: String,
     /// What somebody should look at, though the site can run.
@@ -74,6 +77,8 @@ pub struct EngineConfig {
     pub store: StoreConfig,
     /// How much it takes in hand at once.
     pub limits: LimitsConfig,
+    /// How its audit is proven.
+    pub audit: AuditConfig,
 }
 
 impl Default for EngineConfig {
@@ -89,7 +94,28 @@ impl Default for EngineConfig {
             log: LogConfig::default(),
             store: StoreConfig::default(),
             limits: LimitsConfig::default(),
+            audit: AuditConfig::default(),
         }
+    }
+}
+
+/// `[audit]`: how the audit is proven.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct AuditConfig {
+    /// The Ed25519 key that checkpoints are signed with, PKCS#8 in PEM; made if it is not there. `None` is
+    /// `audit.key` in the data directory.
+    pub key: Option<PathBuf>,
+    /// A file that checkpoints are written to as well, best on another machine's disk: who rewrites the whole chain
+    /// does not get at it.
+    pub anchor: Option<PathBuf>,
+}
+
+impl AuditConfig {
+    /// Where the key is.
+    #[must_use]
+    pub fn key(&self, data_dir: &Path) -> PathBuf {
+        self.key.clone().unwrap_or_else(|| data_dir.join("audit.key"))
     }
 }
 

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use message::MessageId;
 use message::consent::{Decision, Purpose};
 
+use super::gate::{Answer, Asked, Gate, Guard};
 use super::limits::{Limits, Share};
 use super::process::decide;
 use super::retry::{self, Next};
@@ -18,6 +19,8 @@ use crate::store::{Content, DeliveryId, DeliveryRecord, Due, Received, Record, S
 
 /// A message up to this many bytes is read before there is room for it in the limits.
 const SMALL: u64 = 16 << 10;
+/// How often one attempt asks for consent, where that changes all the while.
+const DECISIONS: usize = 5;
 
 /// What came of an attempt.
 pub(super) struct Attempt {
@@ -39,7 +42,7 @@ pub(super) struct Attempt {
 }
 
 /// What follows an attempt.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum End {
     /// The destination took it.
     Delivered,
@@ -55,8 +58,17 @@ pub(super) enum End {
         /// The destination was down, and the delivery's budget for that is used up.
         down: bool,
     },
-    /// It waits for consent or an operator.
+    /// It waits for an operator, or for what its source and channel say of its use.
     Held,
+    /// It waits for consent.
+    Parked {
+        /// When to look at it again, if nothing else happens.
+        until: Option<Timestamp>,
+        /// What that rests on.
+        guard: Guard,
+    },
+    /// Consent denies it: it is not to be sent.
+    Suppressed,
     /// The destination is stopped; it stays in the queue.
     Stopped {
         /// What the destination said of our credentials.
@@ -80,6 +92,7 @@ struct Loaded {
 pub(super) async fn attempt(
     id: DeliveryId,
     store: &Store,
+    gate: &Gate,
     limits: &Limits,
     config: &DestinationConfig,
     outbound: &dyn Outbound,
@@ -100,16 +113,98 @@ pub(super) async fn attempt(
         let channel = Some(loaded.received.channel.clone());
         return Attempt { channel, ..ended(id, message, Some(record), End::Held, reason) };
     }
+    let released = match release(gate, config, &loaded, clock).await {
+        Ok(released) => released,
+        Err(attempt) => return *attempt,
+    };
     let began = Instant::now();
-    let outgoing = outgoing(&loaded);
+    let outgoing = outgoing(&loaded, released.bytes);
     let result = outbound.deliver(&outgoing).await;
     let took = began.elapsed();
     let at = clock();
     let attempt = match result {
-        Ok(receipt) => delivered(&loaded, receipt, at),
+        Ok(mut receipt) => {
+            if let Some((proof, guard)) = released.proof {
+                receipt.summary = format!("{} [consent: {proof}]", receipt.summary);
+                tell_if_revoked(gate, config, &loaded, &guard).await;
+            }
+            delivered(&loaded, receipt, at)
+        }
         Err(error) => failed(&loaded, &error, config, at),
     };
     Attempt { took, channel: Some(loaded.received.channel.clone()), ..attempt }
+}
+
+/// What may leave, and what that rests on.
+#[derive(Default)]
+struct Released {
+    /// What: the content as it is where `None`.
+    bytes: Option<Bytes>,
+    /// By which decision; `None` where the destination has no policy.
+    proof: Option<(String, Guard)>,
+}
+
+/// Asks for consent on what is about to leave, until the answer rests on what is known at this moment.
+async fn release(
+    gate: &Gate,
+    config: &DestinationConfig,
+    loaded: &Loaded,
+    clock: &Clock,
+) -> Result<Released, Box<Attempt>> {
+    if config.policy.is_none() {
+        return Ok(Released::default());
+    }
+    let (delivery, message) = (loaded.delivery.id, Some(loaded.received.id));
+    let ended = |record, end, summary| {
+        let channel = Some(loaded.received.channel.clone());
+        Box::new(Attempt { channel, ..ended(delivery, message, record, end, summary) })
+    };
+    for _ in 0..DECISIONS {
+        let (answer, guard) = match gate.ask(asked(config, loaded)).await {
+            Ok(answered) => answered,
+            Err(error) => return Err(ended(None, End::Unread, error.to_string())),
+        };
+        match answer {
+            Answer::Permit { bytes, proof } if gate.holds(&guard) => {
+                return Ok(Released { bytes, proof: Some((proof, guard)) });
+            }
+            // It was permitted by what no longer holds: asked again.
+            Answer::Permit { .. } => {}
+            Answer::Park { reason, until } => {
+                let record = Record::Held { delivery, at: clock(), reason: reason.clone() };
+                return Err(ended(Some(record), End::Parked { until, guard }, reason));
+            }
+            Answer::Suppress { reason } if gate.holds(&guard) => {
+                let record = Record::Skipped { delivery, at: clock(), reason: reason.clone() };
+                return Err(ended(Some(record), End::Suppressed, reason));
+            }
+            Answer::Suppress { .. } => {}
+        }
+    }
+    Err(ended(None, End::Unread, "consents change faster than they can be weighed".to_owned()))
+}
+
+fn asked<'a>(config: &'a DestinationConfig, loaded: &'a Loaded) -> Asked<'a> {
+    Asked {
+        destination: config,
+        channel: &loaded.received.channel,
+        subjects: &loaded.delivery.subjects,
+        purposes: &loaded.delivery.purposes,
+        format: loaded.content.format,
+        bytes: &loaded.content.bytes,
+    }
+}
+
+/// What was revoked while it was on its way cannot be called back: somebody must know.
+async fn tell_if_revoked(gate: &Gate, config: &DestinationConfig, loaded: &Loaded, guard: &Guard) {
+    if gate.holds(guard) {
+        return;
+    }
+    if let Ok((Answer::Park { reason, .. } | Answer::Suppress { reason }, _)) = gate.ask(asked(config, loaded)).await {
+        let (destination, delivery) = (&*config.name, loaded.delivery.id);
+        let message_id = loaded.received.id;
+        tracing::error!(destination, delivery, %message_id, reason, "late revocation: it was sent as consent for it ended");
+    }
 }
 
 /// The delivery and its content, if it is still to be sent. Small ones are read in one go.
@@ -123,7 +218,8 @@ async fn load(id: DeliveryId, store: &Store, limits: &Limits) -> Result<Option<L
     Ok(Some(Loaded { delivery, received, content, _memory: memory }))
 }
 
-fn outgoing(loaded: &Loaded) -> Outgoing {
+/// What leaves: the content as it is, or `redacted`.
+fn outgoing(loaded: &Loaded, redacted: Option<Bytes>) -> Outgoing {
     let message = &loaded.received;
     let (message_type, trigger_event) = message.kind.split_once('^').unwrap_or((&message.kind, ""));
     Outgoing {
@@ -131,7 +227,7 @@ fn outgoing(loaded: &Loaded) -> Outgoing {
         delivery: loaded.delivery.id,
         attempt: loaded.delivery.attempts,
         format: loaded.content.format,
-        bytes: loaded.content.bytes.clone(),
+        bytes: redacted.unwrap_or_else(|| loaded.content.bytes.clone()),
         names: vec![
             ("channel", message.channel.clone()),
             ("message_type", message_type.to_owned()),

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::attempt::{Attempt, End, attempt};
+use super::gate::{Gate, PARKED, is_parked};
 use super::health::{Health, Verdict};
 use super::limits::Limits;
 use super::metrics::Metrics;
@@ -50,6 +51,10 @@ pub(super) enum Command {
     Change(Change, DeliveryId, String, oneshot::Sender<Result<(), Refusal>>),
     /// These were replaced by a replay: they no longer stand in anyone's way.
     Forget(Vec<DeliveryId>),
+    /// What these wait for may have come: decide about them again.
+    Reconsider(Vec<DeliveryId>),
+    /// These have waited for consent for longer than they may.
+    GiveUp(Vec<DeliveryId>),
     /// Work with these settings from now on.
     Configure(Arc<DestinationConfig>, Arc<dyn Outbound>),
 }
@@ -75,7 +80,11 @@ impl Change {
     pub fn record(self, delivery: &DeliveryRecord, at: Timestamp, reason: String) -> Result<Record, Refusal> {
         let id = delivery.id;
         match (self, delivery.state) {
-            (Self::Hold, State::Queued) => Ok(Record::Held { delivery: id, at, reason }),
+            (Self::Hold, State::Queued) => {
+                // What an operator holds is not released by a consent, whatever the reason says.
+                let reason = if reason.starts_with(PARKED) { format!("held: {reason}") } else { reason };
+                Ok(Record::Held { delivery: id, at, reason })
+            }
             (Self::Release, State::Held | State::Dead) => Ok(Record::Released { delivery: id, at, reason }),
             (Self::Skip, State::Queued | State::Held | State::Dead) => Ok(Record::Skipped { delivery: id, at, reason }),
             (change, state) => Err(Refusal::State(id, state, change)),
@@ -114,6 +123,7 @@ pub(super) struct Dispatcher {
     config: Arc<DestinationConfig>,
     outbound: Arc<dyn Outbound>,
     store: Store,
+    gate: Arc<Gate>,
     limits: Limits,
     waiters: Arc<Waiters>,
     metrics: Arc<Metrics>,
@@ -140,6 +150,7 @@ pub(super) struct Parts {
     pub(super) config: Arc<DestinationConfig>,
     pub(super) outbound: Arc<dyn Outbound>,
     pub(super) store: Store,
+    pub(super) gate: Arc<Gate>,
     pub(super) limits: Limits,
     pub(super) waiters: Arc<Waiters>,
     pub(super) metrics: Arc<Metrics>,
@@ -153,7 +164,7 @@ pub(super) struct Parts {
 
 impl Dispatcher {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { config, outbound, store, limits, waiters, metrics, clock, waker, paused, report } = parts;
+        let Parts { config, outbound, store, gate, limits, waiters, metrics, clock, waker, paused, report } = parts;
         Self {
             health: Health::new(config.pause, paused),
             quiet: Quiet::default(),
@@ -161,6 +172,7 @@ impl Dispatcher {
             config,
             outbound,
             store,
+            gate,
             limits,
             waiters,
             metrics,
@@ -290,8 +302,9 @@ impl Dispatcher {
     fn start(&mut self, id: DeliveryId, now: Timestamp) {
         self.pace.started(now);
         let (store, config, outbound) = (self.store.clone(), Arc::clone(&self.config), Arc::clone(&self.outbound));
-        let (limits, clock) = (self.limits.clone(), Arc::clone(&self.clock));
-        self.attempts.spawn(async move { attempt(id, &store, &limits, &config, outbound.as_ref(), &clock).await });
+        let (limits, clock, gate) = (self.limits.clone(), Arc::clone(&self.clock), Arc::clone(&self.gate));
+        self.attempts
+            .spawn(async move { attempt(id, &store, &gate, &limits, &config, outbound.as_ref(), &clock).await });
     }
 
     /// Writes down what came of the attempts that have ended. Meanwhile others are made.
@@ -349,7 +362,15 @@ impl Dispatcher {
                     false => self.schedule.remove(attempt.delivery),
                 }
             }
-            End::Held | End::Gone => self.schedule.remove(attempt.delivery),
+            End::Parked { until, ref guard } => {
+                self.schedule.remove(attempt.delivery);
+                let at = (self.clock)();
+                if !self.gate.park(attempt.delivery, &self.config.name, at, until, guard) {
+                    // What it waits for came while that was written down.
+                    self.reconsider(&[attempt.delivery]).await;
+                }
+            }
+            End::Held | End::Suppressed | End::Gone => self.schedule.remove(attempt.delivery),
             End::Unread => self.schedule.put_back(attempt.delivery, self.steady.after(STORE_RETRY), false),
         }
         self.log(&attempt);
@@ -420,7 +441,10 @@ impl Dispatcher {
             End::Dead { .. } => {
                 tracing::error!(destination, channel, delivery, message_id, summary, "dead letter");
             }
-            End::Held => tracing::warn!(destination, channel, delivery, message_id, summary, "held"),
+            End::Held | End::Parked { .. } => {
+                tracing::warn!(destination, channel, delivery, message_id, summary, "held");
+            }
+            End::Suppressed => tracing::info!(destination, channel, delivery, message_id, summary, "not to be sent"),
             End::Stopped { .. } => {
                 tracing::error!(destination, channel, delivery, message_id, summary, "credentials refused");
             }
@@ -452,6 +476,16 @@ impl Dispatcher {
                     self.schedule.remove(id);
                 }
             }
+            Command::Reconsider(ids) => {
+                for some in ids.chunks(PAGE) {
+                    self.reconsider(some).await;
+                }
+            }
+            Command::GiveUp(ids) => {
+                for id in ids {
+                    self.give_up(id).await;
+                }
+            }
             Command::Configure(config, outbound) => {
                 self.health.configure(config.pause);
                 self.pace = Pace::new(config.rate, config.min_interval.0);
@@ -465,6 +499,43 @@ impl Dispatcher {
                 drop(reply.send(self.change(change, id, reason).await));
             }
         }
+    }
+
+    /// Puts deliveries that wait for consent back into the queue: their attempts decide.
+    async fn reconsider(&mut self, ids: &[DeliveryId]) {
+        let (at, mut waiting) = ((self.clock)(), Vec::with_capacity(ids.len()));
+        for id in ids.iter().filter(|id| !self.schedule.is_in_flight(**id)).copied().collect::<Vec<_>>() {
+            waiting.extend(parked(&self.store, &self.config.name, id).await);
+        }
+        if waiting.is_empty() {
+            return;
+        }
+        let reason = || "what it waited for may have come".to_owned();
+        let released = waiting.iter().map(|it| Record::Released { delivery: it.id, at, reason: reason() });
+        let released: Vec<Record> = released.collect();
+        // Until it is to be seen: an attempt that did not see it would take it for one that is gone.
+        while let Err(error) = self.store.commit(released.clone()).await {
+            tracing::error!(destination = self.config.name, %error, "cannot release what waited: trying again");
+            tokio::time::sleep(STORE_RETRY).await;
+        }
+        for delivery in waiting {
+            if self.cursor.is_some_and(|cursor| delivery.id <= cursor) {
+                self.add(DeliveryRecord { due: Some(at), ..delivery });
+            }
+        }
+        self.more = true;
+    }
+
+    /// Makes a dead letter of a delivery that has waited for consent for too long.
+    async fn give_up(&mut self, id: DeliveryId) {
+        let delivery = parked(&self.store, &self.config.name, id).await;
+        let Some(delivery) = delivery.filter(|_| !self.schedule.is_in_flight(id)) else { return };
+        self.gate.unpark(id);
+        let (at, reason) = ((self.clock)(), format!("{}, for longer than `max_park`", delivery.reason));
+        tracing::error!(destination = self.config.name, delivery = id, reason, "dead letter");
+        let record = Record::Dead { delivery: id, at, reason, answer: None, rest: None };
+        write(&self.store, &self.config.name, vec![record]).await;
+        settle::tell_if_reached(&self.store, &self.waiters, delivery.message).await;
     }
 
     async fn change(&mut self, change: Change, id: DeliveryId, reason: String) -> Result<(), Refusal> {
@@ -482,6 +553,20 @@ impl Dispatcher {
         self.more = true;
         settle::tell_if_reached(&self.store, &self.waiters, delivery.message).await;
         Ok(())
+    }
+}
+
+/// A delivery, if it waits for consent.
+async fn parked(store: &Store, destination: &str, id: DeliveryId) -> Option<DeliveryRecord> {
+    loop {
+        match store.delivery(id).await {
+            Ok(delivery) => return delivery.filter(is_parked),
+            Err(StoreError::Closed) => return None,
+            Err(error) => {
+                tracing::error!(destination, %error, "cannot read a delivery: trying again");
+                tokio::time::sleep(STORE_RETRY).await;
+            }
+        }
     }
 }
 

@@ -88,6 +88,7 @@ pub struct Metrics {
     retried: Family<Destination, Counter>,
     dead: Family<Destination, Counter>,
     held: Family<Destination, Counter>,
+    suppressed: Family<Destination, Counter>,
     attempt_seconds: Histograms<Destination>,
     delivery_seconds: Histograms<Destination>,
     in_flight: Family<Destination, Gauge>,
@@ -146,6 +147,7 @@ impl Default for Metrics {
             retried: family!("deliveries_retried", "Attempts that failed and are made again", Family::default()),
             dead: family!("deliveries_dead", "Deliveries that became dead letters", Family::default()),
             held: family!("deliveries_held", "Deliveries that were held", Family::default()),
+            suppressed: family!("deliveries_suppressed", "Deliveries that consent denied", Family::default()),
             attempt_seconds: histogram!("attempt", "One attempt at the destination"),
             delivery_seconds: histogram!("delivery", "From queued to delivered"),
             in_flight: family!("deliveries_in_flight", "Attempts under way", Family::default()),
@@ -214,7 +216,8 @@ impl Metrics {
             End::Delivered => &self.delivered,
             End::Again { .. } | End::Stopped { .. } | End::Unread => &self.retried,
             End::Dead { .. } => &self.dead,
-            End::Held => &self.held,
+            End::Held | End::Parked { .. } => &self.held,
+            End::Suppressed => &self.suppressed,
             End::Gone => return,
         };
         counter.get_or_create(&label).inc();
@@ -277,7 +280,7 @@ impl Metrics {
     /// Begins a destination's counters at zero.
     pub(super) fn introduce_destination(&self, destination: &str) {
         let label = Destination { destination: destination.to_owned() };
-        for counters in [&self.delivered, &self.retried, &self.dead, &self.held] {
+        for counters in [&self.delivered, &self.retried, &self.dead, &self.held, &self.suppressed] {
             counters.get_or_create(&label).inc_by(0);
         }
         self.oldest.get_or_create(&label).set(0.0);

@@ -8,6 +8,7 @@
 mod attempt;
 pub mod clock;
 mod dispatch;
+mod gate;
 mod health;
 mod intake;
 mod late;
@@ -39,6 +40,8 @@ use channels::Clock;
 use tokio::sync::{Mutex, oneshot};
 
 pub use dispatch::{Change, Refusal};
+pub use gate::{Declaration, Explained, FiledConsent, Simulated, SimulatedChange, policy_of};
+pub(crate) use gate::{Gate, Made};
 pub use metrics::Metrics;
 pub use replay::{
     Difference, Differences, ReplayError, ReplayProgress, ReplayRequest, ReplayState, Replayer, cancel, jobs,
@@ -50,6 +53,7 @@ pub use wire::{ENGINE, WireError, outbound};
 
 use self::dispatch::Command;
 use self::running::{RunningChannel, RunningDestination, Shared};
+use self::task::Task;
 use crate::config::Site;
 use crate::store::{DeliveryId, Record, Store, StoreError};
 
@@ -68,6 +72,8 @@ pub struct Engine {
     shared: Shared,
     running: Mutex<Running>,
     replays: replay::Jobs,
+    /// What wakes those that wait for consent.
+    watch: Mutex<Option<Task>>,
     /// How everything stood when that was last looked at.
     known: std::sync::Mutex<Status>,
 }
@@ -131,10 +137,15 @@ impl Engine {
     ///
     /// The first thing that could not be built or opened; nothing is left running then.
     pub async fn start(site: Site, store: Store, clock: Clock) -> Result<Arc<Self>, EngineError> {
-        let hash = store.clone();
+        let hasher = store.clone();
+        let hash: process::Hash = Arc::new(move |bytes| hasher.keyed_hash(bytes));
+        let site = Arc::new(site);
+        let gate = Arc::new(Gate::open(&store, &clock, &hash, Arc::clone(&site)).await?);
+        let changes = store.consent_changes();
         let shared = Shared {
-            hash: Arc::new(move |bytes| hash.keyed_hash(bytes)),
+            hash,
             store,
+            gate,
             clock,
             metrics: Arc::default(),
             limits: limits::Limits::new(&site.engine.limits),
@@ -142,7 +153,6 @@ impl Engine {
             wakers: Arc::default(),
             latest: Arc::default(),
         };
-        let site = Arc::new(site);
         let mut running = Running { site: Arc::clone(&site), channels: BTreeMap::new(), destinations: BTreeMap::new() };
         for config in site.destinations.values() {
             let destination = RunningDestination::start(&shared, config).await?;
@@ -156,7 +166,10 @@ impl Engine {
             channel.open(&shared).await?;
         }
         let known = std::sync::Mutex::new(status::collect(&shared, &running));
-        let engine = Arc::new(Self { shared, running: Mutex::new(running), replays: replay::Jobs::default(), known });
+        let gate = Arc::clone(&shared.gate);
+        let watch = Mutex::new(Some(Task::run(|stop| gate.watch(changes, stop))));
+        let running = Mutex::new(running);
+        let engine = Arc::new(Self { shared, running, replays: replay::Jobs::default(), watch, known });
         engine.resume_replays().await?;
         Ok(engine)
     }
@@ -204,6 +217,9 @@ impl Engine {
         let left = || deadline.saturating_duration_since(tokio::time::Instant::now());
         // A replay asks for what is running: it must have ended before that is taken.
         self.replays.stop(left()).await;
+        if let Some(watch) = self.watch.lock().await.take() {
+            watch.end(left()).await;
+        }
         let mut running = self.running.lock().await;
         let Running { channels, destinations, .. } = &mut *running;
         futures_util::future::join_all(channels.values_mut().map(|channel| channel.close(left()))).await;
@@ -304,6 +320,20 @@ impl Engine {
         }
     }
 
+    /// What consent is decided by.
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.shared.gate
+    }
+
+    /// Declares an emergency: a named person opens one patient's record to one destination.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Store`] if it cannot be written down: then it does not hold.
+    pub async fn declare(&self, declaration: Declaration) -> Result<(), EngineError> {
+        Ok(self.shared.gate.declare(declaration).await?)
+    }
+
     /// Tells destinations that there may be something new for them.
     fn wake_all(&self, destinations: impl Iterator<Item = String>) {
         destinations.for_each(|destination| self.shared.wakers.of(&destination).notify_one());
@@ -338,6 +368,17 @@ pub async fn remember_channel(store: &Store, name: &str, paused: Option<String>)
 /// [`StoreError`] if it cannot be written.
 pub async fn remember_destination(store: &Store, name: &str, paused: Option<String>) -> Result<(), StoreError> {
     remember(store, paused_key(name), paused).await
+}
+
+/// A gate on a store that no engine has open.
+///
+/// # Errors
+///
+/// [`StoreError`] if it cannot be read.
+pub(crate) async fn offline_gate(store: &Store, site: &Site) -> Result<Gate, StoreError> {
+    let hasher = store.clone();
+    let hash: process::Hash = Arc::new(move |bytes| hasher.keyed_hash(bytes));
+    Gate::open(store, &clock::clock(), &hash, Arc::new(site.clone())).await
 }
 
 async fn remember(store: &Store, key: String, value: Option<String>) -> Result<(), StoreError> {

@@ -28,22 +28,19 @@ impl Identifier {
 /// The identifiers of every patient in `message`: PID-3 (PID-2 where that is empty), and MRG-1 of
 /// merges, so that a merge stands in the lanes of both patients.
 pub(super) fn of_hl7v2(message: &hl7v2::Message, provider: &Provider) -> BTreeSet<Identifier> {
-    let of = |segment: &Segment<'_>, field: usize| -> Vec<Identifier> {
+    message.segments().flat_map(|segment| of_segment(&segment, provider)).collect()
+}
+
+/// The identifiers of the patient that a PID or MRG names; none for another segment.
+pub(super) fn of_segment(segment: &Segment<'_>, provider: &Provider) -> BTreeSet<Identifier> {
+    let of = |field: usize| -> BTreeSet<Identifier> {
         segment.field(field).repetitions().filter_map(|cx| identifier(cx, provider)).collect()
     };
-    let mut found = BTreeSet::new();
-    for segment in message.segments() {
-        match segment.name() {
-            "PID" => {
-                let listed = of(&segment, 3);
-                let external = if listed.is_empty() { of(&segment, 2) } else { Vec::new() };
-                found.extend(listed.into_iter().chain(external));
-            }
-            "MRG" => found.extend(of(&segment, 1)),
-            _ => {}
-        }
+    match segment.name() {
+        "PID" => Some(of(3)).filter(|listed| !listed.is_empty()).unwrap_or_else(|| of(2)),
+        "MRG" => of(1),
+        _ => BTreeSet::new(),
     }
-    found
 }
 
 /// A CX as an identifier; `None` where CX.1 is empty.
@@ -58,20 +55,59 @@ fn identifier(cx: Repetition<'_>, provider: &Provider) -> Option<Identifier> {
     let known = provider.systems.get(namespace.as_ref()).cloned();
     let authority = known.unwrap_or_else(|| match (namespace.as_ref(), universal.as_ref()) {
         ("", "") => provider.key.to_string(),
-        ("", universal) => universal.to_owned(),
+        ("", universal) => system_of(universal),
         (namespace, _) => format!("{}/{namespace}", provider.key),
     });
     Some(Identifier { authority, value: value.value().trim().to_owned() })
 }
 
+/// A universal id (HD.2) as FHIR writes it: an OID as a URN.
+fn system_of(universal: &str) -> String {
+    let is_oid = universal.contains('.') && universal.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if is_oid { format!("urn:oid:{universal}") } else { universal.to_owned() }
+}
+
+/// Whether a message is about more than one patient: two PIDs that share no identifier. A merge is about one.
+pub(super) fn are_several(message: &hl7v2::Message, provider: &Provider) -> bool {
+    let mut each = message.segments_named("PID").map(|pid| of_segment(&pid, provider));
+    let Some(first) = each.next() else { return false };
+    each.any(|other| first.is_disjoint(&other))
+}
+
+/// Each Patient of a Bundle with its entry; a Patient itself as both.
+pub(super) fn of_entries(resource: &Value) -> impl Iterator<Item = (&Value, &Value)> {
+    let entries = resource.get("entry").and_then(Value::as_array);
+    let listed = entries.into_iter().flatten().filter_map(|entry| Some((entry, entry.get("resource")?)));
+    let itself = std::iter::once((resource, resource));
+    itself.chain(listed).filter(|(_, found)| fhir::get_str(found, "resourceType") == Some("Patient"))
+}
+
+/// The id under which a Patient stands on its sender's FHIR server, unless it is the Bundle's own for it.
+pub(super) fn local(entry: &Value, patient: &Value, provider: &Provider) -> Option<Identifier> {
+    let request = fhir::get_str(entry, "request.url");
+    let put = fhir::get_str(entry, "request.method") == Some("PUT");
+    let full_url = fhir::get_str(entry, "fullUrl");
+    let id = match request {
+        Some(url) if put => url.strip_prefix("Patient/").map(str::to_owned),
+        Some(_) => None,
+        None if full_url.is_some_and(|url| url.starts_with("urn:")) => None,
+        None => fhir::get_str(patient, "id").map(str::to_owned),
+    };
+    let id = id.filter(|id| !id.is_empty() && !id.contains(['?', '/']))?;
+    Some(Identifier { authority: format!("{}/Patient", provider.key), value: id })
+}
+
+/// The identifiers of a Patient, or of all Patients of a Bundle.
+pub(super) fn of_patient(patient: &Value, provider: &Provider) -> BTreeSet<Identifier> {
+    let authority = |system: String| if system.is_empty() { provider.key.to_string() } else { system };
+    let listed = fhir::patient_identifiers(patient).into_iter();
+    listed.map(|identifier| Identifier { authority: authority(identifier.system), value: identifier.value }).collect()
+}
+
 /// The identifiers of every Patient in a resource or Bundle; where there is no Patient, the ids of
 /// the Patients that it refers to.
 pub(super) fn of_fhir(resource: &Value, provider: &Provider) -> BTreeSet<Identifier> {
-    let authority = |system: String| if system.is_empty() { provider.key.to_string() } else { system };
-    let listed = fhir::patient_identifiers(resource).into_iter();
-    let mut found: BTreeSet<Identifier> = listed
-        .map(|identifier| Identifier { authority: authority(identifier.system), value: identifier.value })
-        .collect();
+    let mut found = of_patient(resource, provider);
     if found.is_empty() {
         fhir::for_each_reference(resource, |reference| found.extend(referred(reference, provider)));
     }
@@ -79,7 +115,7 @@ pub(super) fn of_fhir(resource: &Value, provider: &Provider) -> BTreeSet<Identif
 }
 
 /// `Patient/123` or `Patient?identifier=system|value`.
-fn referred(reference: &str, provider: &Provider) -> Option<Identifier> {
+pub(super) fn referred(reference: &str, provider: &Provider) -> Option<Identifier> {
     if let Some((_, query)) = reference.split_once("Patient?identifier=") {
         let (authority, value) = query.split_once('|').unwrap_or((&provider.key, query));
         return Some(Identifier { authority: authority.to_owned(), value: value.to_owned() });

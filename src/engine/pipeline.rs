@@ -15,6 +15,8 @@ use futures_util::stream::FuturesOrdered;
 use message::{FindingKind, MessageId, Original};
 use tokio::sync::{Mutex, mpsc};
 
+use super::gate::arrive::Arrived;
+use super::gate::{Foreseen, Gate};
 use super::intake::{Door, Pending};
 use super::late::Latest;
 use super::limits::Limits;
@@ -22,7 +24,7 @@ use super::metrics::Metrics;
 use super::process::{Processed, Read, Recipe, process};
 use super::settle::{self, Wakers};
 use super::waiters::Waiters;
-use crate::store::{Outcome, Record, State, Store, StoreError};
+use crate::store::{Committed, Outcome, Record, State, Store, StoreError};
 
 /// Messages of one run on the blocking pool.
 const CHUNK: usize = 16;
@@ -49,6 +51,7 @@ pub(super) struct Pipeline {
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
     pub(super) latest: Arc<Mutex<Latest>>,
+    pub(super) gate: Arc<Gate>,
 }
 
 /// What came of one run: its messages in order.
@@ -200,13 +203,28 @@ impl Pipeline {
             Some(latest) => self.settle(latest, &mut done).await,
             None => Vec::new(),
         };
-        let mut records: Vec<Record> = done.iter().map(|(id, processed)| record(*id, processed)).collect();
-        records.extend(events);
-        while let Err(error) = self.store.commit(records.clone()).await {
-            tracing::error!(channel = &*self.channel, %error, "cannot write what came of messages: trying again");
-            tokio::time::sleep(STORE_RETRY).await;
+        for (_, processed) in done.iter_mut().filter(|(_, processed)| !processed.arrived.is_empty()) {
+            self.file(&mut processed.arrived).await;
         }
+        let foreseen = self.foresee(&mut done).await;
+        let mut records: Vec<Record> = Vec::with_capacity(done.len() + events.len());
+        for (id, processed) in &done {
+            // A consent in the same message counts before what it is about can leave.
+            records.extend(processed.arrived.records(*id, processed.at));
+            records.push(record(*id, processed));
+        }
+        records.extend(events);
+        let committed = loop {
+            match self.store.commit(records.clone()).await {
+                Ok(committed) => break committed,
+                Err(error) => {
+                    tracing::error!(channel = &*self.channel, %error, "cannot write what came of messages: trying again");
+                    tokio::time::sleep(STORE_RETRY).await;
+                }
+            }
+        };
         drop(latest);
+        self.foreseen(foreseen, &done, &committed).await;
         for (id, processed) in &done {
             self.metrics.processed(&self.channel, &processed.outcome);
             self.metrics.noticed(&self.channel, &processed.findings);
@@ -228,6 +246,37 @@ impl Pipeline {
                     tokio::time::sleep(STORE_RETRY).await;
                 }
             }
+        }
+    }
+
+    /// Holds what waits for consent, where nothing is sent for a while.
+    async fn foresee(&self, done: &mut [(MessageId, Processed)]) -> Vec<Vec<Foreseen>> {
+        let recipe = self.recipe.load_full();
+        let mut foreseen = Vec::new();
+        for (_, processed) in done {
+            // What comes with its own consents is decided about when those are on file.
+            foreseen.push(match processed.arrived.consents.is_empty() {
+                true => self.gate.foresee(&self.channel, &recipe.destinations, &mut processed.outcome).await,
+                false => Vec::new(),
+            });
+        }
+        foreseen
+    }
+
+    async fn foreseen(&self, foreseen: Vec<Vec<Foreseen>>, done: &[(MessageId, Processed)], committed: &Committed) {
+        let mut numbers = committed.deliveries.iter().copied();
+        for (foreseen, (_, processed)) in foreseen.into_iter().zip(done) {
+            let Outcome::Queued { deliveries, .. } = &processed.outcome else { continue };
+            let numbered: Vec<_> = numbers.by_ref().take(deliveries.len()).zip(deliveries).collect();
+            self.gate.foreseen(foreseen, &numbered, processed.at).await;
+        }
+    }
+
+    /// Leaves what is to be filed of consents and identities.
+    async fn file(&self, arrived: &mut Arrived) {
+        while let Err(error) = self.gate.filing().settle(&self.store, arrived).await {
+            tracing::error!(channel = &*self.channel, %error, "cannot see which consents are on file: trying again");
+            tokio::time::sleep(STORE_RETRY).await;
         }
     }
 

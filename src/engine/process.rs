@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use message::condition::{Fact, Facts, Place};
-use message::consent::{Decision, Flags, Request};
+use message::consent::{Confidentiality, Decision, Flags, Request};
 use message::provenance::Step;
 use message::{Body, Context, Finding, Format, Message, Original, Transform, TransformError, consent, fhir, hl7v2};
 
+use super::gate::arrive::{self, Arrived};
+use super::gate::people;
 use super::late::{self, Event};
 use super::patient::{self, Identifier};
 use super::valid;
@@ -34,6 +36,8 @@ pub(crate) struct Recipe {
     pub(crate) config_hash: String,
     /// Makes lane keys out of patient identifiers.
     pub(crate) hash: Hash,
+    /// The FHIR servers of the site's providers: base URL and provider's key.
+    pub(crate) homes: Arc<[(String, Arc<str>)]>,
 }
 
 /// What came of a message, and how it came about.
@@ -48,12 +52,14 @@ pub(crate) struct Processed {
     pub(crate) findings: Vec<Finding>,
     /// Its event, for the order of events.
     pub(crate) event: Option<Event>,
+    /// What it says of consents and identities.
+    pub(crate) arrived: Arrived,
 }
 
 impl Processed {
     /// What could not be processed.
     pub(crate) fn parked(at: Timestamp, outcome: Outcome) -> Self {
-        Self { at, outcome, steps: Vec::new(), findings: Vec::new(), event: None }
+        Self { at, outcome, steps: Vec::new(), findings: Vec::new(), event: None, arrived: Arrived::default() }
     }
 
     /// What of it goes to one destination; everything where `None`.
@@ -81,6 +87,13 @@ pub(crate) struct Failure {
     pub(crate) error: TransformError,
 }
 
+impl Failure {
+    fn parked(self, now: Timestamp) -> Processed {
+        let Self { step, error: TransformError { location, reason } } = self;
+        Processed::parked(now, Outcome::Failed { step, location, reason })
+    }
+}
+
 /// A message's bytes, read in their format.
 pub(crate) struct Read {
     /// What they say.
@@ -92,38 +105,50 @@ pub(crate) struct Read {
 /// Runs a channel's recipe over one message, read already or not. The same message, recipe and time
 /// give the same result.
 pub(crate) fn process(recipe: &Recipe, original: &Arc<Original>, read: Option<Read>, now: Timestamp) -> Processed {
+    let mut read = match read.map_or_else(|| self::read(recipe, original), Ok) {
+        Ok(read) => read,
+        Err(failure) => return failure.parked(now),
+    };
+    // What it says of consents counts, whatever becomes of the rest of it.
+    let arrived = arrive::arrived(recipe, &read.body, &mut read.findings);
     match attempt(recipe, original, read, now) {
         Ok((outcome, message)) => {
             let event = late::event_of(recipe, &message, &outcome);
-            Processed { at: now, outcome, steps: message.steps, findings: message.findings, event }
+            Processed { at: now, outcome, steps: message.steps, findings: message.findings, event, arrived }
         }
-        Err(Failure { step, error: TransformError { location, reason } }) => {
-            Processed::parked(now, Outcome::Failed { step, location, reason })
-        }
+        Err(failure) => Processed { arrived, ..failure.parked(now) },
     }
 }
 
 fn attempt(
     recipe: &Recipe,
     original: &Arc<Original>,
-    read_before: Option<Read>,
+    read: Read,
     now: Timestamp,
 ) -> Result<(Outcome, Message), Failure> {
-    let (lanes, mut message) = transformed(recipe, original, read_before, now)?;
-    let outcome = outcome(recipe, lanes, &mut message);
+    let (whose, mut message) = transformed(recipe, original, Some(read), now)?;
+    let outcome = outcome(recipe, &whose, &mut message);
     Ok((outcome, message))
 }
 
-/// The lanes of what came, and what the transforms and the stamper make of it.
+/// Whose a message is.
+pub(crate) struct Whose {
+    /// What orders its deliveries.
+    lanes: LaneSet,
+    /// Keyed hashes of its patients' identifiers.
+    subjects: LaneSet,
+}
+
+/// Whose it is that came, and what the transforms and the stamper make of it.
 pub(crate) fn transformed(
     recipe: &Recipe,
     original: &Arc<Original>,
     read_before: Option<Read>,
     now: Timestamp,
-) -> Result<(LaneSet, Message), Failure> {
+) -> Result<(Whose, Message), Failure> {
     let context = Context { now, ..recipe.context.clone() };
     let Read { body, findings } = read_before.map_or_else(|| read(recipe, original), Ok)?;
-    let lanes = lanes(recipe, &body);
+    let whose = Whose { lanes: lanes(recipe, &body), subjects: subjects(recipe, &body) };
     let mut message = Message::new(Arc::clone(original), body, Flags::default());
     message.findings = findings;
     for transform in &recipe.transforms {
@@ -131,7 +156,7 @@ pub(crate) fn transformed(
     }
     let stamped = recipe.stamper.stamp(message, now);
     let message = stamped.map_err(|error| Failure { step: "stamp".into(), error })?;
-    Ok((lanes, message))
+    Ok((whose, message))
 }
 
 /// Reads the original bytes in their format.
@@ -167,12 +192,12 @@ fn step(recipe: &Recipe, transform: &dyn Transform, message: Message, context: &
 }
 
 /// What comes of a stamped message: parked by the validator, or on its routes.
-pub(crate) fn outcome(recipe: &Recipe, lanes: LaneSet, message: &mut Message) -> Outcome {
-    valid::check(recipe.config.validate, message).unwrap_or_else(|| route(recipe, lanes, message))
+pub(crate) fn outcome(recipe: &Recipe, whose: &Whose, message: &mut Message) -> Outcome {
+    valid::check(recipe.config.validate, message).unwrap_or_else(|| route(recipe, whose, message))
 }
 
 /// Evaluates all conditions, then makes the deliveries of the routes that take the message.
-fn route(recipe: &Recipe, lanes: LaneSet, message: &Message) -> Outcome {
+fn route(recipe: &Recipe, whose: &Whose, message: &Message) -> Outcome {
     let facts = RouteFacts { received: message.as_received(), body: &message.body };
     let taken: Vec<&RouteConfig> =
         recipe.config.routes.iter().filter(|route| route.when.as_ref().is_none_or(|when| when.eval(&facts))).collect();
@@ -191,7 +216,8 @@ fn route(recipe: &Recipe, lanes: LaneSet, message: &Message) -> Outcome {
             deliveries.push(NewDelivery {
                 destination: name.clone(),
                 output: outputs.index_of(route.content, message),
-                lanes: lanes.clone(),
+                lanes: whose.lanes.clone(),
+                subjects: whose.subjects.clone(),
                 purposes: route.purpose.iter().map(|purpose| purpose.code().to_owned()).collect(),
                 held: match decide(destination, &route.purpose, &message.flags) {
                     Decision::Permit => None,
@@ -204,19 +230,33 @@ fn route(recipe: &Recipe, lanes: LaneSet, message: &Message) -> Outcome {
 }
 
 /// Whether `destination` may have what carries `flags`, for `purposes`: asked here for display, and
-/// again immediately before every attempt.
+/// again immediately before every attempt. Where it has a policy, that is asked as well.
 pub(crate) fn decide(
     destination: &DestinationConfig,
     purposes: &BTreeSet<consent::Purpose>,
     flags: &Flags,
 ) -> Decision {
+    explain(destination, purposes, flags).decision
+}
+
+/// As [`decide`], with what each layer said.
+pub(crate) fn explain(
+    destination: &DestinationConfig,
+    purposes: &BTreeSet<consent::Purpose>,
+    flags: &Flags,
+) -> consent::Explanation {
     let request = Request {
         recipient: &destination.recipient,
         purposes,
         production: destination.production,
         clearance: destination.clearance,
     };
-    consent::decide(&request, flags)
+    if destination.policy.is_none() {
+        return consent::explain(&request, flags);
+    }
+    // How confidential each entry is, and whether a label forbids passing it on, is the policy's to weigh.
+    let clear = Flags { confidentiality: Confidentiality::U, refrain: BTreeSet::new(), ..flags.clone() };
+    consent::explain(&request, &clear)
 }
 
 /// The renderings that a message's routes ask for, each made once.
@@ -245,6 +285,27 @@ impl Outputs {
         });
         index
     }
+}
+
+/// The patients that a message is about. That they are several is said with them: what one of them permits is nothing
+/// that another does.
+fn subjects(recipe: &Recipe, came: &Body) -> LaneSet {
+    let (provider, hash) = (&recipe.context.provider, &recipe.hash);
+    let (mut subjects, are_several) = match came {
+        Body::Hl7v2(message) => {
+            (arrive::lanes(hash, &patient::of_hl7v2(message, provider)), patient::are_several(message, provider))
+        }
+        Body::Fhir(resource) => people::subjects(resource, provider, hash),
+    };
+    if are_several {
+        subjects.push(several(hash));
+    }
+    subjects
+}
+
+/// The lane that stands among the subjects of a message about several patients.
+pub(super) fn several(hash: &Hash) -> Lane {
+    hash(b"several patients")
 }
 
 /// The lanes of a message: its patients', or its channel's where it has no patient.

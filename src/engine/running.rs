@@ -10,6 +10,7 @@ use channels::{Clock, Inbound};
 use tokio::sync::{Mutex, mpsc, watch};
 
 use super::dispatch::{Command, Dispatcher, Parts};
+use super::gate::Gate;
 use super::intake::{ChannelIntake, Door, DoorSettings};
 use super::late::Latest;
 use super::limits::Limits;
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     pub(super) hash: Hash,
     /// The order of events, for all channels.
     pub(super) latest: Arc<Mutex<Latest>>,
+    /// What consent is decided by.
+    pub(super) gate: Arc<Gate>,
 }
 
 /// A channel: its pipeline always, its feed unless paused or disabled.
@@ -72,6 +75,7 @@ impl RunningChannel {
             metrics: Arc::clone(&shared.metrics),
             clock: Arc::clone(&shared.clock),
             latest: Arc::clone(&shared.latest),
+            gate: Arc::clone(&shared.gate),
         };
         let paused = shared.store.setting(&paused_channel_key(&config.name)).await?;
         shared.metrics.introduce_channel(&config.name);
@@ -205,6 +209,7 @@ impl RunningDestination {
             config: Arc::clone(&config),
             outbound,
             store: shared.store.clone(),
+            gate: Arc::clone(&shared.gate),
             limits: shared.limits.clone(),
             waiters: Arc::clone(&shared.waiters),
             metrics: Arc::clone(&shared.metrics),
@@ -215,6 +220,7 @@ impl RunningDestination {
         });
         shared.metrics.introduce_destination(&config.name);
         let (commands, receiver) = mpsc::channel(COMMANDS);
+        shared.gate.introduce(&config.name, commands.clone(), snapshot.clone());
         let dispatcher = Task::run(|stop| dispatcher.run(receiver, stop));
         Ok(Self { config, commands, snapshot, dispatcher })
     }
@@ -262,7 +268,12 @@ pub(super) async fn reload(
         wire::outbound(config, &shared.clock)?;
     }
     let mut report = Vec::new();
+    // What is decided from now on is decided by what is new.
+    shared.gate.reload(Arc::clone(&site));
     reload_destinations(shared, running, &site, &mut report).await;
+    for changed in report.iter().filter(|one| one.change == "changed" && one.error.is_none()) {
+        shared.gate.wake_destination(&changed.name).await;
+    }
     for (config, recipe, failing) in recipes {
         let (change, result) = match failing {
             Some(why) => (change_of(running, config), Err(EngineError::Tests(why))),

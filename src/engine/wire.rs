@@ -6,11 +6,14 @@ use channels::{ChannelError, Clock, Inbound, Outbound, fhir, file, http, mllp};
 use message::consent::Flags;
 use message::{Context, Provider, Transform};
 use transforms::hl7v2_to_fhir::{self, Hl7v2ToFhir};
+use transforms::label::LabelSensitivity;
 use transforms::script::{CodeSets, Script, ScriptError};
 use transforms::stamp::Stamper;
 
 use super::process::{Hash, Recipe};
-use crate::config::{ChannelConfig, DestinationConfig, InboundKind, OutboundKind, Site, TransformConfig};
+use crate::config::{
+    ChannelConfig, DestinationConfig, Hl7v2ToFhirConfig, InboundKind, LabelConfig, OutboundKind, Site, TransformConfig,
+};
 
 /// The engine's name and version, as the assembler of what it makes.
 pub const ENGINE: &str = concat!("tributary ", env!("CARGO_PKG_VERSION"));
@@ -61,7 +64,7 @@ pub(crate) fn recipe(site: &Site, config: &ChannelConfig, hash: &Hash) -> Result
         Flags { purposes: config.purposes.clone(), confidentiality: config.confidentiality, ..Flags::default() };
     let stamper = Stamper::new(&context, flags, &config.stamp)
         .map_err(|error| WireError::Labels { file: config.file.display().to_string(), problem: error.to_string() })?;
-    let transforms = config.transforms.iter().map(|transform| build_transform(config, transform));
+    let transforms = config.transforms.iter().map(|transform| build_transform(site, config, transform));
     let named = |name: &String| site.destinations.get(name).cloned().map(Arc::new);
     Ok(Recipe {
         transforms: transforms.collect::<Result<_, _>>()?,
@@ -70,8 +73,27 @@ pub(crate) fn recipe(site: &Site, config: &ChannelConfig, hash: &Hash) -> Result
         destinations: config.routes.iter().flat_map(|route| route.to.iter().filter_map(named)).collect(),
         config_hash: site.hash.clone(),
         hash: Arc::clone(hash),
+        homes: homes(site),
         config: config.clone(),
     })
+}
+
+/// What reads a channel's HL7 v2 as labelled FHIR, for decisions about it: its own conversion, or the one by the guide.
+///
+/// # Errors
+///
+/// As [`recipe`].
+pub(crate) fn reader(site: &Site, config: &ChannelConfig, hash: &Hash) -> Result<Recipe, WireError> {
+    let conversion = config.transforms.iter().find(|step| matches!(step, TransformConfig::Hl7v2ToFhir(_))).cloned();
+    let conversion = conversion.unwrap_or_else(|| TransformConfig::Hl7v2ToFhir(Hl7v2ToFhirConfig::default()));
+    let transforms = vec![conversion, TransformConfig::Label(LabelConfig::default())];
+    recipe(site, &ChannelConfig { transforms, ..config.clone() }, hash)
+}
+
+/// The FHIR servers of the site's providers.
+fn homes(site: &Site) -> Arc<[(String, Arc<str>)]> {
+    let listed = site.providers.values();
+    listed.filter_map(|provider| Some((provider.fhir_url.clone()?, Arc::clone(&provider.key)))).collect()
 }
 
 /// What a channel's transforms may know, but for the time.
@@ -85,7 +107,11 @@ pub(crate) fn context(site: &Site, config: &ChannelConfig) -> Context {
     }
 }
 
-fn build_transform(config: &ChannelConfig, transform: &TransformConfig) -> Result<Box<dyn Transform>, WireError> {
+fn build_transform(
+    site: &Site,
+    config: &ChannelConfig,
+    transform: &TransformConfig,
+) -> Result<Box<dyn Transform>, WireError> {
     match transform {
         TransformConfig::Hl7v2ToFhir(options) => {
             let maps =
@@ -102,6 +128,11 @@ fn build_transform(config: &ChannelConfig, transform: &TransformConfig) -> Resul
             let codes = CodeSets::load(&options.codes).map_err(wrong)?;
             let script = Script::load(&options.file, Arc::new(codes), options.options.clone());
             Ok(Box::new(script.map_err(|error| wrong(vec![error]))?))
+        }
+        TransformConfig::Label(_) => {
+            let (labels, directory) = (Arc::clone(&site.consent.labels), Arc::clone(&site.consent.directory));
+            let flags = site.providers.get(&config.provider).map(|provider| provider.flags.clone());
+            Ok(Box::new(LabelSensitivity::new(labels, directory, flags.unwrap_or_default())))
         }
     }
 }

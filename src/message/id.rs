@@ -68,6 +68,26 @@ impl Sha256 {
     }
 }
 
+/// Reads sixty-four hexadecimal digits.
+impl FromStr for Sha256 {
+    type Err = NotSha256;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (mut out, digits) = ([0; 32], text.as_bytes());
+        let value = |digit: &u8| char::from(*digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        for (byte, pair) in out.iter_mut().zip(digits.chunks(2)) {
+            let [high, low] = pair else { return Err(NotSha256) };
+            *byte = value(high).zip(value(low)).map(|(high, low)| high << 4 | low).ok_or(NotSha256)?;
+        }
+        if digits.len() == 64 { Ok(Self(out)) } else { Err(NotSha256) }
+    }
+}
+
+/// A text is not sixty-four hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a SHA-256: sixty-four hexadecimal digits")]
+pub struct NotSha256;
+
 impl fmt::Display for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut digits = [0; 64];

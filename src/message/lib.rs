@@ -4,6 +4,7 @@
 //! and random bytes are passed in.
 
 pub mod answer;
+pub mod audit;
 pub mod condition;
 pub mod consent;
 pub mod fhir;
@@ -15,6 +16,6 @@ pub mod provenance;
 mod transform;
 
 pub use answer::{Answer, Fault};
-pub use id::{MessageId, Sha256};
+pub use id::{MessageId, NotSha256, Sha256};
 pub use original::{Body, Format, Message, Original};
 pub use transform::{Context, Finding, FindingKind, Provider, Transform, TransformError};

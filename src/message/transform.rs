@@ -63,6 +63,21 @@ pub struct Provider {
     /// Namespace (HD.1, CX.4.1) to the system URI of identifiers: `{ MRN = "urn:oid:1.2.3" }`.
     #[serde(default)]
     pub systems: std::collections::BTreeMap<String, String>,
+    /// What kind of organisation it is, for the rules of a policy: `provider`, `payer`, `research`.
+    #[serde(default, rename = "type")]
+    pub kind: Option<String>,
+    /// What label rules ask of an author: `part2-program`.
+    #[serde(default)]
+    pub flags: std::collections::BTreeSet<String>,
+    /// The organisation that it is a part of: its key.
+    #[serde(default)]
+    pub part_of: Option<String>,
+    /// Its other names, as Consents may write them: `SYSTEM|VALUE` or `Organization/ID`.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// The base URL of its own FHIR server, under which others name its patients.
+    #[serde(default)]
+    pub fhir_url: Option<String>,
 }
 
 /// Something worth an analyst's time that did not stop the message. Names places, never values.

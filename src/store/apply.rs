@@ -1,18 +1,16 @@
 //! What each record does to the index: the one place where states change.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use message::MessageId;
 
 use super::change::Change;
+use super::consents::is_open;
 use super::entry::{Came, DeliveryEntry, MessageEntry, Routing, SettingEntry, Tally, kind, short};
 use super::error::StoreError;
 use super::fact::{Fact, Item};
 use super::index::decode;
 use super::keys::{self, Key, SearchKeys};
 use super::lifecycle::{delivery_of, happen};
-use super::recent::{self, Slot};
 use super::record::{DeliveryId, Lane, NewDelivery, NewOutput, Outcome, Received, Record, State};
 use super::segment::Position;
 
@@ -49,17 +47,9 @@ impl Change<'_> {
 
     /// Records that came while the message was being carried, and are not in the copy.
     fn not_in(&self, message: &MessageId, parts: &[Item]) -> Result<Vec<Item>, StoreError> {
-        let mut places = BTreeMap::new();
-        let prefix = keys::events(message);
-        for event in self.index.prefix(&prefix) {
-            let (key, value) = event?;
-            places.insert(key.to_vec(), Some(value.to_vec()));
-        }
-        let fresh = self.writes.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix));
-        places.extend(fresh.map(|(key, slot)| (key.clone(), slot.get().map(<[u8]>::to_vec))));
         let mut later = Vec::new();
-        for (key, value) in places {
-            let (sequence, Some(value)) = (keys::number(&key), value) else { continue };
+        for (key, value) in self.scan(&keys::events(message))? {
+            let sequence = keys::number(&key);
             if parts.iter().any(|part| part.sequence == sequence) {
                 continue;
             }
@@ -82,6 +72,10 @@ impl Change<'_> {
                 None
             }
             Record::Received(received) => Some(received.id),
+            Record::Consent { message, .. } | Record::Linked { message, .. } | Record::Parted { message, .. } => {
+                self.file(item, record)?;
+                return self.happened_to(item, *message).map(drop);
+            }
             Record::Processed { message, .. } | Record::Replayed { message, .. } | Record::Latest { message, .. } => {
                 Some(*message)
             }
@@ -100,13 +94,7 @@ impl Change<'_> {
             self.remove_delivery(delivery)?;
         }
         for prefix in [keys::events(id), keys::files(id)] {
-            for found in self.index.prefix(&prefix) {
-                recent::put(&mut self.writes, found?.0, Slot::gone());
-            }
-            let fresh: Vec<Key> = self.writes.range(prefix.clone()..).map(|(key, _)| key.clone()).collect();
-            for key in fresh.into_iter().take_while(|key| key.starts_with(&prefix)) {
-                self.delete(key);
-            }
+            self.scan(&prefix)?.into_keys().for_each(|key| self.delete(key));
         }
         for (key, _) in finding(found_by, entry.sequence, id) {
             self.delete(key);
@@ -136,6 +124,10 @@ impl Change<'_> {
             Record::Replayed { message, at, .. } => self.replayed(item, message, *at),
             Record::Setting { key, value } => self.setting(item, key, value.as_deref()).map(|()| None),
             Record::Latest { message, event, resources } => self.latest(item, message, *event, resources),
+            Record::Consent { message, .. } | Record::Linked { message, .. } | Record::Parted { message, .. } => {
+                self.file(item, record)?;
+                self.happened_to(item, *message)
+            }
             other => self.event(item, other),
         }
     }
@@ -227,7 +219,7 @@ impl Change<'_> {
     ) -> Result<State, StoreError> {
         let state = if new.held.is_some() { State::Held } else { State::Queued };
         let flags = outputs.get(new.output as usize).map(|output| output.flags.clone()).unwrap_or_default();
-        let routing = Routing { lanes: new.lanes.clone(), purposes: new.purposes.clone(), flags };
+        let routing = Routing::of(new, flags);
         let mut entry = DeliveryEntry {
             message: *message,
             destination: new.destination.clone(),
@@ -245,6 +237,7 @@ impl Change<'_> {
         let fits = postcard::experimental::serialized_size(&routing).is_ok_and(|size| size <= 512);
         self.add(keys::queue(&entry.destination, state, number), Vec::new());
         self.count(b'd', &entry.destination, state, 1);
+        self.wait_for(number, &new.subjects);
         entry.routing = fits.then_some(routing);
         self.put(keys::delivery(number), &entry)?;
         Ok(state)
@@ -274,8 +267,8 @@ impl Change<'_> {
             return Ok(Some(message));
         }
         if entry.state != before.state {
-            self.leave(id, &before);
-            self.enter(id, &entry);
+            self.leave(id, &before)?;
+            self.enter(id, &entry)?;
             if let Some(mut whole) = self.known(&message)? {
                 let state = whole.state();
                 whole.tally.take(before.state);
@@ -300,13 +293,23 @@ impl Change<'_> {
         }
         let event = event.as_microsecond();
         for resource in resources {
-            let key = keys::latest(keys::latest_at(item.sequence), resource);
+            let key = keys::latest(keys::wide_bucket(item.sequence), resource);
             if self.get::<i64>(&key)?.is_none_or(|before| before < event) {
                 self.put(key, &event)?;
             }
         }
         self.put(keys::event(message, item.sequence), &item.at)?;
         Ok(Some(*message))
+    }
+
+    /// Notes a record in the history of its message, while that is in the store.
+    fn happened_to(&mut self, item: &Item, message: Option<MessageId>) -> Result<Option<MessageId>, StoreError> {
+        let Some(id) = message else { return Ok(None) };
+        if self.get::<MessageEntry>(&keys::message(&id))?.is_none() {
+            return Ok(None);
+        }
+        self.put(keys::event(&id, item.sequence), &item.at)?;
+        Ok(Some(id))
     }
 
     fn setting(&mut self, item: &Item, key: &str, value: Option<&str>) -> Result<(), StoreError> {
@@ -318,21 +321,29 @@ impl Change<'_> {
         self.put(keys::setting(key), &SettingEntry { sequence: item.sequence, at: item.at, value })
     }
 
-    /// Puts a delivery under its state.
-    fn enter(&mut self, id: DeliveryId, entry: &DeliveryEntry) {
+    /// Puts a delivery under its state, and under its patients if it is open.
+    fn enter(&mut self, id: DeliveryId, entry: &DeliveryEntry) -> Result<(), StoreError> {
         self.set(keys::queue(&entry.destination, entry.state, id), Vec::new());
         self.count(b'd', &entry.destination, entry.state, 1);
+        if is_open(entry.state) {
+            self.wait_for(id, &self.subjects_of(id, entry)?);
+        }
+        Ok(())
     }
 
-    /// Takes a delivery from under its state.
-    fn leave(&mut self, id: DeliveryId, entry: &DeliveryEntry) {
+    /// Takes a delivery from under its state, and from under its patients.
+    fn leave(&mut self, id: DeliveryId, entry: &DeliveryEntry) -> Result<(), StoreError> {
         self.delete(keys::queue(&entry.destination, entry.state, id));
         self.count(b'd', &entry.destination, entry.state, -1);
+        if is_open(entry.state) {
+            self.wait_no_more(id, &self.subjects_of(id, entry)?);
+        }
+        Ok(())
     }
 
     fn remove_delivery(&mut self, id: DeliveryId) -> Result<(), StoreError> {
         if let Some(entry) = self.get::<DeliveryEntry>(&keys::delivery(id))? {
-            self.leave(id, &entry);
+            self.leave(id, &entry)?;
             self.delete(keys::delivery(id));
         }
         Ok(())

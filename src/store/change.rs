@@ -2,10 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::apply::search_keys;
+use super::consents::Touched;
 use super::counts::Tallies;
+use super::duplicate::time_of;
 use super::entry::{Applied, Span};
 use super::error::StoreError;
 use super::fact::{Fact, Item};
@@ -24,12 +28,14 @@ pub(super) struct Change<'a> {
     pub(super) spans: BTreeMap<u32, Span>,
     /// Records of messages and deliveries that the index does not know: retention has dropped them.
     pub(super) unknown: u64,
+    /// Whose consents or identity it changes.
+    pub(super) touched: Touched,
 }
 
 impl<'a> Change<'a> {
     pub(super) fn new(index: &'a Index, records: &'a Records) -> Self {
-        let (writes, counts) = Default::default();
-        Self { index, records, writes, counts, spans: BTreeMap::new(), unknown: 0 }
+        let (writes, counts, spans, touched) = Default::default();
+        Self { index, records, writes, counts, spans, unknown: 0, touched }
     }
 
     /// How many entries it writes so far.
@@ -65,8 +71,16 @@ impl<'a> Change<'a> {
             }),
         };
         (span.first, span.last) = (span.first.min(item.sequence), span.last.max(item.sequence));
-        if let Fact::Record { record: Record::Received(received), .. } = &item.fact {
-            let at = received.at.as_microsecond();
+        let at = match &item.fact {
+            Fact::Record { record: Record::Received(received), .. } => Some(received.at),
+            Fact::Record { record: Record::Consent { at, .. }, .. } => Some(*at),
+            // Consents and links alone: when they were carried.
+            Fact::Carried { message, parts } if parts.first().and_then(|part| search_keys(&part.fact)).is_none() => {
+                Some(time_of(message))
+            }
+            _ => None,
+        };
+        if let Some(at) = at.map(Timestamp::as_microsecond) {
             (span.from, span.to) = (span.from.min(at), span.to.max(at));
         }
         self.spans.insert(segment, span);
@@ -82,6 +96,19 @@ impl<'a> Change<'a> {
             Some(slot) => slot.get().map(decode).transpose(),
             None => self.index.get(key),
         }
+    }
+
+    /// All entries that begin with `prefix`, as this change leaves them.
+    pub(super) fn scan(&self, prefix: &[u8]) -> Result<BTreeMap<Key, Vec<u8>>, StoreError> {
+        let mut found = self.index.prefix(prefix).collect::<Result<BTreeMap<_, _>, _>>()?;
+        let fresh = self.writes.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
+        for (key, slot) in fresh {
+            match slot.get() {
+                Some(value) => _ = found.insert(key.clone(), value.to_vec()),
+                None => _ = found.remove(key),
+            }
+        }
+        Ok(found)
     }
 
     pub(super) fn put<T: Serialize>(&mut self, key: Key, value: &T) -> Result<(), StoreError> {

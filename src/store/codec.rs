@@ -6,7 +6,8 @@
 //! 8  flags, version  u8, u8  (10..12: zero)
 //! ```
 //!
-//! The body is the record and its file references in postcard, then the payload of a `Received`.
+//! The body is the record and its file references in postcard, then the payload of a `Received`, or the subjects of a
+//! `Processed`'s deliveries where they are not their lanes. Version 2 is a record that version 1 knows nothing of.
 //! A carried message is its id and its earlier records as they stood, each with its number.
 
 use bytes::Bytes;
@@ -14,12 +15,13 @@ use message::MessageId;
 use serde::{Deserialize, Serialize};
 
 use super::little_endian::{put, u32_at, u64_at};
-use super::record::{Outcome, Record};
+use super::record::{LaneSet, Outcome, Record};
 use super::seal::Seal;
 
 /// Bytes before a record's body.
 pub(super) const HEADER: usize = 16;
-const VERSION: u8 = 1;
+/// The newest that is read.
+const VERSION: u8 = 2;
 const COMPRESSED: u8 = 1;
 const SEALED: u8 = 2;
 const CARRIED: u8 = 4;
@@ -75,13 +77,15 @@ impl Codec {
     /// `record` as bytes, header first. What `files` refer to must be empty in it.
     pub(super) fn encode(&self, record: &Record, files: &[FileRef]) -> Result<Vec<u8>, String> {
         let meta = postcard::to_allocvec(&(record, files)).map_err(|error| error.to_string())?;
+        let subjects = subjects(record).map_err(|error| error.to_string())?;
         let payload = match record {
             Record::Received(received) => &received.payload[..],
-            _ => &[],
+            _ => &subjects[..],
         };
+        let version = version(record);
         let plain = meta.len() + payload.len();
         if plain < self.compress_from && self.seal.is_none() {
-            return frame(0, plain, &[&meta, payload]);
+            return frame(0, version, plain, &[&meta, payload]);
         }
         let mut body = meta;
         body.extend_from_slice(payload);
@@ -94,9 +98,9 @@ impl Codec {
         }
         if let Some(seal) = &self.seal {
             flags |= SEALED;
-            body = seal.seal(body, &[flags, VERSION]).ok_or("the record could not be encrypted")?;
+            body = seal.seal(body, &[flags, version]).ok_or("the record could not be encrypted")?;
         }
-        frame(flags, plain, &[&body])
+        frame(flags, version, plain, &[&body])
     }
 
     /// A message's records, as they stand in the log, as one.
@@ -108,13 +112,13 @@ impl Codec {
             body.extend_from_slice(&sequence.to_le_bytes());
             body.extend_from_slice(raw);
         }
-        frame(CARRIED, body.len(), &[&body])
+        frame(CARRIED, 1, body.len(), &[&body])
     }
 
     /// Reads a whole record, checking its CRC.
     pub(super) fn decode(&self, raw: &[u8]) -> Result<Stored, &'static str> {
         let (flags, version, plain, body) = open(raw)?;
-        if version != VERSION {
+        if !(1..=VERSION).contains(&version) {
             return Err("the record was written by a newer version of the program");
         }
         if flags & CARRIED != 0 {
@@ -147,6 +151,42 @@ pub(super) fn sequences(record: &Record) -> u64 {
     }
 }
 
+/// What wrote the record first.
+fn version(record: &Record) -> u8 {
+    match record {
+        Record::Consent { .. } | Record::Linked { .. } | Record::Parted { .. } | Record::Act { .. } => 2,
+        _ => 1,
+    }
+}
+
+/// The subjects of a record's deliveries, unless they are the lanes: one for all, or one for each.
+fn subjects(record: &Record) -> postcard::Result<Vec<u8>> {
+    let Record::Processed { outcome: Outcome::Queued { deliveries, .. }, .. } = record else { return Ok(Vec::new()) };
+    if deliveries.iter().all(|delivery| delivery.subjects == delivery.lanes) {
+        return Ok(Vec::new());
+    }
+    let mut all: Vec<&LaneSet> = deliveries.iter().map(|delivery| &delivery.subjects).collect();
+    if all.windows(2).all(|two| two.first() == two.last()) {
+        all.truncate(1);
+    }
+    postcard::to_allocvec(&all)
+}
+
+/// Puts them back.
+fn read_subjects(record: &mut Record, bytes: &[u8]) -> Option<()> {
+    let Record::Processed { outcome: Outcome::Queued { deliveries, .. }, .. } = record else { return Some(()) };
+    if bytes.is_empty() {
+        deliveries.iter_mut().for_each(|delivery| delivery.subjects.clone_from(&delivery.lanes));
+        return Some(());
+    }
+    let all: Vec<LaneSet> = postcard::from_bytes(bytes).ok()?;
+    for (index, delivery) in deliveries.iter_mut().enumerate() {
+        let index = if all.len() == 1 { 0 } else { index };
+        delivery.subjects.clone_from(all.get(index)?);
+    }
+    Some(())
+}
+
 /// Puts what came from a file back into the record.
 pub(super) fn fill(record: &mut Record, slot: u32, bytes: Bytes) {
     if let Record::Received(received) = record {
@@ -168,12 +208,12 @@ pub(super) fn slots(record: &mut Record) -> Vec<&mut Option<Bytes>> {
     }
 }
 
-fn frame(flags: u8, plain: usize, parts: &[&[u8]]) -> Result<Vec<u8>, String> {
+fn frame(flags: u8, version: u8, plain: usize, parts: &[&[u8]]) -> Result<Vec<u8>, String> {
     let body: usize = parts.iter().map(|part| part.len()).sum();
     let too_long = |_| format!("a record of {body} bytes is too long for the log");
     let mut out = Vec::with_capacity(HEADER + body);
     out.extend_from_slice(&u32::try_from(body).map_err(too_long)?.to_le_bytes());
-    out.extend_from_slice(&[0, 0, 0, 0, flags, VERSION, 0, 0]);
+    out.extend_from_slice(&[0, 0, 0, 0, flags, version, 0, 0]);
     out.extend_from_slice(&u32::try_from(plain).map_err(too_long)?.to_le_bytes());
     parts.iter().for_each(|part| out.extend_from_slice(part));
     let crc = crc32c::crc32c(out.get(8..).unwrap_or_default());
@@ -196,8 +236,9 @@ fn open(raw: &[u8]) -> Result<(u8, u8, usize, &[u8]), &'static str> {
 fn decode_body(body: &[u8]) -> Result<Decoded, &'static str> {
     let ((mut record, files), rest) =
         postcard::take_from_bytes::<(Record, Vec<FileRef>)>(body).map_err(|_| "the record's fields cannot be read")?;
-    if let Record::Received(received) = &mut record {
-        received.payload = Bytes::copy_from_slice(rest);
+    match &mut record {
+        Record::Received(received) => received.payload = Bytes::copy_from_slice(rest),
+        other => read_subjects(other, rest).ok_or("the subjects of the record's deliveries cannot be read")?,
     }
     Ok(Decoded { record, files })
 }

@@ -227,7 +227,7 @@ fn probes(key: &[u8; 16]) -> impl Iterator<Item = (usize, u64)> {
 }
 
 /// The time in a UUIDv7.
-fn time_of(id: &MessageId) -> Timestamp {
+pub(super) fn time_of(id: &MessageId) -> Timestamp {
     let bytes = id.as_bytes().first_chunk::<8>().copied().unwrap_or_default();
     let millis = u64::from_be_bytes(bytes) >> 16;
     Timestamp::from_millisecond(i64::try_from(millis).unwrap_or(0)).unwrap_or(Timestamp::MIN)

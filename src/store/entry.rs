@@ -5,7 +5,7 @@ use message::consent::Flags;
 use message::{Format, MessageId, Sha256};
 use serde::{Deserialize, Serialize};
 
-use super::record::{DeliveryId, DeliveryRecord, DestinationId, LaneSet, State, micros};
+use super::record::{DeliveryId, DeliveryRecord, DestinationId, Lane, LaneSet, NewDelivery, State, micros};
 use super::segment::Position;
 
 /// No value in the index is longer, so that it never makes a blob file (16 of them fit in a page).
@@ -134,8 +134,22 @@ pub(super) struct DeliveryEntry {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Routing {
     pub(super) lanes: LaneSet,
+    /// The patients' identifiers, where they are not the lanes.
+    pub(super) others: Option<LaneSet>,
     pub(super) purposes: Vec<String>,
     pub(super) flags: Flags,
+}
+
+impl Routing {
+    pub(super) fn of(new: &NewDelivery, flags: Flags) -> Self {
+        let others = (new.subjects != new.lanes).then(|| new.subjects.clone());
+        Self { lanes: new.lanes.clone(), others, purposes: new.purposes.clone(), flags }
+    }
+
+    /// The identifiers of the patients whose data it carries.
+    pub(super) fn subjects(&self) -> &[Lane] {
+        self.others.as_ref().unwrap_or(&self.lanes)
+    }
 }
 
 impl DeliveryEntry {
@@ -144,6 +158,7 @@ impl DeliveryEntry {
             id,
             message: self.message,
             destination: self.destination,
+            subjects: routing.subjects().to_vec(),
             lanes: routing.lanes,
             purposes: routing.purposes,
             flags: routing.flags,

@@ -89,6 +89,9 @@ impl Fact {
         for bytes in super::codec::slots(&mut record).into_iter().flatten() {
             *bytes = bytes::Bytes::new();
         }
+        if let Record::Consent { consent, .. } = &mut record {
+            consent.body = bytes::Bytes::new();
+        }
         Self::Record { record, files, size, keys }
     }
 }

@@ -1,6 +1,7 @@
 //! Answers questions about messages and deliveries, on the readers' threads.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use bytes::Bytes;
 use message::MessageId;
@@ -9,6 +10,7 @@ use super::codec::slots;
 use super::counts::Tallies;
 use super::duplicate::id_of;
 use super::entry::{DeliveryEntry, MessageEntry, Routing, SettingEntry};
+use super::epochs::Epochs;
 use super::error::StoreError;
 use super::index::{Index, decode};
 use super::keys;
@@ -25,6 +27,9 @@ pub(super) struct Finder {
     pub(super) records: Arc<Records>,
     pub(super) tallies: Arc<Tallies>,
     pub(super) progress: Arc<Progress>,
+    pub(super) epochs: Arc<Epochs>,
+    /// Segments from this one on are needed by one who follows the log.
+    pub(super) followed: AtomicU32,
 }
 
 impl Finder {
@@ -191,7 +196,7 @@ impl Finder {
 
     /// When the latest event that was taken of each resource happened, in microseconds.
     pub(super) fn latest(&self, resources: &[Lane]) -> Result<Vec<Option<i64>>, StoreError> {
-        let newest = keys::latest_at(self.index.applied()?.map_or(0, |applied| applied.next));
+        let newest = keys::wide_bucket(self.index.applied()?.map_or(0, |applied| applied.next));
         let buckets = newest.saturating_sub(keys::LATEST_BUCKETS - 1)..=newest;
         let one = |resource: &Lane| -> Result<Option<i64>, StoreError> {
             for bucket in buckets.clone().rev() {

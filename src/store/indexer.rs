@@ -9,6 +9,7 @@ use super::Committed;
 use super::change::Change;
 use super::counts::Tallies;
 use super::entry::Applied;
+use super::epochs::Epochs;
 use super::error::StoreError;
 use super::fact::Item;
 use super::index::{Index, guard};
@@ -50,6 +51,7 @@ pub(super) struct Indexer {
     pub(super) records: Arc<Records>,
     pub(super) tallies: Arc<Tallies>,
     pub(super) progress: Arc<Progress>,
+    pub(super) epochs: Arc<Epochs>,
 }
 
 impl Indexer {
@@ -89,9 +91,15 @@ impl Indexer {
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
             }
         }
+        let touched = std::mem::take(&mut change.touched);
         let applied = applied.and_then(|()| change.finish(end, &self.tallies));
         match &applied {
-            Ok(()) => self.progress.set_applied(end.next),
+            Ok(()) => {
+                if let Some((concerned, sequence)) = touched.concerned() {
+                    self.epochs.raise(concerned, sequence);
+                }
+                self.progress.set_applied(end.next);
+            }
             Err(error) => self.progress.set_broken(error),
         }
         for Waiting { reply, committed } in waiting {

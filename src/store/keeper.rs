@@ -80,7 +80,7 @@ impl Keeper {
     }
 
     /// The time, by the clock at opening and what has passed since.
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         self.opened.0.checked_add(self.opened.1.elapsed()).unwrap_or(Timestamp::MAX)
     }
 

@@ -10,19 +10,24 @@
 //! V delivery                             -> DeliveryEntry
 //! Q destination 0 state delivery         -> ()           deliveries by destination and state
 //! R bucket hash16                        -> i64          the latest event that was taken of a resource
+//! C consent order                        -> ConsentEntry  every version of a Consent
+//! A subject consent                      -> ()           whose Consents there are
+//! B consent subject                      -> ()           and the other way round
+//! L subject subject                      -> LinkEntry    what was said of two identifiers
+//! O bucket subject delivery              -> ()           queued and held deliveries by patient
 //! K name                                 -> SettingEntry
 //! N kind name 0 state                    -> u64          counts
 //! G segment                              -> Span         what a segment's times and sequences are
 //! P                                      -> Applied      how far the log is in the index
 //! ```
 //!
-//! `D`, `S` and `R` are hashes, and hashes scatter: the bucket, which rises with the sequence, keeps what
+//! `D`, `S`, `R` and `O` are hashes, and hashes scatter: the bucket, which rises with the sequence, keeps what
 //! is being written together, so that the cost of a message is the same with ten million stored.
 
 use message::MessageId;
 use ring::hmac;
 
-use super::record::{DeliveryId, State};
+use super::record::{DeliveryId, Lane, State};
 
 /// A key of the index.
 pub(super) type Key = Vec<u8>;
@@ -66,13 +71,13 @@ pub(super) fn search_prefix(bucket: u32, hash: &[u8; 16]) -> Key {
     join(b'S', &[&bucket.to_be_bytes(), hash])
 }
 
-/// How many sequences share a bucket of the latest events, as a power of two: they are asked for one by one, bucket
-/// by bucket.
-const LATEST_BITS: u32 = 20;
+/// How many sequences share a bucket of the latest events and of open deliveries, as a power of two: they are asked for
+/// one by one, bucket by bucket.
+const WIDE_BUCKET_BITS: u32 = 20;
 
-/// The bucket of the latest events at `sequence`.
-pub(super) fn latest_at(sequence: u64) -> u32 {
-    u32::try_from(sequence >> LATEST_BITS).unwrap_or(u32::MAX)
+/// The bucket of the latest events and of open deliveries at `sequence`.
+pub(super) fn wide_bucket(sequence: u64) -> u32 {
+    u32::try_from(sequence >> WIDE_BUCKET_BITS).unwrap_or(u32::MAX)
 }
 
 /// For how many buckets the latest events of resources are kept.
@@ -82,9 +87,54 @@ pub(super) fn latest(bucket: u32, resource: &[u8; 16]) -> Key {
     join(b'R', &[&bucket.to_be_bytes(), resource])
 }
 
-/// The bucket of a key of [`latest`].
-pub(super) fn latest_bucket(key: &[u8]) -> u32 {
+/// The bucket of a key of [`latest`] or [`open`].
+pub(super) fn bucket_of(key: &[u8]) -> u32 {
     key.get(1..).and_then(<[u8]>::first_chunk).copied().map_or(u32::MAX, u32::from_be_bytes)
+}
+
+pub(super) fn consent(key: &Lane, order: u64) -> Key {
+    join(b'C', &[key, &order.to_be_bytes()])
+}
+
+pub(super) fn consents(key: &Lane) -> Key {
+    join(b'C', &[key])
+}
+
+pub(super) fn consent_of(subject: &Lane, key: &Lane) -> Key {
+    join(b'A', &[subject, key])
+}
+
+pub(super) fn consents_of(subject: &Lane) -> Key {
+    join(b'A', &[subject])
+}
+
+pub(super) fn subject(key: &Lane, subject: &Lane) -> Key {
+    join(b'B', &[key, subject])
+}
+
+pub(super) fn subjects(key: &Lane) -> Key {
+    join(b'B', &[key])
+}
+
+pub(super) fn link(one: &Lane, other: &Lane) -> Key {
+    join(b'L', &[one, other])
+}
+
+pub(super) fn links(subject: &Lane) -> Key {
+    join(b'L', &[subject])
+}
+
+pub(super) fn open(subject: &Lane, delivery: DeliveryId) -> Key {
+    join(b'O', &[&wide_bucket(delivery).to_be_bytes(), subject, &delivery.to_be_bytes()])
+}
+
+pub(super) fn open_of(bucket: u32, subject: &Lane) -> Key {
+    join(b'O', &[&bucket.to_be_bytes(), subject])
+}
+
+/// The hash at the end of a key.
+pub(super) fn lane(key: &[u8]) -> Option<Lane> {
+    key.last_chunk().copied()
 }
 
 pub(super) fn event(id: &MessageId, sequence: u64) -> Key {

@@ -30,11 +30,13 @@ mod big;
 mod block;
 mod change;
 mod codec;
+mod consents;
 mod counts;
 mod directory;
 mod disk;
 mod duplicate;
 mod entry;
+mod epochs;
 mod error;
 mod fact;
 mod find;
@@ -44,6 +46,7 @@ mod indexer;
 mod keeper;
 mod keys;
 mod lifecycle;
+mod links;
 mod little_endian;
 mod metrics;
 mod open;
@@ -61,6 +64,7 @@ mod segment;
 mod spare;
 mod state;
 mod submit;
+mod tail;
 mod threads;
 mod types;
 mod verify;
@@ -86,17 +90,22 @@ use self::writer::{Accept, Request, Until};
 
 pub use self::counts::Counts;
 pub use self::disk::{Disk, DiskFile, RealDisk};
+pub use self::epochs::ConsentChanges;
 pub use self::error::{Damage, StoreError};
 pub use self::metrics::{GROUP_BUCKETS, StoreMetrics};
 pub use self::open::OpenReport;
 pub use self::options::StoreOptions;
 pub use self::query::{DeliveryQuery, MessageQuery};
 pub use self::record::{
-    DeliveryId, DeliveryRecord, DestinationId, Lane, LaneSet, NewDelivery, NewOutput, Outcome, Received, Record, State,
+    Act, DeliveryId, DeliveryRecord, DestinationId, Lane, LaneSet, NewConsent, NewDelivery, NewOutput, Order, Outcome,
+    Received, Record, State,
 };
 pub use self::retain::PruneReport;
 pub use self::segment::Position;
-pub use self::types::{Accepted, Committed, Content, Due, Entry, MessageRecord, Page, RebuildReport};
+pub use self::tail::{Followed, Mark, Origin, Tail};
+pub use self::types::{
+    Accepted, Committed, Concerned, ConsentOnFile, Content, Due, Entry, MessageRecord, OnFile, Page, RebuildReport,
+};
 pub use self::verify::VerifyReport;
 
 /// The store. Clones share it; the last one that is dropped closes it.
@@ -398,6 +407,66 @@ impl Store {
     pub async fn latest(&self, resources: Vec<Lane>) -> Result<Vec<Option<Timestamp>>, StoreError> {
         let found = self.read(move |finder| finder.latest(&resources)).await?;
         Ok(found.into_iter().map(|event| event.and_then(|event| Timestamp::from_microsecond(event).ok())).collect())
+    }
+
+    /// What is on file of the consents of the patients with these identifiers, and of those that are linked with
+    /// them. Anything committed before is in it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] if one of them cannot be read: then it is not known what the patient wants.
+    pub async fn consents_of(&self, subjects: &[Lane]) -> Result<OnFile, StoreError> {
+        let subjects = subjects.to_vec();
+        self.read(move |finder| finder.consents_of(&subjects)).await
+    }
+
+    /// A number that rises with every change of the consents or the identity of any of these patients, at the latest
+    /// when its commit returns; over a restart too. It may rise without one. Costs no disk access: it is to be
+    /// compared with [`OnFile::epoch`] immediately before something is sent.
+    #[must_use]
+    pub fn epoch_of(&self, subjects: &[Lane]) -> u64 {
+        self.0.finder.epochs.of(subjects)
+    }
+
+    /// All versions of a Consent, the first first. None if there is no such Consent.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] if one cannot be read.
+    pub async fn consent_versions(&self, key: Lane) -> Result<Vec<ConsentOnFile>, StoreError> {
+        self.read(move |finder| finder.consent_versions(&key)).await
+    }
+
+    /// The queued and held deliveries that carry data of these patients, or of those that are linked with them, in
+    /// order. Its cost does not rise with what else is in the store.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn open_deliveries_of(&self, subjects: &[Lane]) -> Result<Vec<DeliveryId>, StoreError> {
+        let subjects = subjects.to_vec();
+        self.read(move |finder| finder.open_deliveries_of(&subjects)).await
+    }
+
+    /// Tells of every change of consents and identities from now on, once it is to be seen.
+    #[must_use]
+    pub fn consent_changes(&self) -> ConsentChanges {
+        self.0.finder.epochs.changes()
+    }
+
+    /// What happened from `mark` on, in order: about `most` records. It is told once it is to be seen, which may be
+    /// before it is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn tail(&self, mark: Mark, most: usize) -> Result<Tail, StoreError> {
+        self.read(move |finder| finder.tail(mark, most)).await
+    }
+
+    /// From now on retention keeps the log from `mark` on: one who follows it has come so far.
+    pub fn keep_from(&self, mark: Mark) {
+        self.0.finder.keep_from(mark);
     }
 
     /// What the store has done since it was opened.

@@ -83,7 +83,7 @@ impl Records {
             Record::Processed { outcome: Outcome::Queued { outputs, deliveries }, .. } => {
                 let new = deliveries.into_iter().nth(index).ok_or_else(|| StoreError::no_delivery(id))?;
                 let flags = outputs.into_iter().nth(new.output as usize).map(|output| output.flags);
-                Ok(Routing { lanes: new.lanes, purposes: new.purposes, flags: flags.unwrap_or_default() })
+                Ok(Routing::of(&new, flags.unwrap_or_default()))
             }
             _ => Err(damage_at(at, "another record was expected here").into()),
         }

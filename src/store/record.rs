@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use message::audit;
 use message::consent::Flags;
 use message::provenance::Step;
 use message::{Finding, Format, MessageId, Sha256};
@@ -140,7 +141,7 @@ pub enum Record {
         /// Who and why.
         reason: String,
     },
-    /// An operator decided that it is not to be sent.
+    /// An operator, or a patient's consent, decided that it is not to be sent.
     Skipped {
         /// The delivery.
         delivery: DeliveryId,
@@ -183,6 +184,105 @@ pub enum Record {
         /// Keyed hashes of the resources.
         resources: Vec<Lane>,
     },
+    /// A version of a Consent is on file. Always durable when its commit returns; in one group with the
+    /// `Processed` of the message that brought it.
+    Consent {
+        /// The message that brought it.
+        message: Option<MessageId>,
+        /// When it was filed.
+        #[serde(with = "micros")]
+        at: Timestamp,
+        /// Which version is the latest: see [`Order`].
+        order: Order,
+        /// The version.
+        consent: NewConsent,
+    },
+    /// These identifiers are one person's: a merge, `Patient.link`, a crosswalk.
+    Linked {
+        /// The message that says so.
+        message: Option<MessageId>,
+        /// When it was filed.
+        #[serde(with = "micros")]
+        at: Timestamp,
+        /// Which statement about two identifiers is the latest: see [`Order`].
+        order: Order,
+        /// Keyed hashes of the identifiers.
+        subjects: Vec<Lane>,
+    },
+    /// What was taken for one person is two.
+    Parted {
+        /// The message that says so.
+        message: Option<MessageId>,
+        /// When it was filed.
+        #[serde(with = "micros")]
+        at: Timestamp,
+        /// Which statement about two identifiers is the latest: see [`Order`].
+        order: Order,
+        /// Keyed hashes of the identifiers of the one.
+        subjects: Vec<Lane>,
+        /// Keyed hashes of the identifiers of the other.
+        others: Vec<Lane>,
+    },
+    /// Somebody did what changes nothing here, and what the audit must tell of.
+    Act {
+        /// When.
+        #[serde(with = "micros")]
+        at: Timestamp,
+        /// What.
+        act: Act,
+    },
+}
+
+/// What somebody did, for the audit. No patient data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Act {
+    /// What.
+    pub kind: audit::Kind,
+    /// Who; empty for the engine itself.
+    pub by: String,
+    /// More of it, for a person.
+    pub text: String,
+    /// The message it was done with.
+    pub message: Option<MessageId>,
+    /// The delivery it was done with.
+    pub delivery: Option<DeliveryId>,
+    /// Whom it concerns: keyed hashes of patients' identifiers.
+    pub subjects: Vec<Lane>,
+    /// The SHA-256 of what came into force.
+    pub sha256: Option<Sha256>,
+}
+
+impl Act {
+    /// An act of which no more is said than this.
+    #[must_use]
+    pub fn new(kind: audit::Kind, by: impl Into<String>, text: impl Into<String>) -> Self {
+        let (by, text) = (by.into(), text.into());
+        Self { kind, by, text, message: None, delivery: None, subjects: Vec::new(), sha256: None }
+    }
+}
+
+/// The place of a message in the order of acceptance, by which what it says of consents and identities comes before or
+/// after what others say: a message that is replayed says it again where it first stood, not after all others. The
+/// store fills it in; where no message is, the record's own place counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Order(pub(super) u64);
+
+/// A version of a Consent, to be filed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewConsent {
+    /// What its versions have in common: a keyed hash of who wrote it and of its identifier or id.
+    pub key: Lane,
+    /// Whose it is: keyed hashes of the patient's identifiers, made as those of lanes are.
+    pub subjects: Vec<Lane>,
+    /// The Consent, as FHIR JSON.
+    pub body: Bytes,
+}
+
+/// Prints its size only: a Consent is patient data.
+impl std::fmt::Debug for NewConsent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "NewConsent({} subjects, {} bytes)", self.subjects.len(), self.body.len())
+    }
 }
 
 /// What came of a message's transforms and routes.
@@ -232,6 +332,9 @@ pub struct NewDelivery {
     pub output: u32,
     /// What orders it.
     pub lanes: LaneSet,
+    /// Whose data it carries: keyed hashes of the patients' identifiers, also where its lanes are others.
+    #[serde(skip)]
+    pub subjects: LaneSet,
     /// The route's purposes of use (ActReason codes).
     pub purposes: Vec<String>,
     /// Held from the start, with the reason.
@@ -252,7 +355,7 @@ pub enum State {
     Delivered,
     /// A dead letter.
     Dead,
-    /// An operator decided that it is not to be sent.
+    /// An operator, or a patient's consent, decided that it is not to be sent.
     Skipped,
     /// No route took it.
     Filtered,
@@ -271,6 +374,8 @@ pub struct DeliveryRecord {
     pub destination: DestinationId,
     /// What orders it.
     pub lanes: LaneSet,
+    /// Whose data it carries: keyed hashes of the patients' identifiers.
+    pub subjects: LaneSet,
     /// The route's purposes of use.
     pub purposes: Vec<String>,
     /// Its consent flags, of its output.

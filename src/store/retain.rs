@@ -1,6 +1,7 @@
 //! Retention: whole segments go, the oldest first. What is still open in one is carried forward.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -26,6 +27,8 @@ use super::writer::Prepared;
 const TRIES: usize = 8;
 /// So many messages leave the index as one.
 const AT_ONCE: usize = 200;
+/// So many bytes of consents and links are carried as one.
+const BUNDLE: usize = 1 << 20;
 /// So many entries of resources leave the index as one.
 const FORGOTTEN_AT_ONCE: usize = 4096;
 
@@ -46,6 +49,8 @@ struct Home {
     open: Vec<MessageId>,
     done: Vec<(MessageId, SearchKeys)>,
     settings: Vec<String>,
+    /// Consents and links between identifiers, which are kept for good.
+    filed: Vec<Item>,
 }
 
 impl Keeper {
@@ -53,11 +58,12 @@ impl Keeper {
     pub(super) fn retain(&mut self, before: Timestamp) -> Result<PruneReport, StoreError> {
         let mut report = PruneReport::default();
         let current = self.finder.index.applied()?.map_or(0, |applied| applied.segment);
+        let needed = self.finder.followed.load(Ordering::Acquire);
         self.forget_latest()?;
         for number in self.finder.records.segments.numbers()? {
             let span = self.finder.index.get::<Span>(&keys::span(number))?;
             let old = span.is_none_or(|span| span.to < before.as_microsecond());
-            if number >= current || !old || !self.drop_segment(number, &mut report)? {
+            if number >= current.min(needed) || !old || !self.drop_segment(number, &mut report)? {
                 break;
             }
         }
@@ -66,13 +72,13 @@ impl Keeper {
 
     /// Takes the latest events of resources out of the index that are too long ago to matter, some at a time.
     fn forget_latest(&self) -> Result<(), StoreError> {
-        let newest = keys::latest_at(self.finder.index.applied()?.map_or(0, |applied| applied.next));
+        let newest = keys::wide_bucket(self.finder.index.applied()?.map_or(0, |applied| applied.next));
         let Some(oldest) = newest.checked_sub(keys::LATEST_BUCKETS - 1) else { return Ok(()) };
         loop {
             let mut old = Vec::new();
             for entry in self.finder.index.prefix(b"R").take(FORGOTTEN_AT_ONCE) {
                 let (key, _) = entry?;
-                if keys::latest_bucket(&key) >= oldest {
+                if keys::bucket_of(&key) >= oldest {
                     break;
                 }
                 old.push(key.to_vec());
@@ -104,6 +110,7 @@ impl Keeper {
             }
         }
         self.carry_settings(&home.settings)?;
+        self.carry_filed(&home.filed)?;
         let files = self.forget(number, &home.done)?;
         self.make_durable(self.finder.progress.applied())?;
         let path = set_aside(&self.finder.records.segments, number)?;
@@ -130,7 +137,7 @@ impl Keeper {
                 Found::Group(whole) => {
                     let mut damages = Vec::new();
                     for item in items(&whole, &self.finder.records, &mut damages) {
-                        self.sort(number, &item, &mut home)?;
+                        self.sort(number, item, &mut home)?;
                     }
                     if let Some(damage) = damages.pop() {
                         return Ok(Err(damage));
@@ -140,23 +147,37 @@ impl Keeper {
         }
     }
 
-    fn sort(&self, number: u32, item: &Item, home: &mut Home) -> Result<(), StoreError> {
-        let (id, found_by) = match &item.fact {
-            Fact::Record { record: Record::Received(received), keys, .. } => (received.id, keys.clone()),
+    fn sort(&self, number: u32, item: Item, home: &mut Home) -> Result<(), StoreError> {
+        match item.fact {
+            Fact::Record { record: Record::Received(received), keys, .. } => {
+                self.sort_message(number, received.id, keys, home)
+            }
             Fact::Carried { message, parts } => {
-                (*message, parts.first().and_then(|part| search_keys(&part.fact)).unwrap_or_default())
+                let keys = parts.first().and_then(|part| search_keys(&part.fact)).unwrap_or_default();
+                home.filed.extend(parts.into_iter().filter(|part| is_filed(&part.fact)));
+                self.sort_message(number, message, keys, home)
             }
             Fact::Record { record: Record::Setting { key, .. }, .. } => {
-                let entry = self.finder.index.get::<SettingEntry>(&keys::setting(key))?;
-                if entry.is_some_and(|entry| entry.sequence == item.sequence) {
-                    home.settings.push(key.clone());
-                }
-                return Ok(());
+                let entry = self.finder.index.get::<SettingEntry>(&keys::setting(&key))?;
+                home.settings.extend(entry.filter(|entry| entry.sequence == item.sequence).map(|_| key));
+                Ok(())
             }
-            Fact::Record { .. } => return Ok(()),
-        };
-        let Some(entry) = self.finder.index.get::<MessageEntry>(&keys::message(&id))? else { return Ok(()) };
-        if entry.at.segment == number {
+            Fact::Record { .. } => {
+                home.filed.extend(Some(item).filter(|item| is_filed(&item.fact)));
+                Ok(())
+            }
+        }
+    }
+
+    fn sort_message(
+        &self,
+        number: u32,
+        id: MessageId,
+        found_by: SearchKeys,
+        home: &mut Home,
+    ) -> Result<(), StoreError> {
+        let entry = self.finder.index.get::<MessageEntry>(&keys::message(&id))?;
+        if let Some(entry) = entry.filter(|entry| entry.at.segment == number) {
             if is_open(&entry) {
                 home.open.push(id);
             } else {
@@ -215,6 +236,34 @@ impl Keeper {
         if prepared.is_empty() { Ok(()) } else { self.commit(prepared) }
     }
 
+    /// Writes the consents and links that count to the head of the log, many as one, under an id of its own: its time
+    /// is that of the carrying, so that they are not carried again before it is as old as messages get.
+    fn carry_filed(&self, filed: &[Item]) -> Result<(), StoreError> {
+        let mut bundle = Vec::new();
+        let mut bytes = 0;
+        for item in filed {
+            if self.finder.counts(item)? {
+                let raw = Bytes::from(self.finder.records.segments.read(item.at)?);
+                bytes += raw.len();
+                bundle.push((item.sequence, raw));
+            }
+            if bytes >= BUNDLE {
+                self.carry_bundle(&std::mem::take(&mut bundle))?;
+                bytes = 0;
+            }
+        }
+        if bundle.is_empty() { Ok(()) } else { self.carry_bundle(&bundle) }
+    }
+
+    fn carry_bundle(&self, bundle: &[(u64, Bytes)]) -> Result<(), StoreError> {
+        let records = &self.finder.records;
+        let id = MessageId::new(self.now(), rand::random());
+        let encoded = Codec::encode_carried(id, bundle).map_err(StoreError::Invalid)?;
+        let fact = Fact::read(&records.codec, &records.hasher, &encoded, position(0, 0, encoded.len()))
+            .map_err(|what| StoreError::Invalid(format!("consents cannot be carried forward: {what}")))?;
+        self.commit(vec![Prepared { fact, encoded, sequences: 1 }])
+    }
+
     /// Takes messages that are done with out of the index. Returns their payloads' files.
     fn forget(&self, number: u32, done: &[(MessageId, SearchKeys)]) -> Result<Vec<u64>, StoreError> {
         let mut files = Vec::new();
@@ -243,6 +292,11 @@ impl Keeper {
         }
         Ok(files)
     }
+}
+
+/// True for consents and links between identifiers.
+fn is_filed(fact: &Fact) -> bool {
+    matches!(fact, Fact::Record { record, .. } if super::submit::is_filed(record))
 }
 
 /// True if a message has still to go somewhere, or waits for a person.

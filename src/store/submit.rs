@@ -20,10 +20,12 @@ pub(super) const UNIT: usize = 4096;
 impl Store {
     pub(super) async fn commit_with(&self, records: Vec<Record>, until: Until) -> Result<Committed, StoreError> {
         records.iter().try_for_each(|record| self.check(record))?;
+        // What a patient allows must not be taken back by a cut of the power.
+        let until = if records.iter().any(is_filed) { Until::Durable } else { until };
         let coming = Warm::coming(&records);
         let done: Vec<DeliveryId> = records.iter().filter(|record| ends(record)).filter_map(delivery_of).collect();
         let mut prepared = Vec::with_capacity(records.len());
-        for record in self.with_replaced(records).await? {
+        for record in self.with_order(self.with_replaced(records).await?).await? {
             let sequences = codec::sequences(&record);
             let (record, encoded, files) = self.encode(record).await?;
             let fact = Fact::of(record, files, None, &self.0.finder.records.hasher);
@@ -58,6 +60,22 @@ impl Store {
             all.push(record);
         }
         Ok(all)
+    }
+
+    /// Gives what messages say of consents and identities its place in the order of acceptance.
+    async fn with_order(&self, mut records: Vec<Record>) -> Result<Vec<Record>, StoreError> {
+        for record in records.iter_mut().filter(|record| is_filed(record)) {
+            let (Record::Consent { message, order, .. }
+            | Record::Linked { message, order, .. }
+            | Record::Parted { message, order, .. }) = record
+            else {
+                continue;
+            };
+            if let Some(message) = *message {
+                *order = self.read_settled(move |finder| finder.order_of(&message)).await?;
+            }
+        }
+        Ok(records)
     }
 
     /// Encodes a record, its big payloads first into files of their own.
@@ -159,6 +177,11 @@ impl Store {
     pub(super) fn explain(&self, error: StoreError) -> StoreError {
         if matches!(error, StoreError::Full { .. }) { self.full() } else { error }
     }
+}
+
+/// True for what is filed for good: consents and identities.
+pub(super) fn is_filed(record: &Record) -> bool {
+    matches!(record, Record::Consent { .. } | Record::Linked { .. } | Record::Parted { .. })
 }
 
 /// True if nothing is sent of the delivery after it, as things stand.

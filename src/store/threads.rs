@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::appender::Appender;
 use super::duplicate::{Duplicates, Filters};
+use super::epochs::Epochs;
 use super::error::StoreError;
 use super::find::Finder;
 use super::indexer::Indexer;
@@ -60,7 +61,8 @@ pub(super) fn start(
     let Opened { records, index, tallies, recycled, end, next_segment, lowest_bucket, .. } = opened;
     let progress = Arc::new(Progress::new(end.next, end.sure, options.dir.join("index.broken")));
     index.follow(progress.clone());
-    let finder = Arc::new(Finder { index, records, tallies, progress });
+    let epochs = Arc::new(Epochs::new(end.next));
+    let finder = Arc::new(Finder { index, records, tallies, progress, epochs, followed: u32::MAX.into() });
     let stop = Arc::new(AtomicBool::new(false));
     let filters = Arc::new(Filters::new(lowest_bucket, end.next));
     let (log, requests) = sync_channel(units + 64);
@@ -125,6 +127,7 @@ pub(super) fn start(
         records: finder.records.clone(),
         tallies: finder.tallies.clone(),
         progress: finder.progress.clone(),
+        epochs: finder.epochs.clone(),
     };
     running.push(spawn("store-index", move || indexer.run(&groups))?);
     let threads = Threads {

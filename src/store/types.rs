@@ -9,7 +9,7 @@ use message::{Format, MessageId};
 use serde::{Deserialize, Serialize};
 
 use super::open::OpenReport;
-use super::record::{DeliveryId, DeliveryRecord, Received, Record, State};
+use super::record::{DeliveryId, DeliveryRecord, Lane, LaneSet, Received, Record, State};
 use super::segment::Position;
 use super::{Counts, record::micros};
 
@@ -68,6 +68,51 @@ pub struct Due {
     pub size: u64,
     /// What is to be sent; `None` if the message is longer than was asked for at once.
     pub content: Option<Content>,
+}
+
+/// What is on file of some patients' consents, at one instant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnFile {
+    /// [`super::Store::epoch_of`] of those that were asked for, then: while it stays, so does the rest.
+    pub epoch: u64,
+    /// All identifiers of these patients, those that were linked with them among them.
+    pub subjects: LaneSet,
+    /// False if it cannot be said who these patients are: identifiers were said to be one person's and not to be,
+    /// or there are too many of them. Then nothing that is on file may permit anything.
+    pub certain: bool,
+    /// The latest version of each Consent, in the order of their keys.
+    pub consents: Vec<ConsentOnFile>,
+}
+
+/// One version of a Consent.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConsentOnFile {
+    /// What its versions have in common.
+    pub key: Lane,
+    /// Which one it is, from 1.
+    pub version: u32,
+    /// When it was filed.
+    pub at: Timestamp,
+    /// The message that brought it.
+    pub message: Option<MessageId>,
+    /// The Consent, as FHIR JSON.
+    pub body: Bytes,
+}
+
+/// Prints sizes only: a Consent is patient data.
+impl std::fmt::Debug for ConsentOnFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ConsentOnFile(version {}, {} bytes)", self.version, self.body.len())
+    }
+}
+
+/// Whom a change of consents or identities concerns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Concerned {
+    /// The patients with these identifiers.
+    Subjects(Arc<[Lane]>),
+    /// Perhaps anyone: more has changed than could be told.
+    Anyone,
 }
 
 /// A message as it stands.

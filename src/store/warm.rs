@@ -233,6 +233,7 @@ mod tests {
             destination: "lab".into(),
             output,
             lanes: Vec::new(),
+            subjects: Vec::new(),
             purposes: Vec::new(),
             held: None,
         });

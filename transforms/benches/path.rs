@@ -1,4 +1,5 @@
-//! The whole pure path of one message, from its bytes to the body that leaves: `cargo bench -p transforms --bench path`.
+//! The whole pure path of one message, from its bytes to the body that leaves, and what a destination's policy adds to it:
+//! `cargo bench -p transforms --bench path`.
 //!
 //! With the allocator of the program, so that the numbers are the program's own.
 
@@ -9,9 +10,14 @@ use divan::{Bencher, black_box};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use message::consent::Flags;
+use message::consent::by_entry::{
+    Directive, Directory, Entry, Policy, Request, Snapshot, Source, Sources, Span, Terms, decide,
+};
+use message::json::{Value, json};
 use message::provenance::Step;
-use message::{Body, Context, Format, Message, MessageId, Original, Provider, Sha256, Transform as _, hl7v2};
+use message::{Body, Context, Format, Message, MessageId, Original, Provider, Sha256, Transform as _, fhir, hl7v2};
 use transforms::hl7v2_to_fhir::{self, Hl7v2ToFhir, Options};
+use transforms::label::LabelRules;
 use transforms::stamp::{StampOptions, Stamper};
 
 #[global_allocator]
@@ -35,14 +41,16 @@ enum Until {
     Converted,
     Stamped,
     Written,
+    /// What left is read again, labelled and decided about, as before every attempt where there is a policy.
+    Decided,
 }
 
-#[divan::bench(args = [Until::Read, Until::Converted, Until::Stamped, Until::Written])]
+#[divan::bench(args = [Until::Read, Until::Converted, Until::Stamped, Until::Written, Until::Decided])]
 fn adt(bencher: Bencher<'_, '_>, until: Until) {
     run(bencher, What::Adt, until);
 }
 
-#[divan::bench(args = [Until::Read, Until::Converted, Until::Stamped, Until::Written])]
+#[divan::bench(args = [Until::Read, Until::Converted, Until::Stamped, Until::Written, Until::Decided])]
 fn oru(bencher: Bencher<'_, '_>, until: Until) {
     run(bencher, What::Oru, until);
 }
@@ -53,7 +61,8 @@ fn run(bencher: Bencher<'_, '_>, what: What, until: Until) {
     let Ok(maps) = hl7v2_to_fhir::load(None, &Options::default()) else { return };
     let transform = Hl7v2ToFhir::new(maps, Options::default());
     let Ok(stamper) = Stamper::new(&context, Flags::default(), &StampOptions::default()) else { return };
-    let path = Path { transform, stamper, context };
+    let Some(consent) = Consent::new() else { return };
+    let path = Path { transform, stamper, context, consent };
     bencher.bench_local(|| path.walk(black_box(&bytes), until));
 }
 
@@ -61,6 +70,60 @@ struct Path {
     transform: Hl7v2ToFhir,
     stamper: Stamper,
     context: Context,
+    consent: Consent,
+}
+
+/// What a decision is taken by.
+struct Consent {
+    rules: LabelRules,
+    directory: Arc<Directory>,
+    request: Request,
+    snapshot: Snapshot,
+    policy: Policy,
+    terms: Terms,
+}
+
+impl Consent {
+    fn new() -> Option<Self> {
+        let directory = Arc::new(Directory::default());
+        let request = json!({
+            "actions": ["disclose", "access"], "purpose": ["TREAT"], "custodian": "Organization/st-mary",
+            "recipient": { "organization": "Organization/region" },
+            "patient": { "reference": "Patient/1", "match": "certain" },
+        });
+        let coding = |system: &str, code: &str| json!({ "coding": [{ "system": system, "code": code }] });
+        let (act_code, scope) =
+            ("http://terminology.hl7.org/CodeSystem/v3-ActCode", "http://terminology.hl7.org/CodeSystem/consentscope");
+        let consent = json!({
+            "resourceType": "Consent", "id": "c", "status": "active", "scope": coding(scope, "patient-privacy"),
+            "patient": { "reference": "Patient/1" }, "dateTime": "2025-01-10", "policyRule": coding(act_code, "OPTIN"),
+            "provision": { "provision": [{ "type": "deny", "securityLabel": [{ "system": act_code, "code": "HIV" }] }] },
+        });
+        let policy: serde_json::Value = toml::from_str(include_str!("../../config/policies/us-tpo.toml")).ok()?;
+        Some(Self {
+            rules: LabelRules::shipped().ok()?,
+            request: Request::read(&request, Span::parse("2026-03-01T12:00:00Z")?.from, &directory),
+            directory,
+            snapshot: Snapshot::new(vec![Directive::read(&consent)], Source::Fresh),
+            policy: Policy::read("us-tpo", &policy.into()).ok()?,
+            terms: Terms::shipped().ok()?,
+        })
+    }
+
+    fn decide(&self, bytes: &[u8]) -> Option<usize> {
+        let content = fhir::read(bytes, &fhir::Limits::default()).ok()?;
+        let entries = content.get("entry")?.as_array()?;
+        let resources: Vec<(Option<&str>, &Value)> = entries
+            .iter()
+            .filter_map(|entry| Some((entry.get("fullUrl").and_then(Value::as_str), entry.get("resource")?)))
+            .collect();
+        let mut entries = Entry::read(Sources { resources: &resources, ..Sources::default() }, &self.directory);
+        let labels = self.rules.labels(&entries, &self.directory, &std::collections::BTreeSet::new());
+        for (entry, labels) in entries.iter_mut().zip(labels) {
+            entry.labels.extend(labels.codes);
+        }
+        Some(decide(&self.request, &entries, &self.snapshot, &self.policy, &self.terms).entries.len())
+    }
 }
 
 impl Path {
@@ -79,7 +142,11 @@ impl Path {
         if until >= Until::Stamped {
             message = self.stamper.stamp(message, self.context.now).ok()?;
         }
-        Some(if until >= Until::Written { message.body.to_bytes().len() } else { message.findings.len() })
+        match until {
+            Until::Read | Until::Converted | Until::Stamped => Some(message.findings.len()),
+            Until::Written => Some(message.body.to_bytes().len()),
+            Until::Decided => self.consent.decide(&message.body.to_bytes()),
+        }
     }
 }
 

@@ -43,12 +43,24 @@ fn logical_references(run: &mut Run<'_>) -> Vec<(ResourceId, Reference)> {
         let mut stub = Map::new();
         run.tree.render_into(root, &mut stub, &[]);
         if let Some(Value::Array(identifiers)) = stub.remove("identifier") {
-            let first = identifiers.into_iter().next().unwrap_or_default();
-            let reference = Map::from_iter([("type", Value::fixed(kind.name)), ("identifier", first)]);
-            out.push((id, Reference::Logical(reference)));
+            out.push((id, Reference::Logical(by_identifiers(kind.name, identifiers))));
         }
     }
     out
+}
+
+/// A reference to what has `identifiers`: R4 has room for one, and an extension for others.
+fn by_identifiers(kind: &'static str, identifiers: Vec<Value>) -> Map {
+    const OTHERS: &str = "http://hl7.org/fhir/StructureDefinition/additionalIdentifier";
+    let mut identifiers = identifiers.into_iter();
+    let first = identifiers.next().unwrap_or_default();
+    let mut reference = Map::from_iter([("type", Value::fixed(kind)), ("identifier", first)]);
+    let other = |identifier| Value::object([("url", Value::fixed(OTHERS)), ("valueIdentifier", identifier)]);
+    let others: Vec<Value> = identifiers.map(other).collect();
+    if !others.is_empty() {
+        reference.put("extension", Value::Array(others));
+    }
+    reference
 }
 
 /// Bundle.identifier and Bundle.timestamp, as MSH's rows say.

@@ -263,6 +263,7 @@ impl Reader<'_, '_> {
                     .fold(&mut own, |key, time| key.add(self.text(id, &[time])))
             }
             "Organization" => own.add(self.text(id, &["name"])),
+            "ChargeItemDefinition" => own.add(self.text(id, &["url"])),
             "Practitioner" => own.add_name(self, id),
             "PractitionerRole" => {
                 let mut key = KeyText::default();

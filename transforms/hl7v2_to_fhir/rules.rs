@@ -32,6 +32,7 @@ pub(super) fn of(name: &str) -> Option<Rule> {
         "Organization" => organization,
         "Patient.contact" => |kind, own| one_of(kind, own, &["name", "telecom", "address", "organization"]),
         "Period" => |_, own| period(own),
+        "Provenance.entity" => |_, own| otherwise(own, "role", "source"),
         "Quantity" => |_, own| quantity(own, false),
         "Ratio" => ratio,
         "ServiceRequest" => |kind, own| needs(kind, own, "orderDetail", "code"),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use message::consent::by_entry::{Directive, Mode, Policy, Rule, Terms};
+use message::consent::by_entry::{Directive, Mode, Policy, Terms};
 use message::fhir;
 use message::json::{Value, json};
 use transforms::label::LabelRules;
@@ -99,55 +99,11 @@ fn table(name: &str, value: &Value, terms: &Terms, report: &mut Report) -> anyho
     report.what = format!("policy {}", policies.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "));
     for (name, value) in policies {
         match Policy::read(&name, value) {
-            Ok(policy) => policy_warnings(&policy, terms, &mut report.warnings),
+            Ok(policy) => report.warnings.extend(policy.notes(terms)),
             Err(error) => report.errors.push(error.to_string()),
         }
     }
     Ok(())
-}
-
-fn policy_warnings(policy: &Policy, terms: &Terms, warnings: &mut Vec<String>) {
-    match policy.default.get("*") {
-        None => warnings.push("`default` has no `*`: what it does not name is denied".to_owned()),
-        Some(effect) if effect.code() == "permit" => {
-            warnings.push("`default` permits every purpose (`*`), also those that nobody thought of".to_owned());
-        }
-        Some(_) => {}
-    }
-    let unknown_purpose = |code: &&String| *code != "*" && terms.purpose(code).is_empty();
-    for code in policy.default.keys().chain(&policy.explicit_purpose).filter(unknown_purpose) {
-        warnings.push(format!("`{code}` is no purpose of use (v3-ActReason)"));
-    }
-    if let Some(glass) = &policy.break_glass {
-        if !glass.requires_reason {
-            warnings.push("an emergency needs no reason".to_owned());
-        }
-        if glass.lasts.is_none() {
-            warnings.push("an emergency never ends: set `max`".to_owned());
-        }
-        if glass.purposes.is_empty() {
-            warnings.push("an emergency opens nothing: set `purposes`".to_owned());
-        }
-    }
-    for rule in policy.mandatory_deny.iter().chain(&policy.mandatory_permit) {
-        if rule.cite.is_none() {
-            warnings.push(format!("mandatory rule `{}` does not `cite` its law", rule.id));
-        }
-    }
-    let rules = [&policy.mandatory_deny, &policy.mandatory_permit, &policy.obligations];
-    rules.into_iter().flatten().for_each(|rule| rule_warnings(rule, terms, warnings));
-}
-
-fn rule_warnings(rule: &Rule, terms: &Terms, warnings: &mut Vec<String>) {
-    let place = if rule.id.is_empty() { "an obligation".to_owned() } else { format!("rule `{}`", rule.id) };
-    let known_label =
-        |code: &str| terms.kind(code).is_some() || message::consent::Confidentiality::from_code(code).is_some();
-    for label in rule.when.label.iter().chain(&rule.add).filter(|code| !known_label(code)) {
-        warnings.push(format!("{place}: `{label}` is no ActCode label that is known"));
-    }
-    for purpose in rule.when.purpose.iter().filter(|code| terms.purpose(code).is_empty()) {
-        warnings.push(format!("{place}: `{purpose}` is no purpose of use (v3-ActReason)"));
-    }
 }
 
 fn consent(value: &Value, terms: &Terms, report: &mut Report) {

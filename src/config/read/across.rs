@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 
+use super::consent;
 use super::document::Document;
 use super::files::{Files, Part};
 use super::nearest;
@@ -16,6 +17,12 @@ use super::tree::{Node, Value};
 pub(in crate::config) fn across(files: &Files, data_dir: &Path) {
     let providers = files.providers.as_ref().map(|document| keys(document.root())).unwrap_or_default();
     let destinations: Vec<_> = files.destinations.iter().map(|part| part.name.as_str()).collect();
+    let policies: Vec<_> = files.policies.iter().flat_map(consent::names).collect();
+    if let Some(document) = &files.providers {
+        for entry in document.root().entries() {
+            refers(document, entry.node.at(&["part_of"]), &providers, "provider");
+        }
+    }
     for part in &files.channels {
         refers(&part.document, part.document.root().at(&["provider"]), &providers, "provider");
         for node in routes(part).iter().filter_map(|route| route.at(&["to"])).chain(expected(part)) {
@@ -25,6 +32,7 @@ pub(in crate::config) fn across(files: &Files, data_dir: &Path) {
     }
     for part in &files.destinations {
         refers(&part.document, part.document.root().at(&["recipient"]), &providers, "provider");
+        refers(&part.document, part.document.root().at(&["policy"]), &policies, "policy");
         unused(part, &files.channels);
     }
     addresses(files);
@@ -80,6 +88,13 @@ fn flow(part: &Part, destinations: &[Part]) {
     for transform in transforms {
         // A script reads both, and leaves FHIR as FHIR.
         if transform.at(&["script"]).is_some() && converted == Content::Fhir {
+            continue;
+        }
+        if let Some(label) = transform.at(&["label"]) {
+            if converted == Content::Hl7v2 {
+                let help = "put it behind the [[transform]] with hl7v2-to-fhir".to_owned();
+                document.warning(label.span.clone(), "HL7 v2 is not labelled: only FHIR is", Some(help));
+            }
             continue;
         }
         // A step that is not understood, or a script over HL7 v2, may do anything.

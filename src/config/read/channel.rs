@@ -95,6 +95,7 @@ pub(in crate::config) fn channel(part: &Part, base: &Base<'_>) -> Option<Channel
                 options.file = base.dir.join(&options.file);
                 options.codes = base.dir.join(&options.codes);
             }
+            TransformConfig::Label(_) => {}
         }
     }
     let beside = document.path().parent().unwrap_or(base.dir);

@@ -17,6 +17,9 @@ pub(in crate::config) fn engine(document: &Document, dir: &Path, data_dir: Optio
     let mut engine = engine?;
     engine.data_dir = data_dir.map_or_else(|| dir.join(&engine.data_dir), Path::to_owned);
     engine.admin.socket = engine.data_dir.join(&engine.admin.socket);
+    for path in [&mut engine.audit.key, &mut engine.audit.anchor].into_iter().flatten() {
+        *path = dir.join(&*path);
+    }
     Some(engine)
 }
 

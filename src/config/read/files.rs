@@ -21,6 +21,12 @@ pub(in crate::config) struct Files {
     pub(in crate::config) channels: Vec<Part>,
     /// `destinations/*.toml`, by name.
     pub(in crate::config) destinations: Vec<Part>,
+    /// `policies/*.toml`, by name.
+    pub(in crate::config) policies: Vec<Part>,
+    /// `labels/*.toml`, by name.
+    pub(in crate::config) labels: Vec<Part>,
+    /// `labels/*.csv`: path and text.
+    pub(in crate::config) label_sets: Vec<(PathBuf, String)>,
     /// What is wrong with the folder itself.
     pub(in crate::config) problems: Vec<Problem>,
 }
@@ -42,8 +48,26 @@ pub(in crate::config) fn read_folder(fill: &Fill<'_>) -> Files {
     let providers = providers.and_then(|path| document(path, fill, &mut problems));
     let channels = parts(&dir.join("channels"), fill, &mut problems);
     let destinations = parts(&dir.join("destinations"), fill, &mut problems);
+    let policies = parts(&dir.join("policies"), fill, &mut problems);
+    let (labels, label_sets) = labels(&dir.join("labels"), fill, &mut problems);
     strays(dir, &mut problems);
-    Files { engine, providers, channels, destinations, problems }
+    Files { engine, providers, channels, destinations, policies, labels, label_sets, problems }
+}
+
+/// Label rules in TOML, and value sets in CSV beside them.
+fn labels(folder: &Path, fill: &Fill<'_>, problems: &mut Vec<Problem>) -> (Vec<Part>, Vec<(PathBuf, String)>) {
+    let sets = code_sets_in(folder);
+    let mut others = Vec::new();
+    let parts = parts(folder, fill, &mut others);
+    problems.extend(others.into_iter().filter(|problem| !sets.contains(&problem.file)));
+    let mut texts = Vec::with_capacity(sets.len());
+    for path in sets {
+        match read_text(&path) {
+            Ok(text) => texts.push((path, text)),
+            Err(problem) => problems.push(*problem),
+        }
+    }
+    (parts, texts)
 }
 
 fn document(path: PathBuf, fill: &Fill<'_>, problems: &mut Vec<Problem>) -> Option<Document> {

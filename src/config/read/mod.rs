@@ -5,6 +5,7 @@
 
 mod across;
 mod channel;
+mod consent;
 mod destination;
 mod document;
 mod engine;
@@ -31,6 +32,7 @@ pub(super) use across::across;
 pub(super) use channel::channel;
 #[cfg(test)]
 pub(super) use channel::{Common as InboundCommon, Top as ChannelTop};
+pub(super) use consent::consent;
 pub(super) use destination::destination;
 #[cfg(test)]
 pub(super) use destination::{Common as OutboundCommon, Top as DestinationTop};

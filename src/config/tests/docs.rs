@@ -9,8 +9,8 @@ use transforms::stamp::{LabelRule, StampOptions};
 use super::{env, load_in};
 use crate::config::read::{ChannelTop, DestinationTop, InboundCommon, OutboundCommon, keys_of};
 use crate::config::{
-    AdminConfig, Attempts, EngineConfig, Expectation, Hl7v2ToFhirConfig, LateConfig, LimitsConfig, LogConfig,
-    PauseConfig, RetryConfig, RouteConfig, ScriptConfig, Site, StoreConfig, TestConfig, load,
+    AdminConfig, Attempts, AuditConfig, EngineConfig, Expectation, Hl7v2ToFhirConfig, LateConfig, LimitsConfig,
+    LogConfig, PauseConfig, RetryConfig, RouteConfig, ScriptConfig, Site, StoreConfig, TestConfig, load,
 };
 
 /// One table of the page.
@@ -33,12 +33,13 @@ fn tables() -> Vec<Table> {
     vec![
         table(
             "`tributary.toml`, at its top",
-            &without(keys_of::<EngineConfig>(), &["admin", "log", "store", "limits"]),
+            &without(keys_of::<EngineConfig>(), &["admin", "log", "store", "limits", "audit"]),
         ),
         table("`[admin]`", keys_of::<AdminConfig>()),
         table("`[log]`", keys_of::<LogConfig>()),
         table("`[store]`", keys_of::<StoreConfig>()),
         table("`[limits]`", keys_of::<LimitsConfig>()),
+        table("`[audit]`", keys_of::<AuditConfig>()),
         table("`[PROVIDER]`", keys_of::<Provider>()),
         table("`channels/NAME.toml`, at its top", keys_of::<ChannelTop>()),
         table("`[inbound.…]`, whatever the protocol", inbound),

@@ -55,7 +55,7 @@ fn steps(channel: &ChannelConfig) -> Vec<Hl7v2ToFhir> {
             let maps = hl7v2_to_fhir::load(config.maps.as_deref(), &config.options).unwrap();
             Some(Hl7v2ToFhir::new(maps, config.options.clone()))
         }
-        TransformConfig::Script(_) => None,
+        TransformConfig::Script(_) | TransformConfig::Label(_) => None,
     };
     channel.transforms.iter().filter_map(step).collect()
 }

@@ -64,7 +64,7 @@ fn files_of(site: &Site) -> Vec<PathBuf> {
     let transforms = site.channels.values().flat_map(|channel| &channel.transforms);
     let maps = transforms.filter_map(|transform| match transform {
         TransformConfig::Hl7v2ToFhir(options) => options.maps.as_deref(),
-        TransformConfig::Script(_) => None,
+        TransformConfig::Script(_) | TransformConfig::Label(_) => None,
     });
     channels.chain(destinations).chain(own).chain(maps.flat_map(tables_in)).collect()
 }

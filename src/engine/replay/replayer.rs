@@ -79,7 +79,7 @@ impl Replayer {
         }
         let only = progress.request.destination.as_deref();
         let (job, at) = (progress.job, (self.clock)());
-        let Processed { outcome, steps, findings, event, .. } = self.process_now(id, only).await?;
+        let Processed { outcome, steps, findings, event, arrived, .. } = self.process_now(id, only).await?;
         let mut replaced: BTreeMap<String, Vec<DeliveryId>> = BTreeMap::new();
         // The store skips the open deliveries that this takes the place of, in the same group.
         for open in settle::deliveries_of(&self.store, id).await? {
@@ -90,6 +90,8 @@ impl Replayer {
         }
         let (reason, destination) = (progress.request.reason.clone(), progress.request.destination.clone());
         let mut records = vec![Record::Replayed { message: id, at, job, destination, reason }];
+        // What it says of consents stands where it first stood, not after what others have said since.
+        records.extend(arrived.records(id, at));
         records.push(Record::Processed { message: id, at, outcome: outcome.clone(), steps, findings });
         // Held until it is written, as the pipelines do.
         let mut latest = self.latest.lock().await;
@@ -132,6 +134,15 @@ impl Replayer {
     /// What went out before. `None` where that is damaged on disk: it can be made again all the same.
     pub(super) async fn outputs_before(&self, id: MessageId) -> Result<Option<Vec<NewOutput>>, StoreError> {
         readable(self.store.outputs(id).await)
+    }
+
+    /// What the message would become for one destination by today's recipe, as of `now`.
+    ///
+    /// # Errors
+    ///
+    /// [`ReplayError`] where it cannot be made again.
+    pub async fn would_be(&self, id: MessageId, destination: &str, now: Timestamp) -> Result<Outcome, ReplayError> {
+        Ok(self.process_at(id, Some(destination), now).await?.outcome)
     }
 
     /// What the message becomes by today's recipe, as of `now`.

@@ -183,8 +183,8 @@ fn make(recipe: &Recipe, case: &Case, bytes: Bytes) -> Made {
         control_id: header.as_ref().map(|header| header.control_id().as_ref().into()),
     });
     let (message, outcome) = match transformed(recipe, &original, None, now) {
-        Ok((lanes, mut message)) => {
-            let outcome = process::outcome(recipe, lanes, &mut message);
+        Ok((whose, mut message)) => {
+            let outcome = process::outcome(recipe, &whose, &mut message);
             (Some(message), outcome)
         }
         Err(Failure { step, error }) => {

@@ -42,7 +42,7 @@ impl RowsRun {
 pub fn rows_run(site: &Site, config: &ChannelConfig, origin: Origin) -> Result<Option<RowsRun>, WireError> {
     let conversion = config.transforms.iter().find_map(|transform| match transform {
         TransformConfig::Hl7v2ToFhir(conversion) => Some(conversion),
-        TransformConfig::Script(_) => None,
+        TransformConfig::Script(_) | TransformConfig::Label(_) => None,
     });
     let Some(Hl7v2ToFhirConfig { maps, options }) = conversion else { return Ok(None) };
     let wrong = |errors: Vec<hl7v2_to_fhir::maps::MapError>| WireError::Maps {

@@ -1,5 +1,6 @@
 //! The store, as the engine uses it and as disks treat it.
 
+mod consents;
 mod damage;
 mod deliveries;
 mod disk;
@@ -108,6 +109,7 @@ fn processed_in(message: MessageId, destinations: &[&str], lanes: &[u8]) -> Reco
         destination: (*destination).into(),
         output: 0,
         lanes: lanes.iter().map(|lane| [*lane; 16]).collect(),
+        subjects: lanes.iter().map(|lane| [*lane; 16]).collect(),
         purposes: vec!["TREAT".into()],
         held: None,
     });

@@ -14,6 +14,8 @@ use super::*;
 struct Told {
     accepted: Mutex<HashMap<MessageId, Bytes>>,
     settled: Mutex<HashMap<DeliveryId, MessageId>>,
+    /// By consent: how many versions were told of, and the epoch then.
+    consents: Mutex<HashMap<u8, (u32, u64)>>,
 }
 
 /// Sends until the power is off.
@@ -30,7 +32,15 @@ async fn send(store: Store, told: Arc<Told>, seed: u64) {
             Ok(other) => panic!("{other:?}"),
             Err(_) => return,
         }
-        let Ok(committed) = store.commit(vec![processed_in(id, &["a", "b"], &[seed as u8])]).await else { return };
+        let mut records = vec![processed_in(id, &["a", "b"], &[seed as u8])];
+        let files_consent = random.random_bool(0.3);
+        records.extend(files_consent.then(|| consent(id, seed as u8)));
+        let Ok(committed) = store.commit(records).await else { return };
+        if files_consent {
+            let mut told = told.consents.lock().unwrap();
+            let (versions, epoch) = told.entry(seed as u8).or_default();
+            (*versions, *epoch) = (*versions + 1, store.epoch_of(&[[seed as u8; 16]]));
+        }
         let number = committed.deliveries[0];
         let record = if random.random_bool(0.5) { delivered(number) } else { dead(number) };
         if random.random_bool(0.3) {
@@ -41,6 +51,12 @@ async fn send(store: Store, told: Arc<Told>, seed: u64) {
         }
         tokio::task::yield_now().await;
     }
+}
+
+/// A version of the one Consent of patient `number`.
+fn consent(message: MessageId, number: u8) -> Record {
+    let consent = NewConsent { key: [number; 16], subjects: vec![[number; 16]], body: Bytes::from_static(b"{}") };
+    Record::Consent { message: Some(message), at: at(1), order: Order::default(), consent }
 }
 
 /// All that was told is true.
@@ -54,6 +70,12 @@ async fn check(store: &Store, told: &Told) {
         let delivery = store.delivery(number).await.unwrap().unwrap();
         assert_eq!(delivery.message, id);
         assert!(matches!(delivery.state, State::Delivered | State::Dead), "delivery {number}");
+    }
+    let consents = told.consents.lock().unwrap().clone();
+    for (number, (versions, epoch)) in consents {
+        let found = store.consents_of(&[[number; 16]]).await.unwrap();
+        assert!(found.consents[0].version >= versions, "consent {number}: {} of {versions}", found.consents[0].version);
+        assert!(found.epoch >= epoch, "consent {number}");
     }
 }
 

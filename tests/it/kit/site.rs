@@ -1,9 +1,9 @@
 //! A site: its files and its data in a temporary folder, and the command line on it.
 
-use std::cell::Cell;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -42,7 +42,7 @@ name = "The Region"
 /// A site in a folder of its own.
 pub(crate) struct Site {
     dir: TempDir,
-    runs: Cell<usize>,
+    runs: AtomicUsize,
 }
 
 impl Site {
@@ -50,7 +50,7 @@ impl Site {
     pub(crate) fn new() -> Self {
         // Short: the path of a Unix socket has 108 bytes.
         let dir = tempfile::Builder::new().prefix("it").tempdir().unwrap();
-        let site = Self { dir, runs: Cell::new(0) };
+        let site = Self { dir, runs: AtomicUsize::new(0) };
         site.write("tributary.toml", ENGINE);
         site.write("providers.toml", PROVIDERS);
         site
@@ -102,18 +102,18 @@ impl Site {
 
     /// `tributary run` on it, ready.
     pub(crate) fn start(&self) -> Running<'_> {
-        self.runs.set(self.runs.get() + 1);
+        self.runs.fetch_add(1, Ordering::SeqCst);
         Running::start(self)
     }
 
     /// Where the log of the run in hand goes.
     pub(super) fn log(&self) -> PathBuf {
-        self.path(&format!("run-{}.log", self.runs.get()))
+        self.path(&format!("run-{}.log", self.runs.load(Ordering::SeqCst)))
     }
 
     /// Everything that any run logged.
     pub(crate) fn logs(&self) -> String {
-        let logs = (1..=self.runs.get()).map(|run| self.path(&format!("run-{run}.log")));
+        let logs = (1..=self.runs.load(Ordering::SeqCst)).map(|run| self.path(&format!("run-{run}.log")));
         logs.map(|path| std::fs::read_to_string(path).unwrap_or_default()).collect()
     }
 

@@ -1,6 +1,6 @@
 //! From tables in text to the flat plan that conversions run over.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use message::condition::Check;
 use message::json::Value;
@@ -24,6 +24,8 @@ pub(super) struct Compiler<'a> {
     /// Lower-case table names to their index.
     pub(super) tables: HashMap<String, (usize, Kind)>,
     pub(super) codes: HashMap<String, usize>,
+    /// Code tables without a code: HL7 leaves them to a site, and until it fills them codes stay as sent.
+    pub(super) empty: HashSet<usize>,
     pub(super) errors: Vec<MapError>,
     /// How many ways of targets have a number.
     ways: u32,
@@ -31,8 +33,14 @@ pub(super) struct Compiler<'a> {
 
 /// Compiles all layers, or says all that is wrong with them.
 pub(super) fn compile(layers: Layers, sources: &[Source]) -> Result<Plan, Vec<MapError>> {
-    let mut compiler =
-        Compiler { sources, tables: HashMap::new(), codes: HashMap::new(), errors: layers.errors, ways: 0 };
+    let mut compiler = Compiler {
+        sources,
+        tables: HashMap::new(),
+        codes: HashMap::new(),
+        empty: HashSet::new(),
+        errors: layers.errors,
+        ways: 0,
+    };
     let is_table = |folder: Folder| matches!(folder, Folder::Segments | Folder::DataTypes);
     let layered: Vec<_> = layers.tables.iter().filter(|((folder, _), _)| is_table(*folder)).collect();
     for (index, ((_, key), table)) in layered.iter().enumerate() {
@@ -43,6 +51,8 @@ pub(super) fn compile(layers: Layers, sources: &[Source]) -> Result<Plan, Vec<Ma
     }
     let codes: Vec<_> = layers.codes.into_values().map(codes).collect();
     compiler.codes = codes.iter().enumerate().map(|(i, table)| (table.name.to_lowercase(), i)).collect();
+    let is_empty = |table: &Codes| table.codes.is_empty() && table.otherwise.is_none();
+    compiler.empty = codes.iter().enumerate().filter(|(_, table)| is_empty(table)).map(|(i, _)| i).collect();
     let tables = layered.iter().map(|((folder, _), table)| compiler.table(*folder, table)).collect();
     let messages: Vec<_> =
         layers.tables.iter().filter(|((folder, _), _)| *folder == Folder::Messages).map(|(_, table)| table).collect();
@@ -205,7 +215,7 @@ impl Compiler<'_> {
         let mut target = path::read(to.get_ref(), base).map_err(at(to))?;
         let action = self.action(row, scope, &mut target, to)?;
         let codes = match &row.code {
-            Some(code) => Some(self.code_table(code)?),
+            Some(code) => Some(self.code_table(code)?).filter(|index| !self.empty.contains(index)),
             None => None,
         };
         Ok(Row { from, when, target, action, codes, null, alone: false, at: at_row })

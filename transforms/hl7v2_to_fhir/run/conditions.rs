@@ -190,8 +190,19 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Notes that the values of a template are used.
+    pub(super) fn take_pieces(&mut self, pieces: &[Piece], around: &Around<'a>) {
+        for piece in pieces {
+            if let Piece::Place(place) = piece
+                && let Some(text) = self.text_at(place, around)
+            {
+                self.source.take(text);
+            }
+        }
+    }
+
     /// The text of a template: single blanks, none at the ends; `None` if no place has a value.
-    pub(super) fn template(&mut self, pieces: &[Piece], around: &Around<'a>) -> Option<String> {
+    pub(super) fn template(&self, pieces: &[Piece], around: &Around<'a>) -> Option<String> {
         let (mut out, mut found) = (String::new(), false);
         for piece in pieces {
             match piece {
@@ -200,7 +211,6 @@ impl<'a> Run<'a> {
                     if let Some(text) = self.text_at(place, around) {
                         found = true;
                         out.push_str(&self.source.unescaped(text));
-                        self.source.take(text);
                     }
                 }
             }

@@ -39,7 +39,7 @@ pub(super) struct Run<'a> {
     pub(super) noted: Vec<(usize, FindingKind, Text)>,
     labels: Hashed<(Scope, usize), ResourceId>,
     /// Resources that one field alone makes, by its table and text: the same text is the same one.
-    shared: Hashed<(usize, &'a str), (ResourceId, &'a str)>,
+    shared: Hashed<(usize, &'a str), Shared<'a>>,
     pending: Vec<(&'a Link, Here)>,
     seen: Cell<conditions::Seen<'a>>,
     /// The text that was matched last, the pattern and whether it fitted.
@@ -52,6 +52,16 @@ pub(super) struct Run<'a> {
     walked: Option<(rows::Way, NodeId)>,
     /// The rows that have run, where somebody wants to know.
     pub(super) used: Option<HashSet<RowPlace>>,
+}
+
+/// A resource that one field alone has made.
+#[derive(Clone, Debug)]
+struct Shared<'a> {
+    resource: ResourceId,
+    /// The field's text where it first stood.
+    first: &'a str,
+    /// What was noted of it then, in `noted`.
+    noted: std::ops::Range<usize>,
 }
 
 /// Where a label lives: a group's occurrence, or one segment.

@@ -12,7 +12,7 @@ use crate::hl7v2_to_fhir::values;
 use message::fhir::definitions::{Element, Kind, Primitive, types};
 
 use super::conditions::Around;
-use super::{Run, segment_key};
+use super::{Run, Shared, segment_key};
 
 /// The node that a table writes into, and how its siblings are found.
 #[derive(Clone, Copy, Debug)]
@@ -223,8 +223,10 @@ impl<'a> Run<'a> {
             }
             Action::Fixed(value) => drop(self.write(&row.target, spot, env, value.clone())),
             Action::Text(pieces) => {
-                if let Some(text) = self.template(pieces, &env.around) {
-                    self.write_text(row, spot, &text, slice, env);
+                if let Some(text) = self.template(pieces, &env.around)
+                    && self.write_text(row, spot, &text, slice, env)
+                {
+                    self.take_pieces(pieces, &env.around);
                 }
             }
             Action::Absent(reason) => self.absent(&row.target, spot, env, reason),
@@ -257,21 +259,35 @@ impl<'a> Run<'a> {
     fn shared(&mut self, row: &'a Row, number: usize, spot: Spot, slice: Slice<'a>, env: &Env<'a>) {
         let Some(table) = self.plan.tables.get(number) else { return };
         let Some((Step::Resource { kind, .. }, steps)) = row.target.steps.split_last() else { return };
-        let before = self.shared.get(&(number, slice.text)).copied();
-        let fits = |(made, _): &(ResourceId, &str)| self.tree.get(*made).is_some_and(|made| made.kind == *kind);
-        let before = before.filter(fits);
+        let before = self.shared.get(&(number, slice.text)).cloned();
+        let before = before.filter(|before| self.tree.get(before.resource).is_some_and(|made| made.kind == *kind));
+        let noted = self.noted.len();
         if before.is_none() {
             self.apply(row, table, spot, slice, env);
         }
         let Some(node) = self.steps(steps, row.target.multiplies, spot.node, env.key(), None) else { return };
         match (before, self.tree.reference(node)) {
-            (Some((resource, first)), None) => {
-                self.source.take_as(slice.text, first);
-                self.tree.refer(node, resource);
+            (Some(before), None) => {
+                self.source.take_as(slice.text, before.first);
+                self.note_as(slice.text, &before);
+                self.tree.refer(node, before.resource);
             }
-            (None, Some(resource)) => drop(self.shared.insert((number, slice.text), (resource, slice.text))),
+            (None, Some(resource)) => {
+                let noted = noted..self.noted.len();
+                self.shared.insert((number, slice.text), Shared { resource, first: slice.text, noted });
+            }
             _ => {}
         }
+    }
+
+    /// Notes of `text` what was noted of the same text before.
+    fn note_as(&mut self, text: &str, before: &Shared<'a>) {
+        let (Some(start), Some(first)) = (self.source.offset(text), self.source.offset(before.first)) else { return };
+        let noted = self.noted.get(before.noted.clone()).unwrap_or_default();
+        let again =
+            noted.iter().filter_map(|(at, kind, said)| Some((at.checked_sub(first)? + start, *kind, said.clone())));
+        let again: Vec<_> = again.collect();
+        self.noted.extend(again);
     }
 
     /// Runs `table` over `slice` at the row's target.
@@ -324,8 +340,11 @@ impl<'a> Run<'a> {
 
     fn copy(&mut self, row: &'a Row, convert: Option<Convert>, spot: Spot, slice: Slice<'a>, env: &Env<'a>) {
         if let Some(convert) = convert {
-            if let Some(value) = self.converted(convert, slice, &env.around) {
-                self.write(&row.target, spot, env, value);
+            if let Some(value) = self.converted(convert, slice, &env.around)
+                && !self.write(&row.target, spot, env, value)
+                && matches!(convert, Convert::WholeText | Convert::Base64 | Convert::SampledData)
+            {
+                self.finding(FindingKind::Unmapped, slice.text, "another value stands where it would");
             }
             return;
         }

@@ -33,6 +33,7 @@ fn provider() -> Provider {
         value: Some("st-mary".to_owned()),
         hub: false,
         systems: BTreeMap::from([("RIVERSIDE".to_owned(), "urn:oid:2.999.1".to_owned())]),
+        ..Provider::default()
     }
 }
 

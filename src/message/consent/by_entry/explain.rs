@@ -187,6 +187,7 @@ fn would_permit(
         Basis::PurposeUnknown => vec!["a purpose on the route".to_owned()],
         Basis::External(_) => vec!["another answer of the decision service".to_owned()],
         Basis::Obligation(code) => vec![format!("a route that can do what {code} asks for")],
+        Basis::Clearance => vec!["a destination with a higher `clearance`".to_owned()],
         Basis::MandatoryPermit(_) | Basis::BreakGlass => Vec::new(),
     };
     // Exceptions that the deciding provision itself makes.

@@ -25,6 +25,7 @@ mod directory;
 mod entry;
 mod explain;
 mod matching;
+mod notes;
 mod policy;
 mod read;
 mod reference;

@@ -144,13 +144,25 @@ pub struct When {
 
 /// A policy that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("policy: {0}")]
-pub struct PolicyError(pub(super) String);
+#[error("policy: {reason}")]
+pub struct PolicyError {
+    /// What leads to the mistake: keys, and places in lists from 0.
+    pub path: Vec<String>,
+    /// What is wrong there.
+    pub reason: String,
+}
+
+impl PolicyError {
+    fn under(mut self, key: impl ToString) -> Self {
+        self.path.insert(0, key.to_string());
+        self
+    }
+}
 
 type Read<T> = Result<T, PolicyError>;
 
 fn wrong<T>(what: impl Into<String>) -> Read<T> {
-    Err(PolicyError(what.into()))
+    Err(PolicyError { path: Vec::new(), reason: what.into() })
 }
 
 impl Policy {
@@ -162,35 +174,38 @@ impl Policy {
     pub fn read(id: &str, value: &Value) -> Read<Self> {
         let Some(members) = value.as_object() else { return wrong("it must be a table") };
         let mut policy = Self::silent(id);
-        for (key, value) in members {
-            match key.as_str() {
-                "id" => policy.id = text(key, value)?,
-                "description" | "version" | "note" | "cite" => {}
-                "unlabeled_confidentiality" => policy.unlabelled = level(key, value)?,
-                "granularity" => policy.whole = one_of(key, value, &["resource", "message"])? == 1,
-                "combine" => {
-                    one_of(key, value, &["latest-in-series, deny-across-series"])?;
-                }
-                "multi_purpose" => {
-                    one_of(key, value, &["every"])?;
-                }
-                "default" => policy.default = defaults(value)?,
-                "cache" => policy.max_stale = max_stale(value)?,
-                "break_glass" => policy.break_glass = break_glass(value)?,
-                "mandatory_deny" => policy.mandatory_deny = rules(key, value)?,
-                "mandatory_permit" => policy.mandatory_permit = rules(key, value)?,
-                "obligations" | "obligation" => policy.obligations = rules(key, value)?,
-                "explicit_purpose" => policy.explicit_purpose = texts(key, value)?,
-                "uri_rules" => policy.caps = caps(value)?,
-                "redaction_notice" => {
-                    let notices = [Notice::None, Notice::Label, Notice::Outcome];
-                    let at = one_of(key, value, &["none", "label", "outcome"])?;
-                    policy.notice = notices.get(at).copied().unwrap_or_default();
-                }
-                _ => return wrong(format!("`{key}` is not understood")),
-            }
-        }
+        members.iter().try_for_each(|(key, value)| policy.take(key, value).map_err(|error| error.under(key)))?;
         Ok(policy)
+    }
+
+    fn take(&mut self, key: &str, value: &Value) -> Read<()> {
+        match key {
+            "id" => self.id = text(key, value)?,
+            "description" | "version" | "note" | "cite" => {}
+            "unlabeled_confidentiality" => self.unlabelled = level(key, value)?,
+            "granularity" => self.whole = one_of(key, value, &["resource", "message"])? == 1,
+            "combine" => {
+                one_of(key, value, &["latest-in-series, deny-across-series"])?;
+            }
+            "multi_purpose" => {
+                one_of(key, value, &["every"])?;
+            }
+            "default" => self.default = defaults(value)?,
+            "cache" => self.max_stale = max_stale(value)?,
+            "break_glass" => self.break_glass = break_glass(value)?,
+            "mandatory_deny" => self.mandatory_deny = rules(key, value)?,
+            "mandatory_permit" => self.mandatory_permit = rules(key, value)?,
+            "obligations" | "obligation" => self.obligations = rules(key, value)?,
+            "explicit_purpose" => self.explicit_purpose = texts(key, value)?,
+            "uri_rules" => self.caps = caps(value)?,
+            "redaction_notice" => {
+                let notices = [Notice::None, Notice::Label, Notice::Outcome];
+                let at = one_of(key, value, &["none", "label", "outcome"])?;
+                self.notice = notices.get(at).copied().unwrap_or_default();
+            }
+            _ => return wrong(format!("`{key}` is not understood")),
+        }
+        Ok(())
     }
 
     /// A policy that says nothing and permits nothing.
@@ -326,7 +341,7 @@ fn caps(value: &Value) -> Read<Vec<(String, Confidentiality)>> {
 
 fn rules(key: &str, value: &Value) -> Read<Vec<Rule>> {
     let Some(list) = value.as_array() else { return wrong(format!("`{key}` must be a list")) };
-    list.iter().map(|value| rule(key, value)).collect()
+    list.iter().enumerate().map(|(at, value)| rule(key, value).map_err(|error| error.under(at))).collect()
 }
 
 fn rule(table: &str, value: &Value) -> Read<Rule> {
@@ -339,26 +354,33 @@ fn rule(table: &str, value: &Value) -> Read<Rule> {
         emergency_exempt: false,
         add: Vec::new(),
     };
-    for (key, value) in members {
-        match key.as_str() {
-            "id" => rule.id = text(key, value)?,
-            "cite" => rule.cite = Some(text(key, value)?),
+    members.iter().try_for_each(|(key, value)| rule.take(key, value).map_err(|error| error.under(key)))?;
+    Ok(rule)
+}
+
+impl Rule {
+    fn take(&mut self, key: &str, value: &Value) -> Read<()> {
+        match key {
+            "id" => self.id = text(key, value)?,
+            "cite" => self.cite = Some(text(key, value)?),
             "note" | "description" => {}
             "when" => {
                 let Some(conditions) = value.as_object() else { return wrong("`when` must be a table") };
-                conditions.iter().try_for_each(|(key, value)| rule.when.read(key, value))?;
+                conditions
+                    .iter()
+                    .try_for_each(|(key, value)| self.when.read(key, value).map_err(|error| error.under(key)))?;
             }
             "unless" => {
                 let lifts = [Lift::Permit, Lift::PermitNamingLabel, Lift::PermitNamingPurpose];
                 let known = ["explicit-permit", "explicit-permit-naming-label", "explicit-permit-naming-purpose"];
-                rule.unless = lifts.get(one_of(key, value, &known)?).copied();
+                self.unless = lifts.get(one_of(key, value, &known)?).copied();
             }
-            "emergency_exempt" => rule.emergency_exempt = flag(key, value)?,
-            "add" | "obligations" => rule.add = texts(key, value)?,
-            condition => rule.when.read(condition, value)?,
+            "emergency_exempt" => self.emergency_exempt = flag(key, value)?,
+            "add" | "obligations" => self.add = texts(key, value)?,
+            condition => self.when.read(condition, value)?,
         }
+        Ok(())
     }
-    Ok(rule)
 }
 
 impl When {
@@ -400,6 +422,12 @@ mod tests {
             assert_eq!(glass.lasts, Some(86_400_000_000));
             assert_eq!(glass.never, ["PSYTHPN"]);
         }
+    }
+
+    #[test]
+    fn says_where_a_mistake_is() {
+        let value = json!({ "mandatory_deny": [{ "id": "a" }, { "when": { "weather": "rain" } }] });
+        assert_eq!(Policy::read("x", &value).unwrap_err().path, ["mandatory_deny", "1", "when", "weather"]);
     }
 
     #[test]

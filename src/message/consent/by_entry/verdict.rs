@@ -99,6 +99,8 @@ pub enum Basis {
     External(Arc<str>),
     /// A recipient must do something that the route cannot: the obligation.
     Obligation(Arc<str>),
+    /// It is more confidential than the destination is cleared for.
+    Clearance,
 }
 
 impl std::fmt::Display for Basis {
@@ -120,6 +122,7 @@ impl std::fmt::Display for Basis {
             Self::PurposeUnknown => f.write_str("purpose-unknown"),
             Self::External(evidence) => write!(f, "external:{evidence}"),
             Self::Obligation(code) => write!(f, "obligation:{code}"),
+            Self::Clearance => f.write_str("clearance"),
         }
     }
 }

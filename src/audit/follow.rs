@@ -1,0 +1,158 @@
+//! Follows the log, and appends to the chain what it tells.
+
+use std::error::Error as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use channels::{Clock, Stop};
+use jiff::Timestamp;
+use message::audit::{Event, Kind, Observer};
+use uuid::Uuid;
+
+use super::derive::{self, Context};
+use super::line::Place;
+use super::{AuditError, Chain, Signer, folder};
+use crate::config::{EngineConfig, Site};
+use crate::store::{Followed, Store};
+
+/// So many records are read at once.
+const AT_ONCE: usize = 500;
+/// How often the log is looked at when nothing new was in it, and after a failure.
+const WAIT: Duration = Duration::from_millis(200);
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// How long a line may wait for a signature.
+const SIGN_WITHIN: Duration = Duration::from_secs(60);
+
+/// The engine of a site, as its audit names it.
+#[must_use]
+pub fn observer(engine: &EngineConfig) -> Observer {
+    Observer { base_uri: engine.base_uri.clone(), name: engine.name.clone(), operator: engine.operator.clone() }
+}
+
+/// Follows the log of a store.
+pub struct Follower {
+    store: Store,
+    clock: Clock,
+    dir: PathBuf,
+    chain: Chain,
+    /// Where the log is read next.
+    mark: crate::store::Mark,
+    /// When the last event that was told happened.
+    last: Timestamp,
+    signed: Instant,
+}
+
+impl Follower {
+    /// Goes on with the chain of a data directory where it ended. From then on the store keeps what is not told yet.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError`] if the chain or the key cannot be opened.
+    pub fn open(store: &Store, engine: &EngineConfig, clock: &Clock) -> Result<Self, AuditError> {
+        let dir = folder(&engine.data_dir);
+        let signer = Signer::open(&engine.audit.key(&engine.data_dir))?;
+        let chain = Chain::open(&dir, engine.audit.anchor.clone(), signer)?;
+        store.keep_from(chain.durable());
+        let (store, clock, mark) = (store.clone(), clock.clone(), chain.mark());
+        Ok(Self { store, clock, dir, chain, mark, last: Timestamp::UNIX_EPOCH, signed: Instant::now() })
+    }
+
+    /// Follows until `stop` fires, then tells the rest. `site` is the one in force.
+    pub async fn run<F: Future<Output = std::sync::Arc<Site>>>(mut self, site: impl Fn() -> F, mut stop: Stop) {
+        loop {
+            let in_force = site().await;
+            let wait = match self.catch_up(&in_force).await {
+                Ok(()) => WAIT,
+                Err(error) => {
+                    tracing::error!(%error, cause = error.source().map(tracing::field::display), "the audit cannot be written; nothing of it is lost");
+                    AFTER_FAILURE
+                }
+            };
+            if stop.or(tokio::time::sleep(wait)).await.is_none() {
+                break;
+            }
+        }
+        let in_force = site().await;
+        if let Err(error) = self.finish(&in_force).await {
+            tracing::warn!(%error, "the audit's last lines are told at the next start");
+        }
+    }
+
+    /// Tells all that the log has by now.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError`]; what was not told is told by the next call.
+    pub async fn catch_up(&mut self, site: &Site) -> Result<(), AuditError> {
+        loop {
+            let tail = self.store.tail(self.mark, AT_ONCE).await?;
+            let idle = tail.items.is_empty() && tail.end == self.mark;
+            for damage in &tail.lost {
+                tracing::error!(%damage, "part of the log cannot be read: the audit lacks what it told of");
+            }
+            self.tell(&tail.items, site);
+            self.gaps(&tail);
+            self.chain.write((self.clock)())?;
+            self.mark = tail.end;
+            if self.signed.elapsed() >= SIGN_WITHIN {
+                self.sign()?;
+            }
+            if idle {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Tells all that the log has, and signs it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Follower::catch_up`].
+    pub async fn finish(&mut self, site: &Site) -> Result<(), AuditError> {
+        self.catch_up(site).await?;
+        self.sign()
+    }
+
+    /// Where its chain is.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn sign(&mut self) -> Result<(), AuditError> {
+        self.chain.sign((self.clock)())?;
+        self.signed = Instant::now();
+        self.store.keep_from(self.chain.durable());
+        Ok(())
+    }
+
+    fn tell(&mut self, items: &[Followed], site: &Site) {
+        let store = self.store.clone();
+        let context = Context { site, hash: &|bytes| store.keyed_hash(bytes) };
+        for followed in items {
+            let mut events = derive::events(followed, &context);
+            events.extend(derive::of_setting(followed, self.last));
+            for (part, event) in (0..).zip(events) {
+                self.last = event.at;
+                let log = Place { sequence: followed.sequence, part, from: followed.from };
+                self.append(log, event);
+            }
+        }
+    }
+
+    /// That part of the log cannot be read is an event, too.
+    fn gaps(&mut self, tail: &crate::store::Tail) {
+        let Some(last) = tail.items.last().filter(|_| !tail.lost.is_empty()) else { return };
+        for (part, damage) in (1000..).zip(&tail.lost) {
+            let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("tributary/audit/gap/{damage}").as_bytes());
+            let event = Event { text: damage.to_string(), ..Event::new(id, self.last, Kind::Gap) };
+            self.append(Place { sequence: last.sequence, part, from: last.from }, event);
+        }
+    }
+
+    fn append(&mut self, log: Place, event: Event) {
+        if !self.chain.has(log.sequence, log.part) {
+            self.chain.append(log, event);
+        }
+    }
+}

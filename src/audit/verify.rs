@@ -1,0 +1,163 @@
+//! Proves that the chain is whole: no line changed, missing, moved or cut off behind a checkpoint.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::line::{Checkpoint, Hash, Line, NOTHING};
+use super::{AuditError, Verifier, checkpoints, files};
+
+/// So many faults are named; then it is known that something is wrong.
+const NAMED: usize = 100;
+
+/// What was found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Verified {
+    /// Lines read.
+    pub lines: u64,
+    /// Checkpoints whose signature was checked.
+    pub checkpoints: u64,
+    /// The number of the last line that a checkpoint vouches for.
+    pub signed: u64,
+    /// What is wrong, in the order of the lines.
+    pub faults: Vec<Fault>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// The number that the line has or ought to have.
+    pub seq: u64,
+    /// The file and the line in it.
+    pub place: String,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// Reads the whole chain in `dir`, and its checkpoints: those beside it and those in `anchor`. Their signatures must be of
+/// the key that `verifier` has.
+///
+/// # Errors
+///
+/// [`AuditError`] if the files cannot be read; what is wrong with them is in the answer.
+pub fn verify(dir: &Path, anchor: Option<&Path>, verifier: &Verifier) -> Result<Verified, AuditError> {
+    let mut verified = Verified::default();
+    let mut said = BTreeMap::new();
+    for path in [Some(checkpoints(dir)), anchor.map(Path::to_owned)].into_iter().flatten() {
+        read_checkpoints(&path, verifier, &mut said, &mut verified)?;
+    }
+    let mut walk = Walk { expected: 1, prev: NOTHING, verified, said };
+    for path in files(dir)? {
+        walk.file(&path)?;
+    }
+    let last = walk.expected - 1;
+    let cut = walk.said.keys().next_back().copied().filter(|seq| *seq > last);
+    if let Some(seq) = cut {
+        walk.fault(last + 1, dir, format!("the chain is cut off: line {seq} was there when it was signed"));
+    }
+    let mut verified = walk.verified;
+    verified.signed = walk.said.range(..=last).next_back().map_or(0, |(seq, _)| *seq);
+    verified.faults.sort_by_key(|fault| fault.seq);
+    Ok(verified)
+}
+
+struct Walk {
+    /// The number that comes next, and the hash of the line before it.
+    expected: u64,
+    prev: Hash,
+    verified: Verified,
+    /// By line, what checkpoints say that its hash is.
+    said: BTreeMap<u64, Hash>,
+}
+
+impl Walk {
+    fn file(&mut self, path: &Path) -> Result<(), AuditError> {
+        let io = || AuditError::io(format!("cannot read {}", path.display()));
+        let mut reader = BufReader::new(File::open(path).map_err(io())?);
+        let (mut bytes, mut number) = (Vec::new(), 0);
+        while reader.read_until(b'\n', &mut bytes).map_err(io())? > 0 {
+            number += 1;
+            let whole = bytes.strip_suffix(b"\n").and_then(|text| std::str::from_utf8(text).ok());
+            self.line(whole, path, number);
+            bytes.clear();
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, text: Option<&str>, path: &Path, number: u64) {
+        self.verified.lines += 1;
+        let place = || format!("line {number} of {}", path.display());
+        let Some(line) = text.and_then(Line::read) else {
+            self.fault(self.expected, path, format!("{} was changed, or is not finished", place()));
+            // What it was is not known: the next one says what stood before it.
+            self.expected += 1;
+            self.prev = NOTHING;
+            return;
+        };
+        let known = self.prev != NOTHING || self.expected == 1;
+        match line.seq {
+            seq if seq > self.expected => {
+                let what = format!("lines {} to {} are missing before {}", self.expected, seq - 1, place());
+                self.fault(self.expected, path, what);
+            }
+            seq if seq < self.expected => {
+                self.fault(seq, path, format!("{} stands where line {} ought to", place(), self.expected));
+            }
+            _ if known && line.prev != self.prev => {
+                self.fault(line.seq, path, format!("{} does not follow on the line before it", place()));
+            }
+            _ => {}
+        }
+        if self.said.get(&line.seq).is_some_and(|said| *said != line.hash) {
+            self.fault(line.seq, path, format!("{} is another than was signed", place()));
+        }
+        (self.expected, self.prev) = (line.seq + 1, line.hash);
+    }
+
+    fn fault(&mut self, seq: u64, path: &Path, what: String) {
+        if self.verified.faults.len() < NAMED {
+            self.verified.faults.push(Fault { seq, place: path.display().to_string(), what });
+        }
+    }
+}
+
+fn read_checkpoints(
+    path: &Path,
+    verifier: &Verifier,
+    said: &mut BTreeMap<u64, Hash>,
+    verified: &mut Verified,
+) -> Result<(), AuditError> {
+    let text = match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        text => text.map_err(AuditError::io(format!("cannot read {}", path.display())))?,
+    };
+    let count = text.lines().count();
+    for (number, line) in (1..).zip(text.lines()) {
+        let mut fault = |seq, what: &str| {
+            let what = format!("checkpoint {number} of {}: {what}", path.display());
+            verified.faults.push(Fault { seq, place: path.display().to_string(), what });
+        };
+        let Ok(checkpoint) = serde_json::from_str::<Checkpoint>(line) else {
+            // A crash may leave the last one unfinished.
+            if number < count || text.ends_with('\n') {
+                fault(0, "it was changed");
+            }
+            continue;
+        };
+        let Checkpoint { seq, hash, at, key, signature } = checkpoint;
+        if !verifier.check(&key, &Checkpoint::signed(seq, hash, at), &signature) {
+            fault(seq, "it was not signed with the key");
+            continue;
+        }
+        verified.checkpoints += 1;
+        if said.insert(seq, hash).is_some_and(|before| before != hash) {
+            let what = "line {seq} was signed twice, with two hashes: an older copy of the chain was gone on with";
+            let what = what.replace("{seq}", &seq.to_string());
+            verified.faults.push(Fault { seq, place: path.display().to_string(), what });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,258 @@
+//! `tributary audit` and `tributary disclosures`: what happened, told so that nobody can change it unseen.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use jiff::Timestamp;
+use message::audit::{Event, Kind, Observer, Outcome as Ended};
+use message::consent::by_entry::Terms;
+use serde_json::{Value, json};
+
+use super::connection::{connect, load_site};
+use super::operate::print_json;
+use super::print::{note, say};
+use super::{Failure, Globals, Outcome, table};
+use crate::admin::{AuditOf, Operation};
+use crate::audit::{Lines, Selection, Signer, Verified, Verifier, folder, observer, verify};
+use crate::config::Site;
+use crate::engine::clock;
+
+/// For how long back disclosures are accounted for: six years.
+const SIX_YEARS: i64 = 6 * 366 * 24;
+
+#[derive(Subcommand)]
+#[command(after_help = "  tributary audit verify --anchor /mnt/safe/tributary-checkpoints.jsonl
+  tributary audit list --since 1d --kind view --kind break-glass
+  tributary audit list --patient 'urn:oid:1.2.3|40017' --fhir")]
+pub(super) enum Audit {
+    /// Prove that no line was changed, removed, moved or cut off. Exit code 1 if one was; it is named.
+    Verify {
+        /// The public key that checkpoints must be signed with, in base64. Without it, that of the site's own key.
+        #[arg(long, value_name = "BASE64")]
+        key: Option<String>,
+        /// Checkpoints that are kept elsewhere. Without it, those that the site names.
+        #[arg(long, value_name = "FILE")]
+        anchor: Option<PathBuf>,
+    },
+    /// What happened, the oldest first.
+    List(ListArgs),
+}
+
+#[derive(clap::Args)]
+pub(super) struct ListArgs {
+    /// Since: a time (2026-01-31T08:00), or how long ago (30m, 2h, 7d).
+    #[arg(long, value_parser = super::select::moment)]
+    since: Option<Timestamp>,
+    /// Until: as --since.
+    #[arg(long, value_parser = super::select::moment)]
+    until: Option<Timestamp>,
+    /// About the patient with this identifier, as SYSTEM|VALUE.
+    #[arg(long, value_name = "SYSTEM|VALUE", value_parser = patient)]
+    patient: Option<String>,
+    /// Of this kind; may be given more than once.
+    #[arg(long)]
+    kind: Vec<Kind>,
+    /// To this destination.
+    #[arg(long)]
+    destination: Option<String>,
+    /// Print a FHIR R4 Bundle of AuditEvents.
+    #[arg(long)]
+    fhir: bool,
+}
+
+#[derive(clap::Args)]
+#[command(
+    after_help = "Treatment, payment, operations, and what the patient asked for are left out, as the rule says; --all has them,
+with what was denied and every broken glass.
+
+  tributary disclosures --patient 'urn:oid:1.2.3|40017'
+  tributary disclosures --patient 'urn:oid:1.2.3|40017' --all --since 30d --fhir"
+)]
+pub(super) struct Disclosures {
+    /// The patient's identifier, as SYSTEM|VALUE.
+    #[arg(long, value_name = "SYSTEM|VALUE", value_parser = patient)]
+    patient: String,
+    /// Since: a time, or how long ago. Without it, six years back.
+    #[arg(long, value_parser = super::select::moment)]
+    since: Option<Timestamp>,
+    /// All of them, and what was denied.
+    #[arg(long)]
+    all: bool,
+    /// Print a FHIR R4 Bundle of AuditEvents.
+    #[arg(long)]
+    fhir: bool,
+}
+
+fn patient(text: &str) -> Result<String, String> {
+    match text.split_once('|') {
+        Some((_, value)) if !value.is_empty() => Ok(text.to_owned()),
+        _ => Err("write the identifier with its system: 'urn:oid:1.2.3|40017'".to_owned()),
+    }
+}
+
+pub(super) async fn audit(globals: &Globals, command: Audit) -> Outcome {
+    match command {
+        Audit::Verify { key, anchor } => verified(globals, key, anchor).await,
+        Audit::List(args) => list(globals, args).await,
+    }
+}
+
+/// Has the chain brought up to date; whom it is about, where a patient is given.
+async fn ask(globals: &Globals, what: &str, patient: Option<String>) -> Result<AuditOf, Failure> {
+    let connection = connect(globals).await?;
+    Ok(connection.call(Operation::Audit { what: what.to_owned(), patient }).await?)
+}
+
+async fn verified(globals: &Globals, key: Option<String>, anchor: Option<PathBuf>) -> Outcome {
+    ask(globals, "verified", None).await?;
+    let site = load_site(globals)?;
+    let verified = check(&site, key, anchor.as_deref())?;
+    if globals.json {
+        print_json(&verified)?;
+    } else {
+        say!(
+            "{} lines and {} checkpoints read; signed up to line {}",
+            verified.lines,
+            verified.checkpoints,
+            verified.signed
+        )?;
+        verified.faults.iter().try_for_each(|fault| say!("line {}: {}", fault.seq, fault.what))?;
+        say!(
+            "{}",
+            if verified.faults.is_empty() { "whole: nothing was changed, and nothing is missing" } else { "NOT whole" }
+        )?;
+    }
+    if verified.faults.is_empty() { Ok(()) } else { Err(Failure::No) }
+}
+
+fn check(site: &Site, key: Option<String>, anchor: Option<&Path>) -> anyhow::Result<Verified> {
+    let config = &site.engine.audit;
+    let key = match key {
+        Some(key) => key,
+        None => Signer::open(&config.key(&site.engine.data_dir))?.public(),
+    };
+    let verifier = Verifier::new(&key).map_err(anyhow::Error::msg)?;
+    let anchor = anchor.or(config.anchor.as_deref());
+    Ok(verify(&folder(&site.engine.data_dir), anchor, &verifier)?)
+}
+
+async fn list(globals: &Globals, args: ListArgs) -> Outcome {
+    let about = ask(globals, "listed", args.patient.clone()).await?;
+    let site = load_site(globals)?;
+    let ListArgs { since, until, kind: kinds, destination, fhir, .. } = args;
+    let selection = Selection { since, until, kinds, subjects: subjects(about), destination };
+    let found = read(&site, selection)?;
+    if fhir {
+        return print_json(&bundle(&found, &observer(&site.engine)));
+    }
+    if globals.json {
+        return print_json(&numbered(&found));
+    }
+    let rows = found.iter().map(|(seq, event)| {
+        let who = if event.by.is_empty() { "engine".to_owned() } else { event.by.clone() };
+        [
+            seq.to_string(),
+            table::time(event.at),
+            event.kind.to_string(),
+            ended(event),
+            who,
+            about_what(event),
+            event.text.clone(),
+        ]
+    });
+    Ok(table::print(["line", "time", "what", "outcome", "by", "of", "text"], rows, "Nothing of that kind happened.")?)
+}
+
+pub(super) async fn disclosures(globals: &Globals, args: Disclosures) -> Outcome {
+    let about = ask(globals, "disclosures of a patient", Some(args.patient)).await?;
+    let site = load_site(globals)?;
+    let ago = || clock::now().checked_sub(jiff::SignedDuration::from_hours(SIX_YEARS)).ok();
+    let kinds = match args.all {
+        true => vec![Kind::Disclosure, Kind::Decision, Kind::BreakGlass],
+        false => vec![Kind::Disclosure],
+    };
+    let since = args.since.or_else(ago);
+    let mut found = read(&site, Selection { since, kinds, subjects: subjects(about), ..Selection::default() })?;
+    if args.all {
+        // What was permitted is told with what was sent.
+        found.retain(|(_, event)| event.kind != Kind::Decision || event.outcome != Ended::Success);
+    } else {
+        let terms = Terms::shipped().context("the built-in terminology")?;
+        found.retain(|(_, event)| event.outcome == Ended::Success && is_accounted_for(event, &terms));
+    }
+    if !check(&site, None, None)?.faults.is_empty() {
+        note!("warning: the audit is NOT whole, and this list may lack something; see `tributary audit verify`");
+    }
+    if args.fhir {
+        return print_json(&bundle(&found, &observer(&site.engine)));
+    }
+    if globals.json {
+        return print_json(&numbered(&found));
+    }
+    let rows = found.iter().map(|(_, event)| {
+        let what =
+            if event.kind == Kind::Disclosure { about_what(event) } else { format!("{}: {}", event.kind, event.text) };
+        let address = event.address.clone().unwrap_or_default();
+        [table::time(event.at), recipient(event, &site), address, what, event.purposes.join(", "), ended(event)]
+    });
+    let head = ["date", "recipient", "address", "what", "purpose", "outcome"];
+    Ok(table::print(head, rows, "No disclosure has to be accounted for.")?)
+}
+
+/// 45 CFR 164.528(a)(1): all but treatment, payment and operations, and what the individual asked for.
+fn is_accounted_for(event: &Event, terms: &Terms) -> bool {
+    const LEFT_OUT: [&str; 4] = ["TREAT", "HPAYMT", "HOPERAT", "PATRQT"];
+    let is_left_out = |code: &String| LEFT_OUT.iter().any(|within| terms.is_purpose_within(code, within));
+    event.purposes.is_empty() || !event.purposes.iter().all(is_left_out)
+}
+
+fn subjects(about: AuditOf) -> Option<BTreeSet<String>> {
+    about.subjects.map(|subjects| subjects.into_iter().collect())
+}
+
+fn read(site: &Site, selection: Selection) -> anyhow::Result<Vec<(u64, Event)>> {
+    let mut lines = Lines::open(&folder(&site.engine.data_dir), selection)?;
+    let found = lines.by_ref().collect();
+    if lines.unread > 0 {
+        note!("warning: {} lines of the audit cannot be read; see `tributary audit verify`", lines.unread);
+    }
+    Ok(found)
+}
+
+fn numbered(found: &[(u64, Event)]) -> Vec<Value> {
+    found.iter().map(|(seq, event)| json!({ "line": seq, "event": event })).collect()
+}
+
+fn bundle(found: &[(u64, Event)], observer: &Observer) -> Value {
+    let entry =
+        |event: &Event| json!({ "fullUrl": format!("urn:uuid:{}", event.id), "resource": event.into_r4(observer) });
+    let entries: Vec<Value> = found.iter().map(|(_, event)| entry(event)).collect();
+    json!({ "resourceType": "Bundle", "type": "collection", "entry": entries })
+}
+
+fn ended(event: &Event) -> String {
+    match event.outcome {
+        Ended::Success => "done",
+        Ended::Refused => "refused",
+        Ended::Denied => "denied",
+    }
+    .to_owned()
+}
+
+fn recipient(event: &Event, site: &Site) -> String {
+    let name = event.party.as_ref().and_then(|key| site.providers.get(key)).map(|provider| provider.name.clone());
+    name.or_else(|| event.party.clone()).or_else(|| event.destination.clone()).unwrap_or_default()
+}
+
+/// What it was done with: the delivery, the message, the channel.
+fn about_what(event: &Event) -> String {
+    let parts = [
+        event.message.map(|id| format!("message {id}")),
+        event.delivery.map(|id| format!("delivery {id}")),
+        event.destination.as_ref().map(|name| format!("to {name}")),
+        event.channel.as_ref().filter(|_| event.destination.is_none()).map(|name| format!("by {name}")),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,256 @@
+//! One decision about one content: each patient's consents, the destination's clearance, and what a recipient must do
+//! that the route can or cannot. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use message::consent::by_entry::{
+    Basis, Decision, Effect, Emergency, Entry, Micros, Release, Request, Snapshot, Verdict, decide, explain, release,
+};
+
+use super::obligations::{Abilities, Met};
+use crate::config::{ConsentConfig, DestinationConfig, PolicyConfig};
+
+/// Under which name a request and what is on file mean a patient: the store has told whose it is.
+pub(super) const THE_PATIENT: &str = "the patient";
+
+/// What is asked for a destination.
+pub(super) struct Case<'a> {
+    pub(super) rules: &'a ConsentConfig,
+    pub(super) policy: &'a PolicyConfig,
+    pub(super) destination: &'a DestinationConfig,
+    /// The route's purposes.
+    pub(super) purposes: &'a [String],
+    /// Who discloses it: a provider's key.
+    pub(super) custodian: Option<&'a str>,
+    pub(super) now: Micros,
+    pub(super) abilities: Abilities,
+}
+
+/// What is known of one patient.
+pub(super) struct Known {
+    /// The consents on file.
+    pub(super) snapshot: Arc<Snapshot>,
+    /// True if it is certain who that is.
+    pub(super) certain: bool,
+    /// A declared emergency.
+    pub(super) emergency: Option<Emergency>,
+    /// The entries about them; all where `None`.
+    pub(super) places: Option<BTreeSet<usize>>,
+}
+
+/// What was decided, by all layers and for all patients.
+pub(super) struct Judged {
+    pub(super) release: Release,
+    /// Of each entry, in order.
+    pub(super) verdicts: Vec<Verdict>,
+    pub(super) obligations: BTreeSet<Box<str>>,
+    pub(super) valid_until: Option<Micros>,
+    by_patient: Vec<ByPatient>,
+}
+
+/// What was decided with one patient's consents.
+struct ByPatient {
+    request: Request,
+    snapshot: Arc<Snapshot>,
+    decision: Decision,
+    places: Vec<usize>,
+}
+
+/// Decides about `entries` for everyone they are about.
+pub(super) fn judge(case: &Case<'_>, entries: &[Entry], known: &[Known]) -> Judged {
+    let mut by_patient = Vec::with_capacity(known.len());
+    let mut worst: Vec<Option<Verdict>> = vec![None; entries.len()];
+    let (mut obligations, mut valid_until) = (BTreeSet::new(), None::<Micros>);
+    for one in known {
+        let request = case.request(one);
+        let (places, decision) = match &one.places {
+            None => ((0..entries.len()).collect(), case.decide(&request, entries, one)),
+            Some(places) => {
+                let places: Vec<usize> = places.iter().copied().collect();
+                let theirs: Vec<Entry> = places.iter().filter_map(|at| entries.get(*at).cloned()).collect();
+                let decision = case.decide(&request, &theirs, one);
+                (places, decision)
+            }
+        };
+        for (at, verdict) in places.iter().zip(&decision.entries) {
+            let Some(slot) = worst.get_mut(*at) else { continue };
+            let rank = |verdict: &Verdict| (verdict.effect, verdict.layer);
+            if slot.as_ref().is_none_or(|held| rank(verdict) > rank(held)) {
+                *slot = Some(verdict.clone());
+            }
+        }
+        obligations.extend(decision.obligations.iter().cloned());
+        valid_until = [valid_until, decision.valid_until].into_iter().flatten().min();
+        by_patient.push(ByPatient { request, snapshot: Arc::clone(&one.snapshot), decision, places });
+    }
+    let undecided = |(entry, verdict): (&Entry, Option<Verdict>)| {
+        verdict.unwrap_or_else(|| Verdict {
+            reference: entry.reference.clone(),
+            effect: Effect::Park,
+            basis: Basis::PatientIdentity,
+            layer: 1,
+            purpose: Box::default(),
+            label: None,
+            path: None,
+        })
+    };
+    let verdicts = entries.iter().zip(worst).map(undecided).collect();
+    let mut judged = Judged { release: Release::Park, verdicts, obligations, valid_until, by_patient };
+    case.clear(entries, &mut judged);
+    case.oblige(entries, &mut judged);
+    judged.release = release(&judged.verdicts, case.policy.policy.whole);
+    if matches!(judged.release, Release::Suppress | Release::Park) {
+        judged.obligations.clear();
+    }
+    judged
+}
+
+impl Case<'_> {
+    fn decide(&self, request: &Request, entries: &[Entry], known: &Known) -> Decision {
+        decide(request, entries, &known.snapshot, &self.policy.policy, &self.rules.terms)
+    }
+
+    fn request(&self, known: &Known) -> Request {
+        let directory = &self.rules.directory;
+        let organisation = |key: &str| Box::from(format!("Organization/{key}"));
+        let name = organisation(&self.destination.recipient);
+        let recipient = directory.party(std::slice::from_ref(&name));
+        let custodian = self.custodian.map(|key| directory.party(&[organisation(key)]));
+        // A declared emergency is for the care of one patient: it asks for nothing else.
+        let purposes = match &known.emergency {
+            Some(_) => vec!["ETREAT".into()],
+            None => self.purposes.iter().map(|code| code.as_str().into()).collect(),
+        };
+        Request {
+            now: self.now,
+            actions: ["disclose", "access"].map(Box::from).to_vec(),
+            purposes,
+            patient: vec![THE_PATIENT.into()],
+            identified: known.certain,
+            recipient_kinds: directory.kind(&name).map(Box::from).into_iter().collect(),
+            recipient_is_patient: false,
+            named_person: false,
+            staff: directory.staff(&recipient.sure),
+            production: self.destination.production,
+            recipient,
+            custodian: custodian.unwrap_or_default(),
+            emergency: known.emergency.clone(),
+            directory: Arc::clone(directory),
+        }
+    }
+
+    /// Denies what is more confidential than the destination is cleared for.
+    fn clear(&self, entries: &[Entry], judged: &mut Judged) {
+        let level = |entry: &Entry| entry.confidentiality.unwrap_or(self.policy.policy.unlabelled);
+        for (entry, verdict) in entries.iter().zip(&mut judged.verdicts) {
+            if verdict.effect == Effect::Permit && level(entry) > self.destination.clearance {
+                (verdict.effect, verdict.basis, verdict.layer) = (Effect::Deny, Basis::Clearance, 4);
+            }
+        }
+    }
+
+    /// Denies what comes with an obligation that the route cannot meet.
+    fn oblige(&self, entries: &[Entry], judged: &mut Judged) {
+        let unmet = |codes: &BTreeSet<Box<str>>| {
+            let each = codes.iter().map(|code| (self.abilities.meets(code), code));
+            each.filter(|(met, _)| *met != Met::Yes).max_by_key(|(met, _)| *met).map(|(met, code)| (met, code.clone()))
+        };
+        if unmet(&judged.obligations).is_none() {
+            return;
+        }
+        judged.obligations.clear();
+        for patient in &judged.by_patient {
+            for at in &patient.places {
+                let (Some(entry), Some(verdict)) = (entries.get(*at), judged.verdicts.get_mut(*at)) else { continue };
+                if verdict.effect != Effect::Permit {
+                    continue;
+                }
+                let alone = std::slice::from_ref(entry);
+                let (policy, terms) = (&self.policy.policy, &self.rules.terms);
+                let own = decide(&patient.request, alone, &patient.snapshot, policy, terms).obligations;
+                match unmet(&own) {
+                    None => judged.obligations.extend(own),
+                    Some((met, code)) => {
+                        verdict.effect = if met == Met::Later { Effect::Park } else { Effect::Deny };
+                        (verdict.basis, verdict.layer) = (Basis::Obligation(Arc::from(&*code)), 4);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Judged {
+    /// The places of what may not go.
+    pub(super) fn denied(&self) -> BTreeSet<usize> {
+        let each = self.verdicts.iter().enumerate();
+        each.filter(|(_, verdict)| verdict.effect != Effect::Permit).map(|(at, _)| at).collect()
+    }
+
+    /// What it rests on, for logs and lists: codes and ids, each with how many entries it decided.
+    pub(super) fn grounds(&self) -> String {
+        self.grounds_of(match self.release {
+            Release::Park => Effect::Park,
+            Release::Suppress | Release::DeliverRedacted => Effect::Deny,
+            Release::Deliver => Effect::Permit,
+        })
+    }
+
+    /// As [`Judged::grounds`], of what may go.
+    pub(super) fn grounds_of_permit(&self) -> String {
+        self.grounds_of(Effect::Permit)
+    }
+
+    fn grounds_of(&self, wanted: Effect) -> String {
+        let mut counted: BTreeMap<(u8, String), usize> = BTreeMap::new();
+        for verdict in self.verdicts.iter().filter(|verdict| verdict.effect == wanted) {
+            let purpose = if verdict.purpose.is_empty() { String::new() } else { format!(" for {}", verdict.purpose) };
+            *counted.entry((verdict.layer, format!("{}{purpose}", verdict.basis))).or_default() += 1;
+        }
+        let all = self.verdicts.len();
+        let listed = counted.into_iter().map(|((_, ground), n)| format!("{ground} ({n} of {all} entries)"));
+        let text = listed.collect::<Vec<_>>().join("; ");
+        if text.is_empty() { "there is nothing to decide about".to_owned() } else { text }
+    }
+
+    /// The Consents that were weighed, with their versions.
+    pub(super) fn weighed(&self) -> BTreeSet<String> {
+        let named = |basis: &Basis| match basis {
+            Basis::Consent(id) | Basis::Uncomputable(id) => Some(Arc::clone(id)),
+            _ => None,
+        };
+        let used: BTreeSet<Arc<str>> = self.verdicts.iter().filter_map(|verdict| named(&verdict.basis)).collect();
+        let filed = self.by_patient.iter().flat_map(|patient| patient.snapshot.directives());
+        let versioned =
+            filed.filter(|directive| used.contains(&directive.id)).map(|directive| match &directive.version {
+                Some(version) => format!("{}/{version}", directive.id),
+                None => directive.id.to_string(),
+            });
+        versioned.collect()
+    }
+
+    /// Each entry's decision, told to a privacy officer; of the patient whose consents decided.
+    pub(super) fn explain(&self, case: &Case<'_>) -> Vec<serde_json::Value> {
+        let mut told: BTreeMap<usize, serde_json::Value> = BTreeMap::new();
+        for patient in &self.by_patient {
+            let explained =
+                explain(&patient.decision, &patient.request, &patient.snapshot, &case.policy.policy, &case.rules.terms);
+            for ((at, verdict), one) in patient.places.iter().zip(&patient.decision.entries).zip(explained) {
+                if self.verdicts.get(*at) == Some(verdict) {
+                    told.entry(*at).or_insert_with(|| serde_json::to_value(one).unwrap_or_default());
+                }
+            }
+        }
+        for (at, verdict) in self.verdicts.iter().enumerate() {
+            // Decided by the destination itself: its clearance, or what its route cannot do.
+            told.entry(at).or_insert_with(|| {
+                serde_json::json!({
+                    "decision": verdict.effect.code(), "entry": verdict.reference, "purpose": verdict.purpose,
+                    "layer": verdict.layer, "basis": verdict.basis.to_string(), "policy": case.policy.policy.id,
+                })
+            });
+        }
+        told.into_values().collect()
+    }
+}

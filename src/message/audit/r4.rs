@@ -1,0 +1,267 @@
+//! Audit events as FHIR R4 AuditEvents, per IHE BALP where one of its profiles fits.
+
+use serde_json::{Map, Value, json};
+
+use super::{Event, Kind, Observer, Outcome};
+
+const DCM: &str = "http://dicom.nema.org/resources/ontology/DCM";
+const LIFECYCLE: &str = "http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle";
+const AUTHZ: &str = "https://profiles.ihe.net/ITI/BALP/CodeSystem/AuthZsubType";
+const ACT_REASON: &str = "http://terminology.hl7.org/CodeSystem/v3-ActReason";
+const BALP: &str = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.";
+const CONFIDENTIALITY: &str = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
+
+impl Event {
+    /// The AuditEvent in FHIR R4. A disclosure of a known patient's data claims BALP's `PrivacyDisclosure.Source`,
+    /// an import of such its `PrivacyDisclosure.Recipient`; both ask for the network addresses of both sides.
+    #[must_use]
+    pub fn into_r4(&self, observer: &Observer) -> Value {
+        let mut out = Map::new();
+        out.insert("resourceType".into(), json!("AuditEvent"));
+        out.insert("id".into(), json!(self.id.to_string()));
+        out.insert("meta".into(), self.meta());
+        out.insert("type".into(), self.class().0);
+        out.insert("subtype".into(), self.subtypes(observer));
+        out.insert("action".into(), json!(self.class().1));
+        out.insert("recorded".into(), json!(self.at.to_string()));
+        out.insert("outcome".into(), json!(self.outcome.code()));
+        if !self.text.is_empty() {
+            out.insert("outcomeDesc".into(), json!(self.text));
+        }
+        let purposes: Vec<Value> = self.purposes.iter().map(|code| concept(ACT_REASON, code)).collect();
+        if !purposes.is_empty() {
+            out.insert("purposeOfEvent".into(), Value::Array(purposes));
+        }
+        out.insert("agent".into(), Value::Array(self.agents(observer)));
+        out.insert("source".into(), source(observer));
+        let entities = self.entities(observer);
+        if !entities.is_empty() {
+            out.insert("entity".into(), Value::Array(entities));
+        }
+        Value::Object(out)
+    }
+
+    /// An audit tells more than one may think: it is restricted.
+    fn meta(&self) -> Value {
+        let mut meta = json!({ "security": [{ "system": CONFIDENTIALITY, "code": "R" }] });
+        let known = !self.subjects.is_empty() && self.outcome == Outcome::Success;
+        let profile = match self.kind {
+            Kind::Disclosure if known && !self.purposes.is_empty() => Some("PrivacyDisclosure.Source"),
+            Kind::Import if known && !self.purposes.is_empty() => Some("PrivacyDisclosure.Recipient"),
+            _ => None,
+        };
+        if let (Some(profile), Some(meta)) = (profile, meta.as_object_mut()) {
+            meta.insert("profile".into(), json!([format!("{BALP}{profile}")]));
+        }
+        meta
+    }
+
+    /// AuditEvent.type and AuditEvent.action.
+    fn class(&self) -> (Value, &'static str) {
+        let (code, display, action) = match self.kind {
+            Kind::Import => ("110107", "Import", "C"),
+            Kind::Disclosure => ("110106", "Export", "R"),
+            Kind::Decision | Kind::BreakGlass | Kind::Gap => ("110113", "Security Alert", "E"),
+            Kind::Hold | Kind::Release | Kind::Skip | Kind::Replay => ("110106", "Export", "E"),
+            Kind::Consent | Kind::Configuration => ("110129", "Security Configuration", "U"),
+            Kind::Identity => ("110110", "Patient Record", "U"),
+            Kind::View => ("110110", "Patient Record", "R"),
+            Kind::Query => ("110112", "Query", "E"),
+            Kind::Store => ("110106", "Export", "R"),
+            Kind::AuditRead => ("110101", "Audit Log Used", "R"),
+            Kind::Start | Kind::Stop => ("110100", "Application Activity", "E"),
+        };
+        (json!({ "system": DCM, "code": code, "display": display }), action)
+    }
+
+    fn subtypes(&self, observer: &Observer) -> Value {
+        let standard = match self.kind {
+            Kind::Import => Some((LIFECYCLE, "receive")),
+            Kind::Disclosure => Some((LIFECYCLE, "disclose")),
+            Kind::Decision => Some((AUTHZ, "AuthZ-Consent")),
+            Kind::BreakGlass => Some((DCM, "110127")),
+            Kind::Start => Some((DCM, "110120")),
+            Kind::Stop => Some((DCM, "110121")),
+            _ => None,
+        };
+        let mut subtypes: Vec<Value> =
+            standard.into_iter().map(|(system, code)| json!({ "system": system, "code": code })).collect();
+        // BALP wants a disclosure to be named as one on the side that gets it, too.
+        if self.kind == Kind::Import && !self.subjects.is_empty() {
+            subtypes.push(json!({ "system": LIFECYCLE, "code": "disclose" }));
+        }
+        let system = format!("{}/CodeSystem/audit", observer.base_uri);
+        subtypes.push(json!({ "system": system, "code": self.kind.name() }));
+        Value::Array(subtypes)
+    }
+
+    /// Who took part: where data went from and where to, or who did it and with what.
+    fn agents(&self, observer: &Observer) -> Vec<Value> {
+        let ours = |code, display| agent(code, display, device(observer), false, Some(&network(&observer.base_uri)));
+        let theirs = |code, display| {
+            let who =
+                self.party.as_ref().map_or_else(|| unknown("Organization"), |party| organization(observer, party));
+            agent(code, display, who, false, Some(&network(self.address.as_deref().unwrap_or("unknown"))))
+        };
+        match self.kind {
+            Kind::Disclosure => vec![ours("110153", "Source Role ID"), theirs("110152", "Destination Role ID")],
+            Kind::Import => vec![theirs("110153", "Source Role ID"), ours("110152", "Destination Role ID")],
+            _ if self.by.is_empty() => vec![agent("110150", "Application", device(observer), true, None)],
+            _ => {
+                let who = json!({ "type": "Person", "display": self.by });
+                vec![
+                    agent("110150", "Application", device(observer), false, None),
+                    json!({ "who": who, "name": self.by, "requestor": true }),
+                ]
+            }
+        }
+    }
+
+    fn entities(&self, observer: &Observer) -> Vec<Value> {
+        let entity = |kind: &str, display: &str, role: &str, role_display: &str, what: Value| {
+            json!({
+                "type": coded("http://terminology.hl7.org/CodeSystem/audit-entity-type", kind, display),
+                "role": coded("http://terminology.hl7.org/CodeSystem/object-role", role, role_display),
+                "what": what,
+            })
+        };
+        let identified = |system: String, value: String| json!({ "identifier": { "system": system, "value": value } });
+        let base = &observer.base_uri;
+        let patients = self.subjects.iter().map(|subject| {
+            let what = identified(format!("{base}/subject"), subject.clone());
+            entity("1", "Person", "1", "Patient", what)
+        });
+        let mut entities: Vec<Value> = patients.collect();
+        if let Some(sha256) = self.sha256 {
+            let what = identified("urn:ietf:rfc:3986".into(), sha256.to_ni_uri());
+            entities.push(match self.kind {
+                Kind::Configuration | Kind::Start => entity("2", "System Object", "13", "Security Resource", what),
+                _ => entity("2", "System Object", "4", "Domain Resource", what),
+            });
+        }
+        let numbered = [
+            self.message.map(|id| ("message", id.to_string())),
+            self.delivery.map(|id| ("delivery", id.to_string())),
+            self.channel.clone().map(|name| ("channel", name)),
+            self.destination.clone().map(|name| ("destination", name)),
+        ];
+        entities.extend(numbered.into_iter().flatten().map(|(what, value)| {
+            entity("2", "System Object", "20", "Job", identified(format!("{base}/{what}"), value))
+        }));
+        entities
+    }
+}
+
+fn source(observer: &Observer) -> Value {
+    let kind = coded("http://terminology.hl7.org/CodeSystem/security-source-type", "4", "Application Server");
+    json!({ "site": observer.base_uri, "observer": device(observer), "type": [kind] })
+}
+
+/// The engine.
+fn device(observer: &Observer) -> Value {
+    let identifier = json!({ "system": "urn:ietf:rfc:3986", "value": format!("{}/engine", observer.base_uri) });
+    json!({ "type": "Device", "identifier": identifier, "display": observer.name })
+}
+
+fn organization(observer: &Observer, key: &str) -> Value {
+    let identifier = json!({ "system": format!("{}/provider", observer.base_uri), "value": key });
+    json!({ "type": "Organization", "identifier": identifier })
+}
+
+fn unknown(kind: &str) -> Value {
+    json!({ "type": kind, "display": "unknown" })
+}
+
+fn agent(code: &str, display: &str, who: Value, requestor: bool, network: Option<&Value>) -> Value {
+    let mut agent = json!({ "type": { "coding": [coded(DCM, code, display)] }, "who": who, "requestor": requestor });
+    if let (Some(network), Some(agent)) = (network, agent.as_object_mut()) {
+        agent.insert("network".into(), network.clone());
+    }
+    agent
+}
+
+/// AuditEvent.agent.network: a URI (5), an IP address (2) or the name of a machine (1).
+fn network(address: &str) -> Value {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let is_ip = |text: &str| text.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
+    let (address, kind) = match address {
+        _ if address.contains("://") || address.starts_with("urn:") => (address, "5"),
+        _ if is_ip(address) => (address, "2"),
+        _ if is_ip(host) => (host, "2"),
+        _ => (host, "1"),
+    };
+    json!({ "address": address, "type": kind })
+}
+
+fn coded(system: &str, code: &str, display: &str) -> Value {
+    json!({ "system": system, "code": code, "display": display })
+}
+
+fn concept(system: &str, code: &str) -> Value {
+    json!({ "coding": [{ "system": system, "code": code }] })
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::fhir::{self, validate};
+    use crate::{MessageId, Sha256};
+
+    fn observer() -> Observer {
+        Observer {
+            base_uri: "https://ehr.example.org/tributary".into(),
+            name: "tributary-1".into(),
+            operator: "Example Region".into(),
+        }
+    }
+
+    fn event(kind: Kind) -> Event {
+        Event {
+            message: Some(MessageId(Uuid::from_u128(7))),
+            delivery: Some(42),
+            destination: Some("gp".into()),
+            party: Some("gp-north".into()),
+            address: Some("https://gp.example.org/fhir".into()),
+            subjects: vec!["0a".repeat(16)],
+            purposes: vec!["TREAT".into()],
+            sha256: Some(Sha256::of(b"x")),
+            ..Event::new(Uuid::from_u128(1), "2026-03-01T12:00:02.31Z".parse().unwrap(), kind)
+        }
+    }
+
+    #[test]
+    fn every_kind_is_valid_r4_with_all_it_can_say_and_with_nothing() {
+        for kind in Kind::ALL {
+            let bare = Event::new(Uuid::from_u128(1), jiff::Timestamp::UNIX_EPOCH, kind);
+            let by = Event { by: "Ada Officer".into(), text: "why".into(), ..event(kind) };
+            for event in [bare, event(kind), by] {
+                let text = event.into_r4(&observer()).to_string();
+                let read = fhir::read(text.as_bytes(), &fhir::Limits::default()).unwrap();
+                assert_eq!(validate::validate(&read, &validate::Options::default()), [], "{kind}: {text}");
+                assert_eq!(kind.name().parse(), Ok(kind));
+                let json = serde_json::to_string(&event).unwrap();
+                assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
+            }
+        }
+    }
+
+    /// BALP: source.observer is the agent in the role of the source, and both sides have a network address.
+    #[test]
+    fn a_disclosure_is_as_balp_has_it() {
+        let told = event(Kind::Disclosure).into_r4(&observer());
+        let agents = told["agent"].as_array().unwrap();
+        assert_eq!(agents[0]["who"], told["source"]["observer"]);
+        expect![[r#"[[{"address":"https://ehr.example.org/tributary","type":"5"},{"address":"https://gp.example.org/fhir","type":"5"}],{"security":[{"system":"http://terminology.hl7.org/CodeSystem/v3-Confidentiality","code":"R"}],"profile":["https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.PrivacyDisclosure.Source"]}]"#]]
+        .assert_eq(&json!([[agents[0]["network"], agents[1]["network"]], told["meta"]]).to_string());
+    }
+
+    #[test]
+    fn addresses_are_of_the_kind_that_they_are() {
+        let kinds = ["https://a.example.org/fhir", "192.0.2.7:2575", "[2001:db8::1]:2575", "lis.example.org:2575", "x"];
+        let kinds = kinds.map(|address| network(address)["type"].as_str().unwrap_or_default().to_owned());
+        assert_eq!(kinds, ["5", "2", "2", "1", "1"]);
+    }
+}
