@@ -15,6 +15,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -141,6 +142,7 @@ pub(super) struct Dispatcher {
     /// Attempts that have ended, on their way to the log: their lanes wait for that, others go on.
     written: FuturesUnordered<BoxFuture<'static, Vec<Attempt>>>,
     report: watch::Sender<Snapshot>,
+    under_way: Gauge,
     /// The last delivery loaded from the store.
     cursor: Option<DeliveryId>,
     /// The store may hold more behind the cursor.
@@ -168,6 +170,7 @@ impl Dispatcher {
     pub(super) fn new(parts: Parts) -> Self {
         let Parts { config, outbound, store, gate, limits, waiters, metrics, clock, waker, paused, report } = parts;
         Self {
+            under_way: metrics.in_flight(&config.name),
             health: Health::new(config.pause, paused),
             quiet: Quiet::default(),
             pace: Pace::new(config.rate, config.min_interval.0),
@@ -323,7 +326,7 @@ impl Dispatcher {
                 Err(error) => self.reload(&error.to_string()),
             }
         }
-        let records: Vec<Record> = done.iter().filter_map(|attempt| attempt.record.clone()).collect();
+        let records: Vec<Record> = done.iter_mut().filter_map(|attempt| attempt.record.take()).collect();
         let (store, destination) = (self.store.clone(), self.config.name.clone());
         self.written.push(Box::pin(async move {
             if !records.is_empty() {
@@ -454,16 +457,19 @@ impl Dispatcher {
         }
     }
 
+    /// Says how it stands, as far as that has changed. Nobody waits for a change: it is looked up.
     fn report(&self) {
-        let (health, reason) = self.health.describe();
-        let snapshot = Snapshot {
-            health,
-            reason: reason.map(str::to_owned),
-            in_flight: self.schedule.in_flight(),
-            lanes: self.schedule.lanes(),
-        };
-        self.metrics.destination(&self.config.name, &self.health, snapshot.in_flight);
-        self.report.send_replace(snapshot);
+        let (in_flight, lanes) = (self.schedule.in_flight(), self.schedule.lanes());
+        self.under_way.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
+        self.report.send_if_modified(|last| {
+            (last.in_flight, last.lanes) = (in_flight, lanes);
+            let (health, reason) = self.health.describe();
+            if last.health != health || last.reason.as_deref() != reason {
+                (last.health, last.reason) = (health, reason.map(str::to_owned));
+                self.metrics.health(&self.config.name, &self.health);
+            }
+            false
+        });
     }
 
     async fn obey(&mut self, command: Command) {
