@@ -248,6 +248,7 @@ struct Hl7v2ToFhirFile {
     encounter_status: hl7v2_to_fhir::EncounterStatus,
     service_requests: hl7v2_to_fhir::ServiceRequests,
     identifier_system: hl7v2_to_fhir::IdentifierSystem,
+    assigners: hl7v2_to_fhir::Assigners,
     race_and_ethnicity: hl7v2_to_fhir::RaceAndEthnicity,
     z_segments: hl7v2_to_fhir::ZSegments,
 }
@@ -260,6 +261,7 @@ impl From<Hl7v2ToFhirFile> for Hl7v2ToFhirConfig {
             encounter_status: file.encounter_status,
             service_requests: file.service_requests,
             identifier_system: file.identifier_system,
+            assigners: file.assigners,
             race_and_ethnicity: file.race_and_ethnicity,
             z_segments: file.z_segments,
         };

@@ -28,7 +28,7 @@ use message::json::Value;
 use message::{Body, Context, Finding, FindingKind, Message, Sha256, Transform, TransformError, hl7v2};
 
 pub use options::{
-    EncounterStatus, IdentifierSystem, NextOfKin, Options, RaceAndEthnicity, ServiceRequests, ZSegments,
+    Assigners, EncounterStatus, IdentifierSystem, NextOfKin, Options, RaceAndEthnicity, ServiceRequests, ZSegments,
 };
 
 use maps::RowPlace;

@@ -17,6 +17,8 @@ pub struct Options {
     pub service_requests: ServiceRequests,
     /// Which component of a CX says the system of the number.
     pub identifier_system: IdentifierSystem,
+    /// What the assigning authority of a number becomes, beside the number's system.
+    pub assigners: Assigners,
     /// What PID-10 and PID-22 become.
     pub race_and_ethnicity: RaceAndEthnicity,
     /// What a Z segment without a row becomes.
@@ -69,6 +71,17 @@ pub enum IdentifierSystem {
     AssigningAuthority,
     /// CX.6, else CX.4.
     AssigningFacility,
+}
+
+/// What the assigning authority of a number becomes, beside the number's system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Assigners {
+    /// An Organization that the identifier refers to, as the guide has it.
+    #[default]
+    Organization,
+    /// Its name.
+    Display,
 }
 
 /// What PID-10 (race) and PID-22 (ethnic group) become.

@@ -5,6 +5,7 @@
 //! sets of paths and values, without ids, the targets of references, narrative and `meta`.
 #![allow(clippy::expect_used, reason = "a test stops where its files cannot be read")]
 #![allow(clippy::print_stderr, reason = "the figures are what it is for")]
+#![allow(clippy::indexing_slicing, reason = "numbers of a list come from the list")]
 
 mod corpus;
 
