@@ -5,6 +5,8 @@
 //! them. After a crash it begins again from the store: an attempt whose end was not written is made
 //! again.
 
+mod waiting;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +15,12 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::attempt::{Attempt, End, attempt};
-use super::gate::{Gate, PARKED, is_parked};
+use super::gate::{Gate, PARKED};
 use super::health::{Health, Verdict};
 use super::limits::Limits;
 use super::metrics::Metrics;
@@ -139,6 +142,7 @@ pub(super) struct Dispatcher {
     /// Attempts that have ended, on their way to the log: their lanes wait for that, others go on.
     written: FuturesUnordered<BoxFuture<'static, Vec<Attempt>>>,
     report: watch::Sender<Snapshot>,
+    under_way: Gauge,
     /// The last delivery loaded from the store.
     cursor: Option<DeliveryId>,
     /// The store may hold more behind the cursor.
@@ -166,6 +170,7 @@ impl Dispatcher {
     pub(super) fn new(parts: Parts) -> Self {
         let Parts { config, outbound, store, gate, limits, waiters, metrics, clock, waker, paused, report } = parts;
         Self {
+            under_way: metrics.in_flight(&config.name),
             health: Health::new(config.pause, paused),
             quiet: Quiet::default(),
             pace: Pace::new(config.rate, config.min_interval.0),
@@ -321,7 +326,7 @@ impl Dispatcher {
                 Err(error) => self.reload(&error.to_string()),
             }
         }
-        let records: Vec<Record> = done.iter().filter_map(|attempt| attempt.record.clone()).collect();
+        let records: Vec<Record> = done.iter_mut().filter_map(|attempt| attempt.record.take()).collect();
         let (store, destination) = (self.store.clone(), self.config.name.clone());
         self.written.push(Box::pin(async move {
             if !records.is_empty() {
@@ -452,16 +457,19 @@ impl Dispatcher {
         }
     }
 
+    /// Says how it stands, as far as that has changed. Nobody waits for a change: it is looked up.
     fn report(&self) {
-        let (health, reason) = self.health.describe();
-        let snapshot = Snapshot {
-            health,
-            reason: reason.map(str::to_owned),
-            in_flight: self.schedule.in_flight(),
-            lanes: self.schedule.lanes(),
-        };
-        self.metrics.destination(&self.config.name, &self.health, snapshot.in_flight);
-        self.report.send_replace(snapshot);
+        let (in_flight, lanes) = (self.schedule.in_flight(), self.schedule.lanes());
+        self.under_way.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
+        self.report.send_if_modified(|last| {
+            (last.in_flight, last.lanes) = (in_flight, lanes);
+            let (health, reason) = self.health.describe();
+            if last.health != health || last.reason.as_deref() != reason {
+                (last.health, last.reason) = (health, reason.map(str::to_owned));
+                self.metrics.health(&self.config.name, &self.health);
+            }
+            false
+        });
     }
 
     async fn obey(&mut self, command: Command) {
@@ -501,43 +509,6 @@ impl Dispatcher {
         }
     }
 
-    /// Puts deliveries that wait for consent back into the queue: their attempts decide.
-    async fn reconsider(&mut self, ids: &[DeliveryId]) {
-        let (at, mut waiting) = ((self.clock)(), Vec::with_capacity(ids.len()));
-        for id in ids.iter().filter(|id| !self.schedule.is_in_flight(**id)).copied().collect::<Vec<_>>() {
-            waiting.extend(parked(&self.store, &self.config.name, id).await);
-        }
-        if waiting.is_empty() {
-            return;
-        }
-        let reason = || "what it waited for may have come".to_owned();
-        let released = waiting.iter().map(|it| Record::Released { delivery: it.id, at, reason: reason() });
-        let released: Vec<Record> = released.collect();
-        // Until it is to be seen: an attempt that did not see it would take it for one that is gone.
-        while let Err(error) = self.store.commit(released.clone()).await {
-            tracing::error!(destination = self.config.name, %error, "cannot release what waited: trying again");
-            tokio::time::sleep(STORE_RETRY).await;
-        }
-        for delivery in waiting {
-            if self.cursor.is_some_and(|cursor| delivery.id <= cursor) {
-                self.add(DeliveryRecord { due: Some(at), ..delivery });
-            }
-        }
-        self.more = true;
-    }
-
-    /// Makes a dead letter of a delivery that has waited for consent for too long.
-    async fn give_up(&mut self, id: DeliveryId) {
-        let delivery = parked(&self.store, &self.config.name, id).await;
-        let Some(delivery) = delivery.filter(|_| !self.schedule.is_in_flight(id)) else { return };
-        self.gate.unpark(id);
-        let (at, reason) = ((self.clock)(), format!("{}, for longer than `max_park`", delivery.reason));
-        tracing::error!(destination = self.config.name, delivery = id, reason, "dead letter");
-        let record = Record::Dead { delivery: id, at, reason, answer: None, rest: None };
-        write(&self.store, &self.config.name, vec![record]).await;
-        settle::tell_if_reached(&self.store, &self.waiters, delivery.message).await;
-    }
-
     async fn change(&mut self, change: Change, id: DeliveryId, reason: String) -> Result<(), Refusal> {
         let delivery = self.store.delivery(id).await?.ok_or(Refusal::Unknown(id))?;
         if self.schedule.is_in_flight(id) {
@@ -553,20 +524,6 @@ impl Dispatcher {
         self.more = true;
         settle::tell_if_reached(&self.store, &self.waiters, delivery.message).await;
         Ok(())
-    }
-}
-
-/// A delivery, if it waits for consent.
-async fn parked(store: &Store, destination: &str, id: DeliveryId) -> Option<DeliveryRecord> {
-    loop {
-        match store.delivery(id).await {
-            Ok(delivery) => return delivery.filter(is_parked),
-            Err(StoreError::Closed) => return None,
-            Err(error) => {
-                tracing::error!(destination, %error, "cannot read a delivery: trying again");
-                tokio::time::sleep(STORE_RETRY).await;
-            }
-        }
     }
 }
 

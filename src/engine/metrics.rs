@@ -229,10 +229,13 @@ impl Metrics {
         }
     }
 
-    pub(super) fn destination(&self, destination: &str, health: &Health, in_flight: usize) {
+    /// What a dispatcher keeps the number of its attempts under way in.
+    pub(super) fn in_flight(&self, destination: &str) -> Gauge {
+        self.in_flight.get_or_create(&Destination { destination: destination.to_owned() }).clone()
+    }
+
+    pub(super) fn health(&self, destination: &str, health: &Health) {
         let destination = destination.to_owned();
-        let in_flight = i64::try_from(in_flight).unwrap_or(i64::MAX);
-        self.in_flight.get_or_create(&Destination { destination: destination.clone() }).set(in_flight);
         for state in HEALTH {
             let label = DestinationState { destination: destination.clone(), state };
             self.health.get_or_create(&label).set(i64::from(health.describe().0 == state));

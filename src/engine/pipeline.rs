@@ -1,7 +1,8 @@
 //! One channel's messages from the disk to the queue, in the order of acceptance.
 //!
-//! Transforms run on the blocking pool, several chunks at once; what they yield is committed in
-//! order. What the pipeline has no room for stays in the store and is read from there.
+//! Transforms run on the blocking pool, several chunks at once; where there are none, nothing goes there.
+//! What they yield is committed in order. What the pipeline has no room for stays in the store and is read
+//! from there.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +13,7 @@ use channels::{Clock, Stop};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
-use message::{FindingKind, MessageId, Original};
+use message::{FindingKind, Format, MessageId, Original};
 use tokio::sync::{Mutex, mpsc};
 
 use super::gate::arrive::Arrived;
@@ -34,6 +35,8 @@ const RUNS: usize = 4;
 pub(super) const WAITING: usize = 1024;
 /// Bytes of messages that are read from the store at once.
 const BYTES_AT_ONCE: usize = 16 << 20;
+/// Up to so many bytes of HL7 v2 that nothing transforms are routed on the spot.
+const ON_THE_SPOT: usize = 256 << 10;
 /// The wait before a store that refused is tried again.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
@@ -319,19 +322,33 @@ async fn pass_through(store: &Store) -> Result<(), StoreError> {
     store.commit(Vec::new()).await.map(|_| ())
 }
 
-/// Runs the recipe over messages on the blocking pool. A panic parks the message that caused it.
+/// Runs the recipe over messages, on the blocking pool where that takes long. A panic parks the message that
+/// caused it.
 async fn transform(
     limits: &Limits,
     recipe: Arc<Recipe>,
     messages: Vec<(Arc<Original>, Option<Read>)>,
     now: jiff::Timestamp,
 ) -> Vec<(MessageId, Processed)> {
+    if is_short_work(&recipe, messages.iter().map(|(original, _)| &**original)) {
+        return messages.into_iter().map(|(original, read)| one(&recipe, &original, read, now)).collect();
+    }
     let ids: Vec<MessageId> = messages.iter().map(|(original, _)| original.id).collect();
     let run = move || messages.into_iter().map(|(original, read)| one(&recipe, &original, read, now)).collect();
     let turn = limits.transform().await;
     let done = tokio::task::spawn_blocking(run).await;
     drop(turn);
     done.unwrap_or_else(|_| ids.into_iter().map(|id| (id, Processed::broken(now))).collect())
+}
+
+/// True if the messages are to be routed and no more: that is not worth the way to another thread.
+fn is_short_work<'a>(recipe: &Recipe, mut messages: impl Iterator<Item = &'a Original>) -> bool {
+    let mut bytes = 0;
+    recipe.transforms.is_empty()
+        && messages.all(|original| {
+            bytes += original.bytes.len();
+            original.format == Format::Hl7v2 && bytes <= ON_THE_SPOT
+        })
 }
 
 fn one(recipe: &Recipe, original: &Arc<Original>, read: Option<Read>, now: jiff::Timestamp) -> (MessageId, Processed) {

@@ -74,23 +74,24 @@ impl Change<'_> {
     ) -> Result<(), StoreError> {
         let order = or_its_own(order, item);
         let key = keys::consent(&consent.key, order.0);
-        let before = self.get::<ConsentEntry>(&key)?;
+        let known = self.scan(&keys::all_of_consent(&consent.key))?;
+        let before = known.get(&key).map(|value| decode::<ConsentEntry>(value)).transpose()?;
         if before.is_some_and(|before| before.sequence > item.sequence) {
             return Ok(());
         }
         let is_new = before.is_none_or(|before| before.sequence < item.sequence);
-        self.put(key.clone(), &ConsentEntry { sequence: item.sequence, at: item.at, filed, message })?;
-        let last = self.scan(&keys::consents(&consent.key))?.into_keys().next_back();
-        if is_new && last.as_ref() == Some(&key) {
-            self.belongs_to(consent, item.sequence)?;
+        let last = known.keys().rfind(|key| keys::letter(key) == Some(b'v'));
+        let is_last = last.is_none_or(|last| *last <= key);
+        self.put(key, &ConsentEntry { sequence: item.sequence, at: item.at, filed, message })?;
+        if !is_new || !is_last {
+            return Ok(());
         }
-        Ok(())
+        let subjects = known.keys().filter(|key| keys::letter(key) == Some(b's'));
+        self.belongs_to(consent, subjects.filter_map(|key| keys::lane(key)).collect(), item.sequence)
     }
 
-    /// Puts a Consent under its subjects, and takes it from under those it had before.
-    fn belongs_to(&mut self, consent: &NewConsent, sequence: u64) -> Result<(), StoreError> {
-        let prefix = keys::subjects(&consent.key);
-        let before: BTreeSet<Lane> = self.scan(&prefix)?.keys().filter_map(|key| keys::lane(key)).collect();
+    /// Puts a Consent under its subjects, and takes it from under those it had `before`.
+    fn belongs_to(&mut self, consent: &NewConsent, before: BTreeSet<Lane>, sequence: u64) -> Result<(), StoreError> {
         let now: BTreeSet<Lane> = consent.subjects.iter().copied().collect();
         for gone in before.difference(&now) {
             self.delete(keys::subject(&consent.key, gone));
@@ -168,13 +169,8 @@ impl Finder {
     pub(super) fn consents_of(&self, subjects: &[Lane]) -> Result<OnFile, StoreError> {
         // First this: what changes from here on raises it.
         let epoch = self.epochs.of(subjects);
-        let person = self.person(subjects)?;
         let mut keys = BTreeSet::new();
-        for subject in &person.subjects {
-            for entry in self.index.prefix(&keys::consents_of(subject)) {
-                keys.extend(keys::lane(&entry?.0));
-            }
-        }
+        let person = self.person(subjects, |key| _ = keys.insert(key))?;
         let mut consents = Vec::with_capacity(keys.len());
         for key in keys {
             let versions: Vec<_> = self.index.prefix(&keys::consents(&key)).collect::<Result<_, _>>()?;
@@ -202,7 +198,7 @@ impl Finder {
     pub(super) fn open_deliveries_of(&self, subjects: &[Lane]) -> Result<Vec<DeliveryId>, StoreError> {
         let Some((first, _)) = self.index.prefix(b"O").next().transpose()? else { return Ok(Vec::new()) };
         let newest = keys::wide_bucket(self.index.applied()?.map_or(0, |applied| applied.next));
-        let person = self.person(subjects)?;
+        let person = self.person(subjects, |_| {})?;
         let mut found = BTreeSet::new();
         for bucket in keys::bucket_of(&first)..=newest {
             for subject in &person.subjects {
@@ -219,14 +215,19 @@ impl Finder {
         Ok(open)
     }
 
-    fn person(&self, subjects: &[Lane]) -> Result<Person, StoreError> {
+    /// All identifiers of these patients; `consent` is told of each Consent that one of them has.
+    fn person(&self, subjects: &[Lane], mut consent: impl FnMut(Lane)) -> Result<Person, StoreError> {
         links::person(subjects, |subject| {
-            let prefix = keys::links(subject);
-            let found = self.index.prefix(&prefix).map(|entry| {
+            let mut said = Vec::new();
+            for entry in self.index.prefix(&keys::all_of_subject(subject)) {
                 let (key, value) = entry?;
-                read_link((keys::lane(&key).unwrap_or_default(), value))
-            });
-            found.collect()
+                match (keys::letter(&key), keys::lane(&key)) {
+                    (Some(b'c'), Some(key)) => consent(key),
+                    (Some(b'l'), Some(other)) => said.push(read_link((other, value))?),
+                    _ => {}
+                }
+            }
+            Ok(said)
         })
     }
 

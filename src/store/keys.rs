@@ -10,10 +10,10 @@
 //! V delivery                             -> DeliveryEntry
 //! Q destination 0 state delivery         -> ()           deliveries by destination and state
 //! R bucket hash16                        -> i64          the latest event that was taken of a resource
-//! C consent order                        -> ConsentEntry  every version of a Consent
-//! A subject consent                      -> ()           whose Consents there are
-//! B consent subject                      -> ()           and the other way round
-//! L subject subject                      -> LinkEntry    what was said of two identifiers
+//! C consent v order                      -> ConsentEntry  every version of a Consent
+//! C consent s subject                    -> ()           whose it is
+//! A subject c consent                    -> ()           and the other way round
+//! A subject l subject                    -> LinkEntry    what was said of two identifiers
 //! O bucket subject delivery              -> ()           queued and held deliveries by patient
 //! K name                                 -> SettingEntry
 //! N kind name 0 state                    -> u64          counts
@@ -93,35 +93,42 @@ pub(super) fn bucket_of(key: &[u8]) -> u32 {
 }
 
 pub(super) fn consent(key: &Lane, order: u64) -> Key {
-    join(b'C', &[key, &order.to_be_bytes()])
+    join(b'C', &[key, b"v", &order.to_be_bytes()])
 }
 
 pub(super) fn consents(key: &Lane) -> Key {
+    join(b'C', &[key, b"v"])
+}
+
+pub(super) fn subject(key: &Lane, subject: &Lane) -> Key {
+    join(b'C', &[key, b"s", subject])
+}
+
+/// The versions of a Consent, and whose it is.
+pub(super) fn all_of_consent(key: &Lane) -> Key {
     join(b'C', &[key])
 }
 
 pub(super) fn consent_of(subject: &Lane, key: &Lane) -> Key {
-    join(b'A', &[subject, key])
-}
-
-pub(super) fn consents_of(subject: &Lane) -> Key {
-    join(b'A', &[subject])
-}
-
-pub(super) fn subject(key: &Lane, subject: &Lane) -> Key {
-    join(b'B', &[key, subject])
-}
-
-pub(super) fn subjects(key: &Lane) -> Key {
-    join(b'B', &[key])
+    join(b'A', &[subject, b"c", key])
 }
 
 pub(super) fn link(one: &Lane, other: &Lane) -> Key {
-    join(b'L', &[one, other])
+    join(b'A', &[one, b"l", other])
 }
 
 pub(super) fn links(subject: &Lane) -> Key {
-    join(b'L', &[subject])
+    join(b'A', &[subject, b"l"])
+}
+
+/// Consents of an identifier, and what was said of it and others: one look finds both.
+pub(super) fn all_of_subject(subject: &Lane) -> Key {
+    join(b'A', &[subject])
+}
+
+/// Which of its kinds a key of `C` or `A` is: the letter behind the hash.
+pub(super) fn letter(key: &[u8]) -> Option<u8> {
+    key.get(17).copied()
 }
 
 pub(super) fn open(subject: &Lane, delivery: DeliveryId) -> Key {

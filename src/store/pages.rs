@@ -11,7 +11,7 @@ use super::keys::Key;
 use super::recent::{Slot, Writes};
 
 /// Says that the tree is made of blocks, and what is in them. No other key begins with a zero.
-const FORMAT: (&[u8], &[u8]) = (b"\0format", b"blocks 2");
+const FORMAT: (&[u8], &[u8]) = (b"\0format", b"blocks 3");
 
 /// Sled's tree, read and written in blocks.
 pub(super) struct Pages {

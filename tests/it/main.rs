@@ -12,6 +12,7 @@
 )]
 
 mod acknowledge;
+mod audit;
 mod bytes;
 mod clock;
 mod commands;

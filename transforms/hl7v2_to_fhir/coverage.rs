@@ -54,26 +54,24 @@ impl Report {
         let Some(offset) = run.source.offset(text) else { return };
         let mut at = At { field, repetition: 0, component: 1, subcomponent: 1 };
         let (mut repetition, mut start) = (0, 0);
-        for end in 0..=text.len() {
-            let delimiter = text.as_bytes().get(end).map(|b| run.source.delimiter(*b));
-            if delimiter == Some(None) {
-                continue;
-            }
+        while let Some(rest) = text.get(start..) {
+            let end = rest.bytes().position(|b| run.source.delimiter(b).is_some()).map_or(text.len(), |at| start + at);
+            let delimiter = text.as_bytes().get(end).and_then(|b| run.source.delimiter(*b));
             let noted = self.noted.get(self.next).is_some_and(|(noted, ..)| *noted <= offset + end);
-            if noted || !run.source.is_taken_at(offset + start) {
+            if noted || (start < end && !run.source.is_taken_at(offset + start)) {
                 let value = text.get(start..end).unwrap_or_default();
                 let within = text.get(repetition..).unwrap_or_default();
                 self.value((offset + start, value), &|| location(run, segment, at, within), run);
             }
             start = end + 1;
-            match delimiter.flatten() {
+            match delimiter {
                 Some(Level::Repetition) => {
                     at = At { repetition: at.repetition + 1, component: 1, subcomponent: 1, ..at };
                     repetition = start;
                 }
                 Some(Level::Component) => at = At { component: at.component + 1, subcomponent: 1, ..at },
                 Some(Level::Subcomponent) => at.subcomponent += 1,
-                None => {}
+                None => return,
             }
         }
     }

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use super::hashed::Hasher;
 use super::maps::plan::{MessagePlan, Node};
 use super::source::Source;
 
@@ -87,7 +88,7 @@ struct Position {
 struct Reader<'p, 'a> {
     nodes: &'p [Node],
     /// The names of all segments of the grammar.
-    known: &'p HashSet<String>,
+    known: &'p HashSet<String, Hasher>,
     groups: Groups<'a>,
     at: Position,
 }

@@ -46,6 +46,8 @@ pub(super) struct Source<'a> {
     pub(super) segments: Vec<Segment<'a>>,
     fields: Vec<&'a str>,
     text: &'a str,
+    /// What each byte is.
+    bytes: Bytes,
     /// One bit a byte of the text: a value that begins there was taken.
     taken: Vec<u64>,
 }
@@ -58,6 +60,7 @@ impl<'a> Source<'a> {
             segments: Vec::with_capacity(message.segments().len()),
             fields: Vec::with_capacity(text.len() / 8),
             text,
+            bytes: Bytes::new(message.delimiters()),
             taken: vec![0; text.len() / 64 + 1],
         };
         let mut seen = Hashed::default();
@@ -104,7 +107,7 @@ impl<'a> Source<'a> {
     /// The first value of field `number`.
     pub(super) fn first_leaf(&self, segment: Segment<'a>, number: usize) -> &'a str {
         let field = self.field(segment, number);
-        let end = field.bytes().position(|b| self.is_delimiter(b)).unwrap_or(field.len());
+        let end = field.bytes().position(|b| self.bytes.divides(b)).unwrap_or(field.len());
         field.get(..end).unwrap_or_default()
     }
 
@@ -146,10 +149,15 @@ impl<'a> Source<'a> {
 
     /// The first value within `slice`.
     pub(super) fn leaf(&self, slice: Slice<'a>) -> Slice<'a> {
-        match slice.level {
-            Level::Subcomponent => slice,
-            _ => self.leaf(self.part(slice, 1)),
-        }
+        let end = match slice.level {
+            Level::Subcomponent => None,
+            Level::Component => slice.text.bytes().position(|b| self.bytes.begins(b) == Some(Level::Subcomponent)),
+            Level::Repetition => {
+                slice.text.bytes().position(|b| self.bytes.begins(b).is_some_and(|next| next != Level::Repetition))
+            }
+        };
+        let text = end.and_then(|end| slice.text.get(..end)).unwrap_or(slice.text);
+        Slice { text, level: Level::Subcomponent }
     }
 
     /// `text` with its escape sequences undone.
@@ -159,36 +167,20 @@ impl<'a> Source<'a> {
 
     /// True if `text` holds more than delimiters and is not `""`.
     pub(super) fn is_valued(&self, text: &str) -> bool {
-        text != "\"\"" && text.bytes().any(|b| !self.is_delimiter(b))
-    }
-
-    fn is_delimiter(&self, b: u8) -> bool {
-        let d = self.delimiters;
-        b == d.component || b == d.repetition || Some(b) == d.subcomponent
+        text != "\"\"" && text.bytes().any(|b| !self.bytes.divides(b))
     }
 
     /// What begins after `b`; `None` if it is part of a value.
     pub(super) fn delimiter(&self, b: u8) -> Option<Level> {
-        let d = self.delimiters;
-        if b == d.component && b != 0 {
-            Some(Level::Component)
-        } else if b == d.repetition && b != 0 {
-            Some(Level::Repetition)
-        } else if Some(b) == d.subcomponent && b != 0 {
-            Some(Level::Subcomponent)
-        } else {
-            None
-        }
+        self.bytes.begins(b)
     }
 
     /// Notes that all values within `text` were taken.
     pub(super) fn take(&mut self, text: &str) {
         let Some(start) = self.offset(text) else { return };
         self.set(start);
-        let (component, repetition, subcomponent) =
-            (self.delimiters.component, self.delimiters.repetition, self.delimiters.subcomponent);
         for (i, b) in text.bytes().enumerate() {
-            if b == component || b == repetition || Some(b) == subcomponent {
+            if self.bytes.divides(b) {
                 self.set(start + i + 1);
             }
         }
@@ -222,6 +214,44 @@ impl<'a> Source<'a> {
     /// Where in the message `text`, a slice of it, begins.
     pub(super) fn offset(&self, text: &str) -> Option<usize> {
         (text.as_ptr() as usize).checked_sub(self.text.as_ptr() as usize).filter(|o| *o <= self.text.len())
+    }
+}
+
+/// What each byte of a message is, looked up at once.
+#[derive(Debug)]
+struct Bytes {
+    begins: [Option<Level>; 256],
+    divides: [bool; 256],
+}
+
+impl Bytes {
+    fn new(delimiters: Delimiters) -> Self {
+        let mut bytes = Self { begins: [None; 256], divides: [false; 256] };
+        // Where one byte is said to be two delimiters, it is the first of them.
+        let all = [
+            (delimiters.subcomponent, Level::Subcomponent),
+            (Some(delimiters.repetition), Level::Repetition),
+            (Some(delimiters.component), Level::Component),
+        ];
+        for (delimiter, level) in all {
+            let Some(b) = delimiter.map(usize::from) else { continue };
+            if let (Some(begins), Some(divides)) = (bytes.begins.get_mut(b), bytes.divides.get_mut(b)) {
+                // 0 stands for none.
+                *begins = (b != 0).then_some(level);
+                *divides = true;
+            }
+        }
+        bytes
+    }
+
+    /// What begins after `b`, if it is a delimiter.
+    fn begins(&self, b: u8) -> Option<Level> {
+        self.begins.get(usize::from(b)).copied().flatten()
+    }
+
+    /// True for what stands between values.
+    fn divides(&self, b: u8) -> bool {
+        self.divides.get(usize::from(b)).copied().unwrap_or_default()
     }
 }
 

@@ -1,6 +1,8 @@
 //! Resources under construction: nodes that rows find again by the labels of their paths.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::ops::Range;
 
 use message::json::{Map, Text, Value};
 use smol_str::format_smolstr;
@@ -9,9 +11,19 @@ use message::fhir::definitions::{Element, Kind, Type, TypeId, types};
 
 use super::known::{Place, known};
 
-/// Index of a node.
+/// A node by its number, from 1, so that there is room for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct NodeId(u32);
+pub(super) struct NodeId(NonZeroU32);
+
+impl NodeId {
+    fn new(number: usize) -> Self {
+        Self(u32::try_from(number).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX))
+    }
+
+    fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
 
 /// Index of a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +57,8 @@ struct Node {
     link: Option<NodeId>,
     value: Option<Value>,
     reference: Option<ResourceId>,
+    /// The places of all elements that were ever below it, as bits.
+    places: u64,
     /// Another value of the same choice was there first: what is written here goes nowhere.
     detached: bool,
 }
@@ -77,8 +91,12 @@ pub(super) struct Tree {
     nodes: Vec<Node>,
     pub(super) resources: Vec<Resource>,
     /// Members of long lists, so that a field with very many repetitions is no slower than any other.
-    index: HashMap<(u32, &'static str, Key), NodeId>,
+    index: HashMap<(NodeId, &'static str, Key), NodeId>,
+    /// Members of lists that are being written, those of each object behind those of the one around it.
+    listed: Vec<Option<Member>>,
 }
+
+type Member = (NodeId, &'static Element);
 
 /// Members of a list are looked through up to this repetition, and found by the index from there on.
 const INDEXED_FROM: u32 = 32;
@@ -90,12 +108,13 @@ impl Tree {
             nodes: Vec::with_capacity(bytes * 3 / 4),
             resources: Vec::with_capacity(bytes / 32),
             index: HashMap::new(),
+            listed: Vec::new(),
         }
     }
 
     fn add(&mut self, node: Node) -> NodeId {
         self.nodes.push(node);
-        NodeId(u32::try_from(self.nodes.len() - 1).unwrap_or(u32::MAX))
+        NodeId::new(self.nodes.len())
     }
 
     /// A new, empty resource.
@@ -110,11 +129,11 @@ impl Tree {
     }
 
     fn node(&self, id: NodeId) -> Option<&Node> {
-        self.nodes.get(id.0 as usize)
+        self.nodes.get(id.index())
     }
 
     fn node_mut(&mut self, id: NodeId) -> Option<&mut Node> {
-        self.nodes.get_mut(id.0 as usize)
+        self.nodes.get_mut(id.index())
     }
 
     /// The single children of `parent`, in order.
@@ -143,14 +162,16 @@ impl Tree {
         if !detached {
             self.attach(parent, id, element.list);
             if element.list && key.repetition >= INDEXED_FROM {
-                self.index.insert((parent.0, element.name.as_str(), key), id);
+                self.index.insert((parent, element.name.as_str(), key), id);
             }
         }
         id
     }
 
     fn attach(&mut self, parent: NodeId, child: NodeId, list: bool) {
+        let place = self.node(child).and_then(|node| node.element).map_or(0, bit);
         let Some(owner) = self.node_mut(parent) else { return };
+        owner.places |= place;
         if list {
             let before = owner.lists.replace(child);
             self.set_link(child, before);
@@ -186,12 +207,15 @@ impl Tree {
 
     /// The child of `parent` for `element`, if it is there.
     pub(super) fn find(&self, parent: NodeId, element: &'static Element, key: Key) -> Option<NodeId> {
+        if self.node(parent).is_none_or(|node| node.places & bit(element) == 0) {
+            return None;
+        }
         let is_it = |node: &Node| node.element.is_some_and(|own| std::ptr::eq(own, element));
         if !element.list {
             return self.singles(parent).find(|(_, node)| is_it(node)).map(|(id, _)| id);
         }
         if key.repetition >= INDEXED_FROM {
-            return self.index.get(&(parent.0, element.name.as_str(), key)).copied();
+            return self.index.get(&(parent, element.name.as_str(), key)).copied();
         }
         // Segments come in order, so what an earlier one wrote is not looked for.
         // What belongs to no segment in particular stands anywhere.
@@ -282,7 +306,19 @@ impl Tree {
         let Some(own) = self.node(node) else { return true };
         own.value.is_none()
             && own.reference.is_none()
-            && self.singles(node).chain(self.lists(node)).all(|(id, _)| self.is_empty(id))
+            && self.are_empty(own.singles.map(|(first, _)| first))
+            && self.are_empty(own.lists)
+    }
+
+    /// As [`Self::is_empty`], of children from this one on.
+    fn are_empty(&self, mut child: Option<NodeId>) -> bool {
+        while let Some(id) = child {
+            if !self.is_empty(id) {
+                return false;
+            }
+            child = self.node(id).and_then(|node| node.link);
+        }
+        true
     }
 
     /// True if both hold the same; `redirects` says which resources are one.
@@ -293,18 +329,25 @@ impl Tree {
             (Some(left), Some(right)) => std::ptr::eq(left, right),
             (left, right) => left.is_none() && right.is_none(),
         };
-        let pairs = |mut a: Box<dyn Iterator<Item = NodeId> + '_>, mut b: Box<dyn Iterator<Item = NodeId> + '_>| loop {
-            match (a.next(), b.next()) {
-                (None, None) => return true,
-                (Some(a), Some(b)) if self.is_same(a, b, redirects) => {}
-                _ => return false,
-            }
-        };
+        let first = |node: &Node| node.singles.map(|(first, _)| first);
         same_element
             && left.value == right.value
             && left.reference.map(to) == right.reference.map(to)
-            && pairs(Box::new(self.singles(a).map(|(id, _)| id)), Box::new(self.singles(b).map(|(id, _)| id)))
-            && pairs(Box::new(self.lists(a).map(|(id, _)| id)), Box::new(self.lists(b).map(|(id, _)| id)))
+            && self.are_same(first(left), first(right), redirects)
+            && self.are_same(left.lists, right.lists, redirects)
+    }
+
+    /// As [`Self::is_same`], of children from these on.
+    fn are_same(&self, a: Option<NodeId>, b: Option<NodeId>, redirects: &[ResourceId]) -> bool {
+        let link = |id: NodeId| self.node(id).and_then(|node| node.link);
+        let (mut a, mut b) = (a, b);
+        while let (Some(left), Some(right)) = (a, b) {
+            if !self.is_same(left, right, redirects) {
+                return false;
+            }
+            (a, b) = (link(left), link(right));
+        }
+        a.is_none() && b.is_none()
     }
 
     /// Adds to `into` what `from` holds and it does not; where both hold a single value, that of
@@ -371,29 +414,35 @@ impl Tree {
             }
             next = link;
         }
-        if lists.is_none() {
-            return;
+        let from = self.listed.len();
+        let mut next = lists;
+        while let Some((id, node)) = next.and_then(|id| Some((id, self.node(id)?))) {
+            next = node.link;
+            let member = node.element.map(|element| (id, element));
+            self.listed.push(member);
         }
-        let mut members: Vec<_> = self.chain(lists).filter_map(|(id, node)| Some((id, node.element?))).collect();
-        members.reverse();
-        while let Some(&(_, element)) = members.first() {
-            self.render_list(element, &members, out, refs);
-            members.retain(|(_, other)| !std::ptr::eq(*other, element));
+        let all = from..self.listed.len();
+        self.listed.get_mut(all.clone()).unwrap_or_default().reverse();
+        for at in all.clone() {
+            if let Some(&Some((_, element))) = self.listed.get(at) {
+                self.render_list(element, at..all.end, out, refs);
+            }
         }
+        self.listed.truncate(from);
     }
 
-    /// Writes the list `element` of `members`, with its twin `_name` where a member has extensions.
-    fn render_list(
-        &mut self,
-        element: &'static Element,
-        members: &[(NodeId, &'static Element)],
-        out: &mut Map,
-        refs: &[Option<Reference>],
-    ) {
-        let (mut values, mut twins): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
-        for (id, _) in members.iter().filter(|(_, other)| std::ptr::eq(*other, element)) {
-            let (value, more) = self.render_child(*id, element, refs);
-            let again = |value: &Value| element.set && values.len() <= 32 && values.contains(value);
+    /// Writes the list `element`, whose members are among those `at`, with its twin `_name` where a member has
+    /// extensions.
+    fn render_list(&mut self, element: &'static Element, at: Range<usize>, out: &mut Map, refs: &[Option<Reference>]) {
+        let (mut values, mut twins): (Vec<Value>, Vec<Value>) = (Vec::with_capacity(at.len()), Vec::new());
+        for at in at {
+            let own =
+                self.listed.get_mut(at).and_then(|member| member.take_if(|(_, other)| std::ptr::eq(*other, element)));
+            let Some((id, _)) = own else { continue };
+            let (value, more) = self.render_child(id, element, refs);
+            let again = |value: &Value| {
+                element.set && values.len() <= 32 && values.iter().any(|before| is_again(before, value))
+            };
             if (value.is_none() && more.is_none()) || value.as_ref().is_some_and(again) {
                 continue;
             }
@@ -441,6 +490,24 @@ impl Tree {
             Kind::Complex(kind) => (fill(kind, out).map(Value::Object), None),
             Kind::Primitive(_) => (value, Some(Value::Object(out))),
         }
+    }
+}
+
+/// The place of `element` in its type, as a bit.
+fn bit(element: &Element) -> u64 {
+    1 << element.place
+}
+
+/// As `before == value`, quick where they differ in what they say first, as references do.
+fn is_again(before: &Value, value: &Value) -> bool {
+    fn first(value: &Value) -> Option<(&Text, &Value)> {
+        value.as_object()?.iter().next()
+    }
+    match (first(before), first(value)) {
+        (Some((own, Value::String(before))), Some((name, Value::String(text)))) if own == name && before != text => {
+            false
+        }
+        _ => before == value,
     }
 }
 

@@ -97,6 +97,10 @@ pub(super) fn decimal(text: &str) -> Option<Number> {
     if !digits(whole) || !digits(fraction) || (whole.is_empty() && fraction.is_empty()) {
         return None;
     }
+    let is_number = |whole: &str| whole == "0" || !(whole.is_empty() || whole.starts_with('0'));
+    if is_number(whole) && !text.starts_with('+') && !unsigned.ends_with('.') {
+        return text.parse().ok();
+    }
     let whole = match whole.trim_start_matches('0') {
         "" => "0",
         digits => digits,

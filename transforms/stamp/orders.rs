@@ -123,9 +123,12 @@ fn ordered(bundle: &Bundle) -> impl Iterator<Item = (usize, &Map)> {
     own.map(|(i, _, resource)| (i, resource))
 }
 
+/// Where entries are, by what refers to them; seeded anew for every Bundle.
+type Places<'b> = HashMap<&'b str, usize, foldhash::quality::RandomState>;
+
 /// Pairs of entries: if the first belongs to an order, so does the second.
 fn links(bundle: &Bundle) -> Vec<(usize, usize)> {
-    let mut places = HashMap::with_capacity(2 * bundle.entries.len());
+    let mut places = Places::with_capacity_and_hasher(2 * bundle.entries.len(), Default::default());
     for (i, _) in ordered(bundle) {
         let names = bundle.entries.get(i).map(|entry| [entry.full_url(), entry.url()]);
         places.extend(names.into_iter().flatten().flatten().map(|name| (name, i)));
@@ -139,11 +142,7 @@ fn links(bundle: &Bundle) -> Vec<(usize, usize)> {
 }
 
 /// The entries that `resource` refers to under one of `keys`.
-fn targets<'a>(
-    resource: &'a Map,
-    keys: &'a [&str],
-    places: &'a HashMap<&str, usize>,
-) -> impl Iterator<Item = usize> + 'a {
+fn targets<'a>(resource: &'a Map, keys: &'a [&str], places: &'a Places<'a>) -> impl Iterator<Item = usize> + 'a {
     let references = keys.iter().flat_map(|key| objects(resource, key)).filter_map(|target| text(target, "reference"));
     references.filter_map(|reference| places.get(reference).copied())
 }

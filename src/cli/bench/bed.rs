@@ -93,6 +93,7 @@ impl Bed {
             until,
             message: messages::adt,
             pace: Duration::ZERO,
+            ahead: 1,
             patient_with_crashes: false,
         }
     }

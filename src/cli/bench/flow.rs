@@ -21,6 +21,9 @@ const SENDERS: u32 = 32;
 /// The steady load at which latencies are taken, by as many senders, each so often.
 const STEADY: (u32, Duration) = (16, Duration::from_millis(20));
 
+/// Messages of one lane that its sender has under way at a time.
+const AHEAD: usize = 64;
+
 /// What is to be reached.
 pub(super) struct Targets {
     pub(super) far: Far,
@@ -87,11 +90,13 @@ async fn steady_load(bed: &Bed, pace: &Pace, section: &mut Section<'_>) -> anyho
     Ok(())
 }
 
-/// One patient's messages, which go one after another.
+/// One patient's messages, which go one after another. Their sender does not wait for each acknowledgment,
+/// so that what is measured is the lane and not how long the disk takes for one message at a time.
 async fn one_lane(bed: &Bed, pace: &Pace, section: &mut Section<'_>) -> anyhow::Result<()> {
     eprintln!("one lane");
     let began = Instant::now();
-    let sent = bed.load(1, 1, Until::Time(began + pace.time)).run().await?;
+    let load = bed.load(1, 1, Until::Time(began + pace.time));
+    let sent = Load { ahead: AHEAD, ..load }.run().await?;
     bed.settle().await?;
     let took = bed.ledger.last_arrival().context("something arrived")? - began;
     let each = took.as_secs_f64() * 1e3 / sent.acknowledgments.len().max(1) as f64;

@@ -1,5 +1,6 @@
-//! Senders: each on a connection of its own, one message under way at a time.
+//! Senders: each on a connection of its own, most with one message under way at a time.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,6 +32,9 @@ pub(super) struct Load {
     pub(super) message: fn(u64, u32) -> Bytes,
     /// Time from one message of a sender to its next; zero is as soon as it is acknowledged.
     pub(super) pace: Duration,
+    /// How many messages of a sender may be under way at a time. With more than one, as soon as may be and
+    /// without patience.
+    pub(super) ahead: usize,
     /// Whether the receiver may go away and come back.
     pub(super) patient_with_crashes: bool,
 }
@@ -62,7 +66,11 @@ impl Load {
         let mut senders = JoinSet::new();
         let began = Instant::now();
         for index in 0..self.senders {
-            senders.spawn(Sender { load: self.clone(), index, client: None }.run());
+            let sender = Sender { load: self.clone(), index, client: None };
+            match self.ahead {
+                0 | 1 => senders.spawn(sender.run()),
+                _ => senders.spawn(sender.run_ahead()),
+            };
         }
         let mut acknowledgments = Latencies::default();
         while let Some(ended) = senders.join_next().await {
@@ -104,6 +112,26 @@ impl Sender {
         Ok(latencies)
     }
 
+    /// Sends without waiting for each acknowledgment; they come in the order of the messages.
+    async fn run_ahead(self) -> anyhow::Result<Latencies> {
+        let mut client = Client::connect(&self.load.address.to_string(), ClientConfig::default()).await?;
+        let (mut latencies, mut under_way) = (Latencies::default(), VecDeque::new());
+        let mut patient = self.first_patient();
+        loop {
+            if under_way.len() < self.load.ahead && !self.load.is_over() {
+                let number = self.load.ledger.begin(patient);
+                client.send(&(self.load.message)(number, patient)).await?;
+                under_way.push_back((number, Instant::now()));
+                patient = self.next_patient(patient);
+                continue;
+            }
+            let Some((number, sent)) = under_way.pop_front() else { return Ok(latencies) };
+            taken(&client.receive().await?)?;
+            latencies.add(sent.elapsed());
+            self.load.ledger.acknowledge(number);
+        }
+    }
+
     fn next_patient(&self, patient: u32) -> u32 {
         let next = patient + self.load.senders;
         if next < self.load.first_patient + self.load.patients { next } else { self.first_patient() }
@@ -133,12 +161,16 @@ impl Sender {
             self.client = Some(Client::connect(&self.load.address.to_string(), ClientConfig::default()).await?);
         }
         let client = self.client.as_mut().context("there is a connection")?;
-        let answer = client.exchange(message).await?;
-        if memchr::memmem::find(&answer, b"MSA|AA|").is_none() {
-            bail!("a message was answered with {}", code_of(&answer));
-        }
-        Ok(())
+        taken(&client.exchange(message).await?)
     }
+}
+
+/// An error unless `answer` is AA.
+fn taken(answer: &[u8]) -> anyhow::Result<()> {
+    if memchr::memmem::find(answer, b"MSA|AA|").is_none() {
+        bail!("a message was answered with {}", code_of(answer));
+    }
+    Ok(())
 }
 
 fn code_of(answer: &[u8]) -> String {

@@ -1,7 +1,9 @@
 //! Files what messages say of consents and identities: what is new of it, and never an older word over a newer one.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
 
 use message::consent::by_entry::Span;
 use message::fhir;
@@ -11,12 +13,16 @@ use crate::store::{Lane, Store, StoreError};
 
 /// How many links are remembered, so that each is written once.
 const REMEMBERED: usize = 200_000;
+/// How many Consents are remembered as they were filed last.
+const REMEMBERED_VERSIONS: usize = 10_000;
 
 /// What was filed before.
 #[derive(Default)]
 pub(in crate::engine) struct Filing {
     /// Identifiers that were said to be one person's.
     links: Mutex<HashSet<Vec<Lane>>>,
+    /// The latest version of what was filed lately, also if it is still being written.
+    latest: Mutex<HashMap<Lane, Bytes>>,
 }
 
 impl Filing {
@@ -35,24 +41,34 @@ impl Filing {
                 Err(error) if error.is_damage() => Vec::new(),
                 Err(error) => return Err(error),
             };
-            if filed.rescinds && versions.is_empty() {
+            let lately = self.latest().get(&filed.consent.key).cloned();
+            let latest = lately.or_else(|| versions.into_iter().next_back().map(|version| version.body));
+            if filed.rescinds && latest.is_none() {
                 tracing::error!(
                     "a consent was taken back that is not on file: what is of this patient waits for a person"
                 );
                 filed.consent.body = suspended(&filed.consent.body).unwrap_or(filed.consent.body);
             }
-            let latest = versions.last();
-            if latest.is_some_and(|latest| is_older(&filed, &latest.body)) {
+            if latest.as_ref().is_some_and(|latest| is_older(&filed, latest)) {
                 tracing::warn!("an older version of a Consent came late: the newer one stays");
                 continue;
             }
             // The same again is no version.
-            if latest.is_none_or(|latest| latest.body != filed.consent.body) {
+            if latest.is_none_or(|latest| latest != filed.consent.body) {
+                let mut latest = self.latest();
+                if latest.len() >= REMEMBERED_VERSIONS {
+                    latest.clear();
+                }
+                latest.insert(filed.consent.key, filed.consent.body.clone());
                 kept.push(filed);
             }
         }
         arrived.consents = kept;
         Ok(())
+    }
+
+    fn latest(&self) -> MutexGuard<'_, HashMap<Lane, Bytes>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn forget_known(&self, arrived: &mut Arrived) {

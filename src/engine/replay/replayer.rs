@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 use super::job::remembered;
 use super::{ReplayError, ReplayProgress, ReplayRequest};
 use crate::config::Site;
+use crate::engine::gate::arrive::Arrived;
 use crate::engine::late::Latest;
 use crate::engine::process::{Hash, Processed, Recipe, process};
 use crate::engine::{EngineError, settle, wire};
@@ -91,7 +92,7 @@ impl Replayer {
         let (reason, destination) = (progress.request.reason.clone(), progress.request.destination.clone());
         let mut records = vec![Record::Replayed { message: id, at, job, destination, reason }];
         // What it says of consents stands where it first stood, not after what others have said since.
-        records.extend(arrived.records(id, at));
+        records.extend(self.not_on_file(arrived).await?.records(id, at));
         records.push(Record::Processed { message: id, at, outcome: outcome.clone(), steps, findings });
         // Held until it is written, as the pipelines do.
         let mut latest = self.latest.lock().await;
@@ -105,6 +106,18 @@ impl Replayer {
         drop(latest);
         *progress = after;
         Ok(Replayed { outcome, replaced })
+    }
+
+    /// What is not on file of what a message says of consents: what came of the rest was decided when it came.
+    async fn not_on_file(&self, mut arrived: Arrived) -> Result<Arrived, StoreError> {
+        let mut missing = Vec::new();
+        for filed in std::mem::take(&mut arrived.consents) {
+            if self.store.consent_versions(filed.consent.key).await?.is_empty() {
+                missing.push(filed);
+            }
+        }
+        arrived.consents = missing;
+        Ok(arrived)
     }
 
     /// What the message becomes by today's recipe. Where nothing but the time would differ from what went

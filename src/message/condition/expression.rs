@@ -203,7 +203,8 @@ impl Check {
     }
 
     /// True if it is true of a number that was counted.
-    fn is_true_of_number(&self, n: f64) -> bool {
+    #[must_use]
+    pub fn is_true_of_number(&self, n: f64) -> bool {
         let equals = |literal: &Literal| *literal == Literal::Number(n);
         match self {
             Self::Equals(literal) => equals(literal),

@@ -7,6 +7,10 @@ use crate::json::{Text, Value};
 /// The element at `path`, such as `name[0].given[1]`; counted from 0.
 #[must_use]
 pub fn get<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    // Most paths are one name.
+    if !path.is_empty() && !path.bytes().any(|b| matches!(b, b'.' | b'[')) {
+        return value.get(path);
+    }
     path.split('.').try_fold(value, |value, step| {
         let (name, indices) = step.split_at(step.find('[').unwrap_or(step.len()));
         let named = if name.is_empty() { Some(value) } else { value.get(name) };

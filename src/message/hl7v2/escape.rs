@@ -8,10 +8,9 @@ use super::Delimiters;
 /// (highlighting, formatting, local ones) and escape characters that begin none stay as they stand.
 #[must_use]
 pub fn unescape(text: &str, delimiters: Delimiters) -> Cow<'_, str> {
-    let Some(mark) = delimiters.escape.map(char::from) else { return Cow::Borrowed(text) };
-    if !text.contains(mark) {
+    let Some(mark) = delimiters.escape.filter(|mark| has(text.as_bytes(), *mark)).map(char::from) else {
         return Cow::Borrowed(text);
-    }
+    };
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once(mark) {
@@ -31,6 +30,12 @@ pub fn unescape(text: &str, delimiters: Delimiters) -> Cow<'_, str> {
     }
     out.push_str(rest.get(rest.find(mark).unwrap_or(0)..).unwrap_or_default());
     Cow::Owned(out)
+}
+
+/// True if `b` is among `bytes`, which are most often so few that a look at each is the quickest.
+fn has(bytes: &[u8], b: u8) -> bool {
+    const FEW: usize = 32;
+    if bytes.len() <= FEW { bytes.contains(&b) } else { memchr::memchr(b, bytes).is_some() }
 }
 
 /// Adds what the sequence `name` stands for, if it stands for text.

@@ -43,26 +43,27 @@ fn write(value: &Value, out: &mut Vec<u8>) {
 fn write_object(members: &Map, out: &mut Vec<u8>) {
     out.push(b'{');
     for (i, (name, value)) in members.iter().enumerate() {
-        if i > 0 {
-            out.push(b',');
-        }
-        write_text(name, out);
-        out.push(b':');
+        out.extend_from_slice(if i == 0 { b"\"" } else { b",\"" });
+        write_plain(name.as_bytes(), out);
+        out.extend_from_slice(b"\":");
         write(value, out);
     }
     out.push(b'}');
 }
 
 fn write_text(text: &str, out: &mut Vec<u8>) {
-    let bytes = text.as_bytes();
-    out.reserve(bytes.len() + 3);
     out.push(b'"');
+    write_plain(text.as_bytes(), out);
+    out.push(b'"');
+}
+
+/// What stands between quotation marks.
+fn write_plain(bytes: &[u8], out: &mut Vec<u8>) {
     if is_plain(bytes) {
         out.extend_from_slice(bytes);
     } else {
         write_escaped(bytes, out);
     }
-    out.push(b'"');
 }
 
 fn write_escaped(bytes: &[u8], out: &mut Vec<u8>) {
@@ -77,14 +78,16 @@ fn write_escaped(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// True if no byte has to be escaped. Sixteen or eight at a time are looked at, the last ones together with
-/// some that were looked at before.
+/// True if no byte has to be escaped. Sixteen, eight or four at a time are looked at, the last ones together
+/// with some that were looked at before.
 fn is_plain(bytes: &[u8]) -> bool {
     if let Some(last) = bytes.last_chunk::<16>() {
         let (words, _) = bytes.as_chunks::<16>();
         words.iter().all(are_plain) && are_plain(last)
     } else if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
         is_plain_word(u64::from_le_bytes(*first)) && is_plain_word(u64::from_le_bytes(*last))
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        is_plain_word(u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last)))
     } else {
         is_plain_word(bytes.iter().fold(BLANKS, |word, b| word << 8 | u64::from(*b)))
     }

@@ -12,9 +12,11 @@ use super::condition::{self, Scope};
 use super::error::{MapError, Wrong};
 use super::layers::{Folder, Layered, LayeredRow, Layers, Source, mistake};
 use super::plan::{
-    Action, Codes, Convert, From, MessagePlan, Place, Plan, Row, RowPlace, Step, Table, Target, Test, Translation,
+    Action, Codes, Convert, From, MessagePlan, PartRows, Place, Plan, Row, RowPlace, Step, Table, Target, Test,
+    Translation,
 };
-use super::{path, structure};
+use super::{dispatch, path, structure};
+use crate::hl7v2_to_fhir::hashed::{Hashed, Hasher};
 
 /// What the compiler knows while it works.
 pub(super) struct Compiler<'a> {
@@ -25,6 +27,8 @@ pub(super) struct Compiler<'a> {
     /// Code tables without a code: HL7 leaves them to a site, and until it fills them codes stay as sent.
     pub(super) empty: HashSet<usize>,
     pub(super) errors: Vec<MapError>,
+    /// How many ways of targets have a number.
+    ways: u32,
 }
 
 /// Compiles all layers, or says all that is wrong with them.
@@ -35,6 +39,7 @@ pub(super) fn compile(layers: Layers, sources: &[Source]) -> Result<Plan, Vec<Ma
         codes: HashMap::new(),
         empty: HashSet::new(),
         errors: layers.errors,
+        ways: 0,
     };
     let is_table = |folder: Folder| matches!(folder, Folder::Segments | Folder::DataTypes);
     let layered: Vec<_> = layers.tables.iter().filter(|((folder, _), _)| is_table(*folder)).collect();
@@ -63,7 +68,7 @@ pub(super) fn compile(layers: Layers, sources: &[Source]) -> Result<Plan, Vec<Ma
 }
 
 /// `ADT_A01` and all its events to the place of its plan.
-fn structures(messages: &[&Layered]) -> HashMap<String, usize> {
+fn structures(messages: &[&Layered]) -> Hashed<String, usize> {
     let names = messages.iter().enumerate().flat_map(|(i, table)| {
         let events = table.events.iter().cloned();
         std::iter::once(table.name.clone()).chain(events).map(move |name| (name, i))
@@ -87,7 +92,7 @@ fn codes(table: super::layers::LayeredCodes) -> Codes {
         source: file.source.as_deref().map(|s| hl7_table_uri(s).unwrap_or_else(|| s.to_owned()).into()),
         otherwise: file.otherwise,
         partial: file.partial,
-        codes: HashMap::with_capacity(file.codes.len()),
+        codes: Hashed::with_capacity_and_hasher(file.codes.len(), Hasher::default()),
     };
     for code in file.codes {
         let translations: &mut Vec<Translation> = out.codes.entry(code.from).or_default();
@@ -152,7 +157,30 @@ impl Compiler<'_> {
         }
         align(&mut table.rows);
         mark_alone(&mut table.rows);
+        self.number_ways(&mut table.rows);
+        if folder == Folder::Segments {
+            table.by_part.iter_mut().for_each(|part| dispatch::sort(&table.rows, part));
+        }
         table
+    }
+
+    /// Gives the targets that part at their last step the same number.
+    fn number_ways(&mut self, rows: &mut [Row]) {
+        let mut known: Vec<(Vec<Step>, Option<usize>, u32)> = Vec::new();
+        for target in rows.iter_mut().map(|row| &mut row.target) {
+            let Some((_, steps)) = target.steps.split_last().filter(|(_, steps)| !steps.is_empty()) else { continue };
+            if steps.iter().any(|step| matches!(step, Step::Resource { .. })) {
+                continue;
+            }
+            let multiplies = target.multiplies.filter(|at| *at < steps.len());
+            let found = known.iter().find(|(other, of, _)| other == steps && *of == multiplies);
+            let number = found.map_or(self.ways, |(.., number)| *number);
+            if found.is_none() {
+                known.push((steps.to_vec(), multiplies, number));
+                self.ways += 1;
+            }
+            target.way = Some(number);
+        }
     }
 
     /// The list that the segments of a resource share.
@@ -349,10 +377,10 @@ fn file_row(table: &mut Table, row: Row) {
         table.always.push(index);
     } else {
         if table.by_part.len() <= part {
-            table.by_part.resize_with(part + 1, Vec::new);
+            table.by_part.resize_with(part + 1, PartRows::default);
         }
         if let Some(rows) = table.by_part.get_mut(part) {
-            rows.push(index);
+            rows.all.push(index);
         }
     }
     table.rows.push(row);

@@ -9,6 +9,7 @@ mod choices;
 mod compile;
 mod condition;
 mod csv;
+mod dispatch;
 mod error;
 mod file;
 mod grammar;

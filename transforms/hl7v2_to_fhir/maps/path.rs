@@ -20,7 +20,7 @@ pub(super) fn read(path: &str, base: Kind) -> Result<Target, Wrong> {
     }
     let each = reader.steps.iter().any(|step| matches!(step, Step::Element { label: EACH, .. }));
     let multiplies = multiplied(&reader.steps);
-    Ok(Target { sibling, multiplies, kind: reader.kind, parent: reader.parent, steps: reader.steps, each })
+    Ok(Target { sibling, multiplies, kind: reader.kind, parent: reader.parent, steps: reader.steps, each, way: None })
 }
 
 /// `[2].given` is about the second instance of what the table makes.

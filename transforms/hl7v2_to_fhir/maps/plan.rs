@@ -1,11 +1,13 @@
 //! The flat form of the tables that a conversion runs over: names are indices, paths are steps.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use message::condition::{Check, Measure};
 use message::json::{Text, Value};
 
 use message::fhir::definitions::{Element, Kind, TypeId};
+
+use crate::hl7v2_to_fhir::hashed::{Hashed, Hasher};
 
 /// All tables, compiled.
 #[derive(Debug)]
@@ -14,7 +16,7 @@ pub(crate) struct Plan {
     pub(crate) codes: Vec<Codes>,
     pub(crate) messages: Vec<MessagePlan>,
     /// `ADT^A04` or `ADT_A01` to its message plan.
-    pub(crate) structures: HashMap<String, usize>,
+    pub(crate) structures: Hashed<String, usize>,
     /// For structures that have no table.
     pub(crate) any: usize,
     /// For a plan without any structure.
@@ -40,8 +42,8 @@ pub enum Origin {
 pub(crate) struct Table {
     pub(crate) base: Kind,
     pub(crate) rows: Vec<Row>,
-    /// Rows of field or component `n`, in order.
-    pub(crate) by_part: Vec<Vec<u16>>,
+    /// Rows of field or component `n`.
+    pub(crate) by_part: Vec<PartRows>,
     /// Rows that run whether or not their source has a value.
     pub(crate) always: Vec<u16>,
     /// Rows of the whole slice.
@@ -52,6 +54,31 @@ pub(crate) struct Table {
     pub(crate) chain: Option<&'static Element>,
     /// True if its rows fill list members that other segments fill too.
     pub(crate) shares: bool,
+}
+
+impl Table {
+    pub(crate) fn row(&self, number: u16) -> Option<&Row> {
+        self.rows.get(usize::from(number))
+    }
+}
+
+/// The rows of one field or component.
+#[derive(Debug, Default)]
+pub(crate) struct PartRows {
+    /// All of them, in order.
+    pub(crate) all: Vec<u16>,
+    /// Those that can hold, by what a field says.
+    pub(crate) by_value: Option<ByValue>,
+}
+
+/// Rows by the first value of a field of their segment.
+#[derive(Debug)]
+pub(crate) struct ByValue {
+    pub(crate) field: u16,
+    /// In order, for each value that some of them name.
+    pub(crate) of: Hashed<Box<str>, Vec<u16>>,
+    /// Where it says something else, or nothing.
+    pub(crate) other: Vec<u16>,
 }
 
 /// One compiled row.
@@ -148,6 +175,9 @@ pub(crate) struct Target {
     /// What holds the last step.
     pub(crate) parent: Kind,
     pub(crate) each: bool,
+    /// The number of the way up to the last step, where another row may share it: none through other resources,
+    /// which are not the same twice where the reference to them goes nowhere.
+    pub(crate) way: Option<u32>,
 }
 
 /// One step of a path.
@@ -173,7 +203,7 @@ pub(crate) struct Codes {
     pub(crate) source: Option<Text>,
     pub(crate) otherwise: Option<String>,
     pub(crate) partial: bool,
-    pub(crate) codes: HashMap<String, Vec<Translation>>,
+    pub(crate) codes: Hashed<String, Vec<Translation>>,
 }
 
 /// What a code becomes.
@@ -211,11 +241,11 @@ pub(crate) struct MessagePlan {
     /// The grammar; 0 is the whole message.
     pub(crate) nodes: Vec<Node>,
     /// The names of all segments of the grammar.
-    pub(crate) known: HashSet<String>,
+    pub(crate) known: HashSet<String, Hasher>,
     /// Rows by the node of their segment.
-    pub(crate) rows: HashMap<usize, Vec<SegmentRow>>,
+    pub(crate) rows: Hashed<usize, Vec<SegmentRow>>,
     /// Rows of segments that the grammar does not name, Z segments above all.
-    pub(crate) free: HashMap<String, Vec<SegmentRow>>,
+    pub(crate) free: Hashed<String, Vec<SegmentRow>>,
     /// The resources that rows speak of, `Patient[1]`, with the node in which each lives.
     pub(crate) labels: Vec<Label>,
     /// `Patient[1]`.

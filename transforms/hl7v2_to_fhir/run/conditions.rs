@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use message::condition::{Check, Fact, Measure, Pattern};
+use smol_str::ToSmolStr as _;
+
+use message::condition::{Check, Fact, Literal, Measure, Pattern};
 
 use crate::hl7v2_to_fhir::maps::plan::{Piece, Place, Test};
 use crate::hl7v2_to_fhir::source::Slice;
@@ -62,9 +64,12 @@ impl<'a> Run<'a> {
                 }
                 holds
             }
-            (Measure::Count, _) => check.is_true_of(Fact::Text(&self.count(place, around).to_string())),
+            (Measure::Count, Check::Compares(..) | Check::Equals(Literal::Number(_))) => {
+                check.is_true_of_number(self.count(place, around) as f64)
+            }
+            (Measure::Count, _) => check.is_true_of(Fact::Text(&self.count(place, around).to_smolstr())),
             (Measure::Length, _) => {
-                let length = self.text_at(place, around).map(|text| text.chars().count().to_string());
+                let length = self.text_at(place, around).map(|text| text.chars().count().to_smolstr());
                 length.is_some_and(|length| check.is_true_of(Fact::Text(&length)))
             }
         }
@@ -86,6 +91,15 @@ impl<'a> Run<'a> {
         }
         let leaf = self.source.leaf(self.slice_at(place, around)?).text;
         Some(leaf).filter(|text| self.source.is_valued(text))
+    }
+
+    /// The first value of `field` of the segment at hand, escape sequences not undone; of the field at hand,
+    /// that of its repetition.
+    pub(super) fn first_value(&self, field: u16, around: &Around<'a>) -> Option<&'a str> {
+        match around.repetition.filter(|_| field == around.field) {
+            Some(slice) => Some(self.source.leaf(slice).text).filter(|text| self.source.is_valued(text)),
+            None => self.own_text(around.segment, field),
+        }
     }
 
     /// The first value of field `field` of segment `number`: rows ask for the same one again and again.

@@ -48,6 +48,8 @@ pub(super) struct Run<'a> {
     sharing: Hashed<(NodeId, &'a str), u16>,
     /// Which shared member the segment at hand fills.
     shared_member: u16,
+    /// The way that was walked last, and where it led.
+    walked: Option<(rows::Way, NodeId)>,
     /// The rows that have run, where somebody wants to know.
     pub(super) used: Option<HashSet<RowPlace>>,
 }
@@ -100,6 +102,7 @@ impl<'a> Run<'a> {
             matched: Cell::new(None),
             sharing: Hashed::default(),
             shared_member: 1,
+            walked: None,
         }
     }
 

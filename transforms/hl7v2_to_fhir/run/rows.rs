@@ -4,7 +4,7 @@ use message::FindingKind;
 use message::json::Value;
 
 use crate::hl7v2_to_fhir::known::known;
-use crate::hl7v2_to_fhir::maps::plan::{Action, Convert, From, Row, Step, Table, Target};
+use crate::hl7v2_to_fhir::maps::plan::{Action, Convert, From, PartRows, Row, Step, Table, Target};
 use crate::hl7v2_to_fhir::maps::{EACH, SHARED};
 use crate::hl7v2_to_fhir::source::Slice;
 use crate::hl7v2_to_fhir::tree::{Key, NodeId, ResourceId};
@@ -35,6 +35,17 @@ struct Env<'a> {
     codes: Option<usize>,
 }
 
+/// A way that was walked: it leads to the same node each time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    /// By [`Target::way`].
+    number: u32,
+    start: NodeId,
+    key: Key,
+    /// Which shared member the segment fills.
+    member: u16,
+}
+
 impl Env<'_> {
     fn key(&self) -> Key {
         Key { segment: segment_key(self.around.segment), repetition: self.repetition, ..Key::default() }
@@ -55,12 +66,14 @@ impl<'a> Run<'a> {
             self.shared_member = *count;
         }
         for field in self.source.numbers(segment) {
-            let Some(rows) = table.by_part.get(field).filter(|rows| !rows.is_empty()) else { continue };
             let text = self.source.field(segment, field);
-            self.field(table, rows, spot, (field, text), Around::segment(number, instance));
+            let rows = table.by_part.get(field).filter(|rows| !(text.is_empty() || rows.all.is_empty()));
+            if let Some(rows) = rows {
+                self.field(table, rows, spot, (field, text), Around::segment(number, instance));
+            }
         }
         for rows in [&table.whole, &table.always] {
-            for row in rows.iter().filter_map(|row| table.rows.get(usize::from(*row))) {
+            for row in rows.iter().filter_map(|row| table.row(*row)) {
                 let text = self.source.field(segment, usize::from(row.from.part));
                 let around = Around { field: row.from.part, ..Around::segment(number, instance) };
                 let slice = self.source.repetitions(text).next().map(|slice| self.within(row.from, slice));
@@ -73,24 +86,37 @@ impl<'a> Run<'a> {
     fn field(
         &mut self,
         table: &'a Table,
-        rows: &[u16],
+        rows: &'a PartRows,
         spot: Spot,
         (field, text): (usize, &'a str),
         around: Around<'a>,
     ) {
+        let field = u16::try_from(field).unwrap_or(0);
         for (repetition, slice) in (0..).zip(self.source.repetitions(text)) {
             if slice.text.is_empty() {
                 continue;
             }
-            let field = u16::try_from(field).unwrap_or(0);
             let around = Around { field, repetition: Some(slice), slice: Some(slice), ..around };
-            for row in rows.iter().filter_map(|row| table.rows.get(usize::from(*row))) {
+            let env = Env { around, repetition, codes: None };
+            for row in self.that_can_hold(rows, slice, &env.around).iter().filter_map(|row| table.row(*row)) {
                 if repetition > 0 && row.target.multiplies.is_none() && !matches!(row.action, Action::Skip) {
                     continue;
                 }
                 let slice = self.within(row.from, slice);
-                self.row(row, spot, Some(slice), &Env { around, repetition, codes: None });
+                self.row(row, spot, Some(slice), &env);
             }
+        }
+    }
+
+    /// Those of `rows` whose conditions the field that they ask for does not rule out.
+    fn that_can_hold(&self, rows: &'a PartRows, slice: Slice<'a>, around: &Around<'a>) -> &'a [u16] {
+        match &rows.by_value {
+            // `""` is for every row, whatever its condition.
+            Some(sorted) if !slice.text.contains('"') => {
+                let of = self.first_value(sorted.field, around).and_then(|value| sorted.of.get(value));
+                of.unwrap_or(&sorted.other)
+            }
+            _ => &rows.all,
         }
     }
 
@@ -99,10 +125,13 @@ impl<'a> Run<'a> {
     fn each(&mut self, table: &'a Table, spot: Spot, number: usize, instance: usize) {
         let Some(segment) = self.source.segments.get(number).copied() else { return };
         for making in [true, false] {
-            for row in table.each.iter().filter_map(|row| table.rows.get(usize::from(*row))) {
+            for row in table.each.iter().filter_map(|row| table.row(*row)) {
                 let text = self.source.field(segment, usize::from(row.from.part));
+                if text.is_empty() {
+                    continue;
+                }
                 let repetitions: Vec<_> = self.source.repetitions(text).collect();
-                if text.is_empty() || (repetitions.len() > 1) != making {
+                if (repetitions.len() > 1) != making {
                     continue;
                 }
                 let members =
@@ -146,8 +175,8 @@ impl<'a> Run<'a> {
             if part.text.is_empty() {
                 continue;
             }
-            for row in table.by_part.get(number).into_iter().flatten() {
-                let Some(row) = table.rows.get(usize::from(*row)) else { continue };
+            let rows = table.by_part.get(number).map_or(&[][..], |rows| &rows.all);
+            for row in rows.iter().filter_map(|row| table.row(*row)) {
                 let part = match row.from.component {
                     0 => part,
                     sub => self.source.part(part, usize::from(sub)),
@@ -155,7 +184,7 @@ impl<'a> Run<'a> {
                 self.row(row, spot, Some(part), env);
             }
         }
-        for row in table.whole.iter().chain(&table.always).filter_map(|row| table.rows.get(usize::from(*row))) {
+        for row in table.whole.iter().chain(&table.always).filter_map(|row| table.row(*row)) {
             let part = self.source.part(slice, usize::from(row.from.part));
             let whole = row.from.part == 0;
             self.row(row, spot, Some(if whole { slice } else { part }), env);
@@ -424,7 +453,7 @@ impl<'a> Run<'a> {
         let Some((last, steps)) = target.steps.split_last() else {
             return Some(Spot { node: start, ..spot });
         };
-        let parent = self.steps(steps, target.multiplies, start, env.key(), None)?;
+        let parent = self.parent(target, steps, start, env.key())?;
         let at = steps.len();
         match last {
             Step::Element { element, .. } => {
@@ -442,6 +471,24 @@ impl<'a> Run<'a> {
                 Some(Spot { node, kind: target.kind, sibling: 1, list: None })
             }
         }
+    }
+
+    /// The node at `steps`, all but the last of `target`'s. Rows that follow one another most often share it.
+    fn parent(&mut self, target: &Target, steps: &[Step], start: NodeId, key: Key) -> Option<NodeId> {
+        if steps.is_empty() {
+            return Some(start);
+        }
+        let way = target.way.map(|number| Way { number, start, key, member: self.shared_member });
+        if let (Some(way), Some((walked, node))) = (way, self.walked)
+            && way == walked
+        {
+            return Some(node);
+        }
+        let node = self.steps(steps, target.multiplies, start, key, None)?;
+        if let Some(way) = way {
+            self.walked = Some((way, node));
+        }
+        Some(node)
     }
 
     /// Walks `path` from `start`; `label` takes the place of the last list's label.

@@ -11,7 +11,7 @@ const SETS: [&str; 8] =
 
 /// The names that a line may use.
 struct Names {
-    types: HashMap<&'static str, TypeId>,
+    types: HashMap<&'static str, TypeId, foldhash::quality::RandomState>,
     value_sets: HashMap<&'static str, ValueSetId>,
 }
 

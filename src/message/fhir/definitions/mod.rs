@@ -134,7 +134,7 @@ impl Type {
 #[derive(Debug)]
 pub struct Types {
     types: Vec<Type>,
-    by_name: HashMap<&'static str, TypeId>,
+    by_name: HashMap<&'static str, TypeId, foldhash::quality::RandomState>,
     value_sets: Vec<ValueSet>,
 }
 

@@ -54,7 +54,7 @@ fn of_text(kind: Primitive, text: &str) -> Result<(), &'static str> {
         }
         Primitive::Markdown => printable(text),
         Primitive::Code => holds(
-            text.split(' ').all(|word| !word.is_empty() && !word.contains(char::is_whitespace)),
+            is_graphic(text) || text.split(' ').all(|word| !word.is_empty() && !word.contains(char::is_whitespace)),
             "a code has no blanks but single ones inside",
         ),
         Primitive::Id => holds(is_id(text), "an id has 1 to 64 letters, digits, `-` and `.`"),
@@ -85,15 +85,32 @@ fn of_text(kind: Primitive, text: &str) -> Result<(), &'static str> {
     }
 }
 
+/// True for letters, digits and signs of ASCII alone, as most values are.
+fn is_graphic(text: &str) -> bool {
+    every(text, |b| b.is_ascii_graphic())
+}
+
+/// True if all bytes are so. Sixteen at a time are looked at, without branches between them.
+fn every(text: &str, is: impl Fn(u8) -> bool) -> bool {
+    let (blocks, rest) = text.as_bytes().as_chunks::<16>();
+    blocks.iter().all(|block| block.iter().fold(true, |all, b| all & is(*b))) && rest.iter().all(|b| is(*b))
+}
+
 /// No control characters but those of lines and tabs, and something to see.
 fn printable(text: &str) -> Result<(), &'static str> {
+    if every(text, |b| (b' '..=b'~').contains(&b)) && text.bytes().any(|b| b != b' ') {
+        return Ok(());
+    }
     let control = |b: u8| b < b' ' && !matches!(b, b'\t' | b'\n' | b'\r');
     holds(!text.bytes().any(control), "the text has a control character that R4 does not allow")?;
     holds(text.chars().any(|c| !c.is_whitespace()), "the text has nothing but blanks; leave the element out")
 }
 
 fn uri(text: &str) -> Result<(), &'static str> {
-    holds(!text.contains(char::is_whitespace), "a URI has no blanks")?;
+    holds(is_graphic(text) || !text.contains(char::is_whitespace), "a URI has no blanks")?;
+    if !text.starts_with("urn:") {
+        return Ok(());
+    }
     // What follows names a part of it.
     let whole = text.split('#').next().unwrap_or(text);
     if whole.starts_with("urn:oid:") {

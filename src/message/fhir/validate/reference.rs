@@ -81,9 +81,13 @@ fn contained(walk: &Walk<'_>, id: &str) -> Target {
 
 /// What is not contained: an entry of the Bundle, or something on a server.
 fn elsewhere(walk: &Walk<'_>, text: &str) -> Target {
+    let found = |text: &str| walk.entries.as_ref().and_then(|entries| entries.find(text));
+    if let Some(kind) = found(text) {
+        return Target::Is(kind);
+    }
     let versionless = text.split("/_history/").next().unwrap_or(text);
-    if let Some(entries) = &walk.entries
-        && let Some(kind) = entries.find(text).or_else(|| entries.find(versionless))
+    if versionless != text
+        && let Some(kind) = found(versionless)
     {
         return Target::Is(kind);
     }

@@ -16,7 +16,8 @@ pub(super) fn type_and_id(url: &str) -> Option<(TypeId, &str)> {
 
 /// Checks that the request of `entry`, in a transaction or batch, goes with its resource.
 pub(super) fn check(walk: &mut Walk<'_>, entry: &Value, path: &Path<'_>) {
-    let Some(method) = get_str(entry, "request.method") else { return };
+    let Some(own) = entry.get("request") else { return };
+    let Some(method) = get_str(own, "method") else { return };
     let request = path.to("request");
     let at = request.to("url");
     let resource = entry.get("resource");
@@ -29,7 +30,7 @@ pub(super) fn check(walk: &mut Walk<'_>, entry: &Value, path: &Path<'_>) {
         }
         _ => {}
     }
-    let (Some(url), Some(resource)) = (get_str(entry, "request.url"), resource) else { return };
+    let (Some(url), Some(resource)) = (get_str(own, "url"), resource) else { return };
     let Some(kind) = get_str(resource, "resourceType") else { return };
     let path_of_url = url.split('?').next().unwrap_or(url).trim_end_matches('/');
     match method {

@@ -5,6 +5,9 @@ use std::collections::{HashMap, HashSet};
 use crate::fhir::definitions::{TypeId, types};
 use crate::fhir::{Object, Value, get_str};
 
+/// Seeded anew for every Bundle, so that no sender can choose names that all fall together.
+type Hasher = foldhash::quality::RandomState;
+
 /// A resource that is not contained, while it is walked.
 #[derive(Default)]
 pub(super) struct Scope<'a> {
@@ -37,7 +40,7 @@ impl<'a> Scope<'a> {
 pub(super) struct Entries<'a> {
     /// `Bundle.type`.
     pub(super) kind: &'a str,
-    by_full_url: HashMap<&'a str, (Option<TypeId>, Option<&'a str>)>,
+    by_full_url: HashMap<&'a str, (Option<TypeId>, Option<&'a str>), Hasher>,
     /// Entries that are the same as an earlier one.
     pub(super) doubles: Vec<usize>,
 }
@@ -47,12 +50,16 @@ impl<'a> Entries<'a> {
     pub(super) fn of(bundle: &'a Object) -> Self {
         let all = bundle.get("entry").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let kind = bundle.get("type").and_then(Value::as_str).unwrap_or_default();
-        let mut made = Self { kind, by_full_url: HashMap::with_capacity(all.len()), doubles: Vec::new() };
+        let mut made = Self {
+            kind,
+            by_full_url: HashMap::with_capacity_and_hasher(all.len(), Hasher::default()),
+            doubles: Vec::new(),
+        };
         let mut versions = HashSet::new();
         for (number, entry) in all.iter().enumerate() {
             let Some(full_url) = get_str(entry, "fullUrl") else { continue };
             let resource = entry.get("resource");
-            let version = resource.and_then(|resource| get_str(resource, "meta.versionId"));
+            let version = resource.and_then(|resource| get_str(resource.get("meta")?, "versionId"));
             let kind = resource.and_then(|resource| types().resource(get_str(resource, "resourceType")?));
             if let Some((_, first)) = made.by_full_url.insert(full_url, (kind, version)) {
                 // The version before this one, so that all but the last are in `versions`.
