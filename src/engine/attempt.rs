@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use message::MessageId;
 use message::consent::{Decision, Purpose};
 
-use super::gate::{Answer, Asked, Gate, Guard};
+use super::gate::{Answer, Asked, Gate, Guard, Leave};
 use super::limits::{Limits, Share};
 use super::process::decide;
 use super::retry::{self, Next};
@@ -118,13 +118,15 @@ pub(super) async fn attempt(
         Err(attempt) => return *attempt,
     };
     let began = Instant::now();
-    let outgoing = outgoing(&loaded, released.bytes);
+    let Released { bytes, proof, leave } = released;
+    let outgoing = outgoing(&loaded, bytes);
     let result = outbound.deliver(&outgoing).await;
+    drop(leave);
     let took = began.elapsed();
     let at = clock();
     let attempt = match result {
         Ok(mut receipt) => {
-            if let Some((proof, guard)) = released.proof {
+            if let Some((proof, guard)) = proof {
                 receipt.summary = format!("{} [consent: {proof}]", receipt.summary);
                 tell_if_revoked(gate, config, &loaded, &guard).await;
             }
@@ -137,20 +139,22 @@ pub(super) async fn attempt(
 
 /// What may leave, and what that rests on.
 #[derive(Default)]
-struct Released {
+struct Released<'a> {
     /// What: the content as it is where `None`.
     bytes: Option<Bytes>,
     /// By which decision; `None` where the destination has no policy.
     proof: Option<(String, Guard)>,
+    /// While it is on its way, nothing on file of its patients changes.
+    leave: Option<Leave<'a>>,
 }
 
 /// Asks for consent on what is about to leave, until the answer rests on what is known at this moment.
-async fn release(
-    gate: &Gate,
+async fn release<'a>(
+    gate: &'a Gate,
     config: &DestinationConfig,
     loaded: &Loaded,
     clock: &Clock,
-) -> Result<Released, Box<Attempt>> {
+) -> Result<Released<'a>, Box<Attempt>> {
     if config.policy.is_none() {
         return Ok(Released::default());
     }
@@ -165,11 +169,13 @@ async fn release(
             Err(error) => return Err(ended(None, End::Unread, error.to_string())),
         };
         match answer {
-            Answer::Permit { bytes, proof } if gate.holds(&guard) => {
-                return Ok(Released { bytes, proof: Some((proof, guard)) });
+            Answer::Permit { bytes, proof } => {
+                let leave = Some(gate.leave(&guard).await);
+                if gate.holds(&guard) {
+                    return Ok(Released { bytes, proof: Some((proof, guard)), leave });
+                }
+                // It was permitted by what no longer holds: asked again.
             }
-            // It was permitted by what no longer holds: asked again.
-            Answer::Permit { .. } => {}
             Answer::Park { reason, until } => {
                 let record = Record::Held { delivery, at: clock(), reason: reason.clone() };
                 return Err(ended(Some(record), End::Parked { until, guard }, reason));

@@ -197,6 +197,12 @@ impl Pipeline {
         if done.is_empty() {
             return;
         }
+        for (_, processed) in done.iter_mut().filter(|(_, processed)| !processed.arrived.is_empty()) {
+            self.file(&mut processed.arrived).await;
+        }
+        // Held until all is written, too: what a refusal forbids does not leave behind its back.
+        let change = self.gate.change(done.iter().flat_map(|(_, processed)| processed.arrived.patients()).collect());
+        let change = change.await;
         // Held until all is written: what is late is decided in the order of the log.
         let mut latest = match done.iter().any(|(_, processed)| processed.event.is_some()) {
             true => Some(self.latest.lock().await),
@@ -206,9 +212,6 @@ impl Pipeline {
             Some(latest) => self.settle(latest, &mut done).await,
             None => Vec::new(),
         };
-        for (_, processed) in done.iter_mut().filter(|(_, processed)| !processed.arrived.is_empty()) {
-            self.file(&mut processed.arrived).await;
-        }
         let foreseen = self.foresee(&mut done).await;
         let mut records: Vec<Record> = Vec::with_capacity(done.len() + events.len());
         for (id, processed) in &done {
@@ -226,7 +229,7 @@ impl Pipeline {
                 }
             }
         };
-        drop(latest);
+        drop((latest, change));
         self.foreseen(foreseen, &done, &committed).await;
         for (id, processed) in &done {
             self.metrics.processed(&self.channel, &processed.outcome);

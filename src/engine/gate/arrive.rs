@@ -49,6 +49,14 @@ impl Arrived {
         self.consents.is_empty() && self.links.is_empty() && self.parts.is_empty()
     }
 
+    /// Whose consents or identities it changes.
+    pub(crate) fn patients(&self) -> impl Iterator<Item = Lane> {
+        let consents = self.consents.iter().flat_map(|filed| &filed.consent.subjects);
+        let links = self.links.iter().flatten();
+        let parts = self.parts.iter().flat_map(|(subjects, others)| subjects.iter().chain(others));
+        consents.chain(links).chain(parts).copied()
+    }
+
     /// The records of it, in one group with what came of the message.
     pub(crate) fn records(&self, message: MessageId, at: Timestamp) -> Vec<Record> {
         let (message, order) = (Some(message), Order::default());

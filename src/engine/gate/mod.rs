@@ -13,6 +13,7 @@ pub(super) mod filing;
 mod foresee;
 mod hl7v2;
 mod judge;
+mod leaving;
 mod obligations;
 mod operators;
 
@@ -40,7 +41,10 @@ pub use self::operators::{Explained, FiledConsent, Simulated, SimulatedChange, p
 
 pub(super) use self::parked::{PARKED, is_parked};
 
+pub(super) use self::leaving::{Change, Leave};
+
 use self::judge::{Case, Judged, Known, THE_PATIENT};
+use self::leaving::Leaving;
 use self::obligations::Abilities;
 use self::parked::Parked;
 use self::people::{Part, Person, parts, people};
@@ -66,6 +70,7 @@ pub(crate) struct Gate {
     /// What reads a channel's HL7 v2 as entries.
     readers: Mutex<HashMap<String, Arc<Recipe>>>,
     parked: Parked,
+    leaving: Leaving,
     filing: filing::Filing,
     dispatchers: Dispatchers,
 }
@@ -121,7 +126,18 @@ pub(crate) enum Answer {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Guard {
     generation: u64,
-    epochs: Vec<(Vec<Lane>, u64)>,
+    patients: Vec<Basis>,
+}
+
+/// What was known of a patient.
+#[derive(Clone, Debug)]
+struct Basis {
+    /// By which identifiers they were looked up.
+    subjects: Vec<Lane>,
+    /// Their epoch then.
+    epoch: u64,
+    /// All their identifiers.
+    all: Arc<[Lane]>,
 }
 
 /// A decision with what it was taken by.
@@ -143,6 +159,7 @@ impl Gate {
             files: Mutex::default(),
             readers: Mutex::default(),
             parked: Parked::default(),
+            leaving: Leaving::default(),
             filing: filing::Filing::default(),
             dispatchers: Dispatchers::default(),
         }
@@ -267,19 +284,19 @@ impl Gate {
             let parts = parts(content);
             (entries(&parts, site, asked.channel), people(&parts, &provider, &self.hash))
         };
-        let (known, epochs) = self.known(&site.consent, persons, asked).await?;
+        let (known, patients) = self.known(&site.consent, persons, asked).await?;
         let case = Case { custodian: Some(&provider.key), ..self.case(&site.consent, policy, asked, content) };
         let judged = judge::judge(&case, &entries, &known);
-        Ok(Weighed { judged, known, guard: Guard { generation, epochs } })
+        Ok(Weighed { judged, known, guard: Guard { generation, patients } })
     }
 
-    /// What is on file of everyone a content is about, and the epochs of that.
+    /// What is on file of everyone a content is about, and what that rests on.
     async fn known(
         &self,
         rules: &ConsentConfig,
         persons: Vec<Person>,
         asked: Asked<'_>,
-    ) -> Result<(Vec<Known>, Vec<(Vec<Lane>, u64)>), StoreError> {
+    ) -> Result<(Vec<Known>, Vec<Basis>), StoreError> {
         let now = (self.clock)();
         let declarations = self.declarations.load();
         // An emergency opens what is for care, and nothing else.
@@ -300,16 +317,17 @@ impl Gate {
             let file = self.file(subjects).await?;
             // What tells of nobody is nobody's; what tells of someone must say of whom.
             let certain = file.certain && !several && (!subjects.is_empty() || persons.is_empty());
+            let basis = file.basis(subjects.to_vec());
             let known = Known { emergency: emergency(&file), snapshot: file.snapshot, certain, places: None };
-            return Ok((vec![known], vec![(subjects.to_vec(), file.epoch)]));
+            return Ok((vec![known], vec![basis]));
         }
         let mut groups: Vec<(File, BTreeSet<usize>, bool)> = Vec::new();
-        let mut epochs = Vec::new();
+        let mut patients = Vec::new();
         for Person { subjects, places } in persons {
             let file = self.file(&subjects).await?;
             // Read from what leaves, they must be among those that came.
             let certain = file.certain && file.subjects.iter().any(|subject| asked.subjects.contains(subject));
-            epochs.push((subjects, file.epoch));
+            patients.push(file.basis(subjects));
             match groups.iter_mut().find(|(other, ..)| other.subjects.iter().any(|one| file.subjects.contains(one))) {
                 Some((_, known, sure)) => {
                     known.extend(places);
@@ -324,7 +342,7 @@ impl Gate {
             certain,
             places: Some(places),
         });
-        Ok((known.collect(), epochs))
+        Ok((known.collect(), patients))
     }
 
     /// What is on file of a patient; compiled once while it stays.
@@ -363,8 +381,29 @@ impl Gate {
     /// True while nothing has changed that an answer rests on.
     #[must_use]
     pub(crate) fn holds(&self, guard: &Guard) -> bool {
-        let same = |(subjects, epoch): &(Vec<Lane>, u64)| self.store.epoch_of(subjects) == *epoch;
-        self.generation.load(Ordering::Acquire) == guard.generation && guard.epochs.iter().all(same)
+        let same = |basis: &Basis| self.store.epoch_of(&basis.subjects) == basis.epoch;
+        self.generation.load(Ordering::Acquire) == guard.generation && guard.patients.iter().all(same)
+    }
+
+    /// Sets out with what was answered, once nothing on file of its patients is being changed. What the answer rests
+    /// on may be another by then.
+    pub(super) async fn leave(&self, guard: &Guard) -> Leave<'_> {
+        let mut patients: Vec<Lane> = guard.patients.iter().flat_map(|basis| &*basis.all).copied().collect();
+        patients.sort_unstable();
+        patients.dedup();
+        self.leaving.leave(patients).await
+    }
+
+    /// To be held while something is filed of these patients' consents or identities: nothing of theirs sets out, and
+    /// what was under way has left.
+    pub(super) async fn change(&self, patients: Vec<Lane>) -> Change<'_> {
+        self.leaving.change(patients).await
+    }
+}
+
+impl File {
+    fn basis(&self, subjects: Vec<Lane>) -> Basis {
+        Basis { subjects, epoch: self.epoch, all: Arc::clone(&self.subjects) }
     }
 }
 
