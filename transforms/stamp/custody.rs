@@ -45,7 +45,6 @@ impl Custody<'_> {
         agents.push(Agent { role: Role::Custodian, who: self.provider.clone(), on_behalf_of: None });
         let mut provenance = self.provenance("source", targets, self.original.received);
         provenance.occurred = self.source.occurred.clone();
-        provenance.activity = self.source.activity.clone().map(Activity::Message);
         provenance.agents = agents;
         provenance.sources.extend_from_slice(self.former_sources);
         provenance

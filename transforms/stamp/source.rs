@@ -20,8 +20,6 @@ pub(super) struct Source {
     pub(super) uri: Text,
     /// When it was made, a FHIR dateTime.
     pub(super) occurred: Option<Text>,
-    /// What came, for people: `message - ADT^A01^ADT_A01`.
-    pub(super) activity: Option<Text>,
     /// `meta.tag`: system and code.
     pub(super) tags: Vec<(&'static str, Text)>,
     /// Authors and transmitter; the custodian is the provider.
@@ -60,7 +58,6 @@ impl Source {
         Self {
             uri: format!("{system}#{}", key_of(original)).into(),
             occurred: Dtm::parse(&value(&msh, 7, 1)).ok().map(|time| time.to_fhir_date_time(zone).into()),
-            activity: activity(&msh),
             tags: tags.into_iter().filter(|(_, code)| !code.is_empty()).collect(),
             agents,
         }
@@ -83,18 +80,10 @@ impl Source {
         Self {
             uri: format!("{system}#{}", key_of(original)).into(),
             occurred: text(&bundle.fields, "timestamp").map(Text::new),
-            activity: None,
             tags: Vec::new(),
             agents,
         }
     }
-}
-
-/// MSH-9 as the guide writes it.
-fn activity(msh: &Segment<'_>) -> Option<Text> {
-    let parts = [1, 2, 3].map(|component| value(msh, 9, component));
-    let said: Vec<&str> = parts.iter().map(Text::as_str).filter(|part| !part.is_empty()).collect();
-    (!said.is_empty()).then(|| format!("message - {}", said.join("^")).into())
 }
 
 /// `urn:oid:` of MSH-3 where it is one, else the application within its facility, under the site's URI.

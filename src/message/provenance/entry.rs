@@ -89,10 +89,8 @@ impl Role {
 }
 
 /// What happened (FHIR R4 Provenance.activity).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activity {
-    /// A message came, called so for people: `message - ADT^A01^ADT_A01`.
-    Message(Text),
     /// HL7 v2 became FHIR, as the v2-to-FHIR guide tells it.
     V2ToFhir,
     /// An event in a record's life, a code of ISO 21089: `receive`, `transform`, `merge`, `link`.

@@ -42,7 +42,6 @@ impl Provenance {
 impl Activity {
     fn into_r4(self) -> Value {
         match self {
-            Self::Message(name) => concept([Value::object([("display", Value::from(name))])]),
             Self::V2ToFhir => concept([fixed(V2_TO_FHIR, "v2-fhir-transformation"), fixed(LIFECYCLE, "transform")]),
             Self::Lifecycle(code) => concept([fixed(LIFECYCLE, code)]),
             Self::Operation(code) => concept([fixed(DATA_OPERATION, code)]),
