@@ -105,7 +105,7 @@ impl Tree {
     /// With room for what a message of `bytes` most often becomes.
     pub(super) fn for_message(bytes: usize) -> Self {
         Self {
-            nodes: Vec::with_capacity(bytes * 3 / 4),
+            nodes: Vec::with_capacity(bytes / 3),
             resources: Vec::with_capacity(bytes / 32),
             index: HashMap::new(),
             listed: Vec::new(),

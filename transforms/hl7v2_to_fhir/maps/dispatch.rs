@@ -120,3 +120,61 @@ fn texts(test: &Test, of: u16) -> Vec<&str> {
 fn is_field(place: &Place, of: u16) -> bool {
     matches!(place, Place::Field { segment: None, field, repetition: None, component: 0, subcomponent: 0 } if *field == of)
 }
+
+#[cfg(test)]
+mod tests {
+    use message::fhir::definitions::{Kind, types};
+
+    use super::super::condition::{self, Scope};
+    use super::super::path;
+    use super::super::plan::{Action, From, RowPlace};
+    use super::*;
+
+    fn row(when: &str) -> Row {
+        let scope = Scope { segment: Some("OBX"), data_type: None };
+        let base = Kind::Complex(types().id("Observation").expect("a type"));
+        Row {
+            from: From { part: 5, ..From::default() },
+            when: Some(condition::read(when, scope).map_err(|(_, wrong)| wrong.text).expect("a condition")),
+            target: path::read("valueString", base).map_err(|wrong| wrong.text).expect("a path"),
+            action: Action::Skip,
+            codes: None,
+            null: None,
+            alone: false,
+            at: RowPlace::default(),
+        }
+    }
+
+    /// Which rows are left for a value of OBX-2.
+    #[track_caller]
+    fn check(value: &str, expected: &[u16]) {
+        let rows = [
+            "OBX-2 = 'NM' and OBX-5 valued",
+            "OBX-2 in ['ST', 'TX'] or not OBX-2 valued",
+            // OBX-8 is looked at first, and counts as used where it is `H`.
+            "OBX-8 = 'H' and OBX-2 = 'NM'",
+            "OBX-2 = 'SN'",
+            "OBX-2 = 'CE'",
+            "OBX-2 = 'DT' and not OBX-5 matches '^9'",
+        ]
+        .map(row);
+        let mut part = PartRows { all: (0..6).collect(), by_value: None };
+        sort(&rows, &mut part);
+        let sorted = part.by_value.expect("most rows ask for OBX-2");
+        assert_eq!(sorted.field, 2);
+        assert_eq!(sorted.of.get(value).unwrap_or(&sorted.other), expected, "{value}");
+    }
+
+    #[test]
+    fn a_value_leaves_the_rows_that_can_hold() {
+        check("NM", &[0, 2]);
+        check("TX", &[1, 2]);
+        check("SN", &[2, 3]);
+    }
+
+    #[test]
+    fn what_no_row_names_leaves_those_that_ask_for_something_else() {
+        check("ZZ", &[1, 2]);
+        check("", &[1, 2]);
+    }
+}
