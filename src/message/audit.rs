@@ -20,52 +20,53 @@ pub struct Observer {
     pub operator: String,
 }
 
-/// One event, before it is rendered for a FHIR version. [`Event::into_r4`] is R4, per IHE BALP.
+/// One event, before it is rendered for a FHIR version. [`Event::into_r4`] is R4, per IHE BALP. Its fields stand in the
+/// order of RFC 8785, so that its JSON is canonical as it is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Event {
-    /// Its id, made from what it tells of: the same event has the same id whenever it is told.
-    pub id: Uuid,
-    /// When it happened.
-    pub at: Timestamp,
-    /// What happened.
-    pub kind: Kind,
-    /// How it ended.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub outcome: Outcome,
-    /// More of it, for a person.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub text: String,
-    /// The person who did it; empty where the engine did it by itself.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub by: String,
-    /// The message.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub message: Option<MessageId>,
-    /// The delivery.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub delivery: Option<u64>,
-    /// The inbound channel.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub channel: Option<String>,
-    /// The destination.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub destination: Option<String>,
-    /// The organisation on the other side: who sent it, who got it.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub party: Option<String>,
     /// Where that is reached: a URL, a host, an address.
     #[serde(default, skip_serializing_if = "is_default")]
     pub address: Option<String>,
-    /// Keyed hashes of the patients' identifiers, in hexadecimal.
+    /// When it happened.
+    pub at: Timestamp,
+    /// The person who did it; empty where the engine did it by itself.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub subjects: Vec<String>,
+    pub by: String,
+    /// The inbound channel.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub channel: Option<String>,
+    /// The delivery.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub delivery: Option<u64>,
+    /// The destination.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub destination: Option<String>,
+    /// Its id, made from what it tells of: the same event has the same id whenever it is told.
+    pub id: Uuid,
+    /// What happened.
+    pub kind: Kind,
+    /// The message.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub message: Option<MessageId>,
+    /// How it ended.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub outcome: Outcome,
+    /// The organisation on the other side: who sent it, who got it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub party: Option<String>,
     /// Purposes of use, codes of ActReason.
     #[serde(default, skip_serializing_if = "is_default")]
     pub purposes: Vec<String>,
     /// The SHA-256 of the message as it came, or of a configuration.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "is_default", with = "digits")]
     pub sha256: Option<Sha256>,
+    /// Keyed hashes of the patients' identifiers, in hexadecimal.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub subjects: Vec<String>,
+    /// More of it, for a person.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub text: String,
 }
 
 impl Event {
@@ -225,4 +226,20 @@ impl Outcome {
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+/// Serde for a digest as hexadecimal digits.
+mod digits {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+    use crate::Sha256;
+
+    pub(super) fn serialize<S: Serializer>(digest: &Option<Sha256>, serializer: S) -> Result<S::Ok, S::Error> {
+        digest.map(|digest| digest.to_string()).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Sha256>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| text.parse().map_err(D::Error::custom)).transpose()
+    }
 }

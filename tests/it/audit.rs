@@ -31,7 +31,7 @@ fn who_got_a_patients_data_is_told_and_a_look_at_it_too() {
     sender.accepted(&update("MRN-1", "C1", "Ada"));
     sender.accepted(&update("MRN-2", "C2", "Ben"));
     running.wait_deliveries("out", &[("delivered", 2)]);
-    let id = site.message("C1")["id"].as_str().unwrap().to_owned();
+    let id = site.message("C1")["message"]["id"].as_str().unwrap().to_owned();
     site.cli(&["messages", "show", &id, "--original"]);
     wait_until("both are told", || count(&site, "disclosure") == 2);
     let treatment = site.json(&["disclosures", "--patient", &patient("MRN-1")]);

@@ -108,7 +108,7 @@ impl Event {
             Kind::Import => vec![theirs("110153", "Source Role ID"), ours("110152", "Destination Role ID")],
             _ if self.by.is_empty() => vec![agent("110150", "Application", device(observer), true, None)],
             _ => {
-                let who = json!({ "type": "Person", "display": self.by });
+                let who = json!({ "display": self.by });
                 vec![
                     agent("110150", "Application", device(observer), false, None),
                     json!({ "who": who, "name": self.by, "requestor": true }),
@@ -244,6 +244,8 @@ mod tests {
                 assert_eq!(kind.name().parse(), Ok(kind));
                 let json = serde_json::to_string(&event).unwrap();
                 assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
+                let members: std::collections::BTreeMap<String, Value> = serde_json::from_str(&json).unwrap();
+                assert_eq!(serde_json::to_string(&members).unwrap(), json, "the JSON is canonical as it is");
             }
         }
     }
