@@ -2,6 +2,7 @@
 //! `TRIBUTARY_CORPUS` says, and what the repository itself has of them.
 #![allow(clippy::expect_used, reason = "a test stops where its files cannot be read")]
 #![allow(dead_code, reason = "each test binary uses what it needs")]
+#![allow(clippy::print_stderr, reason = "what is not looked at is said")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
