@@ -53,6 +53,7 @@ impl Chain {
             std::fs::remove_file(&path).map_err(io(&path))?;
         }
         let (path, line, bytes) = match found {
+            None if signed > 0 => return Err(broken(&first_at(dir, 1))),
             Some((path, line, bytes)) => (path, Some(line), bytes),
             None => (first_at(dir, 1), None, 0),
         };
@@ -156,6 +157,7 @@ fn healed(path: &Path, signed: u64) -> Result<Option<(Line, u64)>, AuditError> {
     let io = || AuditError::io(format!("cannot read {}", path.display()));
     let file = OpenOptions::new().read(true).write(true).open(path).map_err(io())?;
     let bytes = std::fs::read(path).map_err(io())?;
+    let first = path.file_stem().and_then(|name| name.to_str()?.parse().ok()).unwrap_or(0);
     let (mut end, mut last) = (0, None::<Line>);
     for text in bytes.split_inclusive(|byte| *byte == b'\n') {
         let whole = text.strip_suffix(b"\n").and_then(|text| std::str::from_utf8(text).ok());
@@ -164,12 +166,9 @@ fn healed(path: &Path, signed: u64) -> Result<Option<(Line, u64)>, AuditError> {
             let line = whole.and_then(Line::read).filter(|line| follows(line, last.as_ref(), signed));
             match line {
                 Some(line) => last = Some(line),
-                None if last.is_some() || signed == 0 => break,
+                None if last.is_some() || first > signed => break,
                 // Not whole, and it was once: that is no crash.
-                None => {
-                    let what = format!("{} is not as it was signed; run `tributary audit verify`", path.display());
-                    return Err(AuditError::Key(what));
-                }
+                None => return Err(broken(path)),
             }
         }
         end += text.len() as u64;
@@ -179,7 +178,20 @@ fn healed(path: &Path, signed: u64) -> Result<Option<(Line, u64)>, AuditError> {
         tracing::warn!(bytes = length - end, "cut the audit's unfinished end: it is told again");
         file.set_len(end).and_then(|()| file.sync_all()).map_err(io())?;
     }
-    Ok(last.map(|line| (line, end)))
+    match last {
+        // It ends before the line that was signed last.
+        None if end > 0 => Err(broken(path)),
+        last => Ok(last.map(|line| (line, end))),
+    }
+}
+
+/// What cannot be gone on with: somebody changed what was signed.
+fn broken(path: &Path) -> AuditError {
+    AuditError::Key(format!(
+        "{} is not as it was signed: `tributary audit verify` says where; keep the folder aside, and a new chain begins \
+         with what the log still has",
+        path.display()
+    ))
 }
 
 /// The number of a line, by its first member alone.

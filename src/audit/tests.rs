@@ -90,6 +90,21 @@ fn what_was_taken_out_moved_or_cut_off_is_named() {
     assert_eq!(after(20, false, |lines| lines.truncate(11)), None);
 }
 
+/// What was signed and is not there any more is no crash: the files are left as they are.
+#[test]
+fn a_chain_that_was_cut_is_not_gone_on_with() {
+    for left in [0, 1, 11] {
+        let (dir, _) = chain(20, true);
+        let path = only_file(&dir);
+        let text: String = std::fs::read_to_string(&path).unwrap().split_inclusive('\n').take(left).collect();
+        std::fs::write(&path, &text).unwrap();
+        let signer = Signer::open(&dir.path().join("audit.key")).unwrap();
+        let error = Chain::open(&folder(dir.path()), None, signer).err().unwrap();
+        assert!(error.to_string().contains("is not as it was signed"), "{error}");
+        assert!(left == 0 || std::fs::read_to_string(&path).unwrap() == text);
+    }
+}
+
 /// Whoever has no key cannot write the chain anew, not even all of it.
 #[test]
 fn a_chain_written_anew_is_found_by_its_checkpoints() {

@@ -41,13 +41,14 @@ fn who_got_a_patients_data_is_told_and_a_look_at_it_too() {
     assert_eq!((&told["event"]["message"], &told["event"]["destination"]), (&id.clone().into(), &"out".into()));
     let bundle = site.json(&["disclosures", "--patient", &patient("MRN-1"), "--all", "--fhir"]);
     assert_eq!(bundle["entry"][0]["resource"]["purposeOfEvent"][0]["coding"][0]["code"], "TREAT");
+    wait_until("the look is told", || count(&site, "view") == 1);
     let views = site.json(&["audit", "list", "--kind", "view"]);
     let view = &views[0]["event"];
     assert_eq!(view["message"], id);
     assert!(view["by"].as_str().unwrap().starts_with("uid "), "{view}");
-    let kinds = kinds(&site, &[]);
-    assert_eq!(kinds[0], "start");
-    assert!(kinds.contains(&"audit-read".to_owned()) && kinds.contains(&"decision".to_owned()), "{kinds:?}");
+    let all = kinds(&site, &[]);
+    assert!(all[0] == "start" && all.contains(&"decision".to_owned()), "{all:?}");
+    wait_until("that the audit was read is told", || count(&site, "audit-read") > 0);
     let verified = site.json(&["audit", "verify"]);
     assert_eq!(verified["faults"], serde_json::json!([]));
     // Neither names nor identifiers are in its files.
@@ -106,4 +107,18 @@ fn a_line_that_somebody_alters_is_named() {
     let told = String::from_utf8_lossy(&found.stdout).into_owned();
     assert_eq!(found.status.code(), Some(1), "{told}");
     assert!(told.contains("was changed") && told.contains("NOT whole"), "{told}");
+    // Not even the last one can be altered, nor gone on from.
+    let last = text.trim_end().rfind("\"kind\":\"").unwrap();
+    std::fs::write(&path, format!("{}\"kind\":\"X{}", &text[..last], &text[last + 8..])).unwrap();
+    let found = site.run(&["audit", "verify"]);
+    let told = String::from_utf8_lossy(&found.stdout).into_owned();
+    assert_eq!(found.status.code(), Some(1), "{told}");
+    assert!(told.contains("was changed"), "{told}");
+    let refused = site.command(&["run"]).output().unwrap();
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && told.contains("is not as it was signed"), "{told}");
+    std::fs::rename(site.path("data/audit"), site.path("data/audit.broken")).unwrap();
+    let running = site.start();
+    wait_until("what the log has is told again", || count(&site, "disclosure") == 1);
+    drop(running);
 }
