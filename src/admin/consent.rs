@@ -105,16 +105,23 @@ pub(super) async fn simulate(
     let (site, gate) = (site(desk).await, gate(desk).await?);
     let destinations: BTreeSet<String> = match only {
         Some(only) => BTreeSet::from([destination(&site, &only)?.name.clone()]),
-        None => {
-            let theirs = site.destinations.values().filter(|to| to.policy.as_deref() == Some(name));
-            theirs.map(|to| to.name.clone()).collect()
-        }
+        None => ruled_by(&site, name),
     };
     if destinations.is_empty() {
-        let text = format!("no destination has the policy `{name}`: say for which one with --destination NAME");
+        let text = "no destination has a policy: say for which one with --destination NAME".to_owned();
         return Err(OperationError::failed(text));
     }
     answer(gate.simulate(&policy, &destinations, since, limit).await.map_err(OperationError::failed)?)
+}
+
+/// The destinations that have this policy; those that have any, for one that is new to the site.
+fn ruled_by(site: &Site, name: &str) -> BTreeSet<String> {
+    let with = |is_theirs: &dyn Fn(&str) -> bool| -> BTreeSet<String> {
+        let ruled = site.destinations.values().filter(|to| to.policy.as_deref().is_some_and(is_theirs));
+        ruled.map(|to| to.name.clone()).collect()
+    };
+    let theirs = with(&|policy| policy == name);
+    if theirs.is_empty() { with(&|_| true) } else { theirs }
 }
 
 pub(super) async fn on_file(desk: &Desk, patient: Option<&str>, versions: bool) -> Result<Value, OperationError> {

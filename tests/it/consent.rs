@@ -354,6 +354,11 @@ fn operators_can_ask_why_and_what_would_change() {
     assert_eq!(simulated["deliveries"], 1);
     assert_eq!(simulated["counts"], json!({ "deliver → suppress": 1 }));
     assert_eq!(simulated["changes"][0]["message"], id);
+    // A policy that no destination has yet is tried on all that have one.
+    let new = site.path("new-policy.toml");
+    std::fs::rename(&file, &new).unwrap();
+    let tried = site.json(&["consent", "simulate", "--policy", new.to_str().unwrap(), "--since", "1h"]);
+    assert_eq!((&tried["counts"], &tried["changes"][0]["destination"]), (&simulated["counts"], &json!("out")));
     // What is simulated sends nothing.
     running.wait_deliveries("out", &[("delivered", 1)]);
     running.terminate();

@@ -21,7 +21,7 @@ pub(in crate::cli) struct SimulateArgs {
     /// The policy to try: a file as in `policies/`.
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
-    /// For this destination, instead of all that have a policy of the file's name.
+    /// For this destination, instead of all that have a policy of the file's name (or any, where none has that).
     #[arg(long, value_name = "NAME")]
     destination: Option<String>,
     /// Of messages accepted since: a time (2026-01-31T08:00), or how long ago (30m, 2h, 7d).
