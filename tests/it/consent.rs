@@ -368,6 +368,11 @@ fn operators_can_ask_why_and_what_would_change() {
     );
 }
 
+/// The command by which a named person opens a patient's record to a destination.
+pub(crate) fn break_glass<'a>(patient: &'a str, to: &'a str, reason: &'a str) -> [&'a str; 10] {
+    ["consent", "break-glass", "--patient", patient, "--to", to, "--by", "Dr E. Example", "--reason", reason]
+}
+
 #[test]
 fn a_declared_emergency_opens_one_patients_record() {
     let fhir = Fhir::start();
@@ -380,31 +385,9 @@ fn a_declared_emergency_opens_one_patients_record() {
     sender.accepted(&update("MRN-2", "C2", "Ben"));
     running.wait_deliveries("out", &[("held", 2)]);
     let patient = format!("{SYSTEM}|MRN-1");
-    let refused = site.run(&[
-        "consent",
-        "break-glass",
-        "--patient",
-        &patient,
-        "--to",
-        "out",
-        "--by",
-        "Dr E. Example",
-        "--reason",
-        "FUN",
-    ]);
+    let refused = site.run(&break_glass(&patient, "out", "FUN"));
     assert!(!refused.status.success());
-    site.cli(&[
-        "consent",
-        "break-glass",
-        "--patient",
-        &patient,
-        "--to",
-        "out",
-        "--by",
-        "Dr E. Example",
-        "--reason",
-        "OVRER",
-    ]);
+    site.cli(&break_glass(&patient, "out", "OVRER"));
     running.wait_deliveries("out", &[("delivered", 1), ("held", 1)]);
     assert!(site.delivery("C1")["reason"].as_str().unwrap().contains("break-glass"));
     assert!(site.logs().contains("break-glass: a patient's record is opened") && !site.logs().contains("Example"));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::consent::{SYSTEM, consent, file, put, results, ship};
+use crate::consent::{SYSTEM, break_glass, consent, file, put, results, ship};
 use crate::kit::hl7::update;
 use crate::kit::mllp::Sender;
 use crate::kit::{Fhir, HTTP_IN, MLLP_IN, QUICK, Site, TO_FHIR};
@@ -145,18 +145,7 @@ fn each_recipient_gets_exactly_what_it_may() {
 
     // The emergency: Ben's record for the assistant stays closed, for it is not asked for care by a person in need of it.
     let patient = format!("{SYSTEM}|BEN");
-    site.cli(&[
-        "consent",
-        "break-glass",
-        "--patient",
-        &patient,
-        "--to",
-        "repository",
-        "--by",
-        "Dr E. Example",
-        "--reason",
-        "OVRER",
-    ]);
+    site.cli(&break_glass(&patient, "repository", "OVRER"));
     file(&site, &running, &consent("ben", "BEN", 6, "OPTOUT", Value::Null));
     mary.accepted(&update("BEN", "B2", "Ben"));
     running.wait_deliveries("repository", &[("delivered", 5), ("skipped", 1)]);
