@@ -84,6 +84,7 @@ pub async fn serve_metrics(listener: TcpListener, engine: Arc<Engine>, mut stop:
 }
 
 async fn metrics(State(engine): State<Arc<Engine>>) -> Response {
+    engine.metrics().services(&engine.gate().services());
     match engine.metrics().render(engine.store(), clock::now()) {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -27,6 +27,7 @@ pub(in crate::config) struct Top {
     production: bool,
     clearance: Confidentiality,
     policy: Option<String>,
+    consent_service: Option<String>,
     park_alarm: Span,
     max_park: Option<Span>,
     /// Read by [`outbound`].
@@ -49,6 +50,7 @@ impl Default for Top {
             production: false,
             clearance: Confidentiality::default(),
             policy: None,
+            consent_service: None,
             park_alarm: Span(std::time::Duration::from_secs(15 * 60)),
             max_park: None,
             _outbound: IgnoredAny,
@@ -76,6 +78,12 @@ pub(in crate::config) fn destination(part: &Part, base: &Base<'_>) -> Option<Des
     let outbound = outbound(document, base);
     check_provider(document, "recipient");
     check_numbers(document);
+    if let Some(node) = document.root().at(&["consent_service"])
+        && document.root().at(&["policy"]).is_none()
+    {
+        let help = "add policy = \"NAME\": what the law says, and what is done where the service knows of no consent";
+        document.error(node.span.clone(), "a consent service decides nothing without a policy", Some(help.to_owned()));
+    }
     let (top, outbound) = (top?, outbound?);
     check_waits(document, &top.retry);
     Some(DestinationConfig {
@@ -89,6 +97,7 @@ pub(in crate::config) fn destination(part: &Part, base: &Base<'_>) -> Option<Des
         production: top.production,
         clearance: top.clearance,
         policy: top.policy,
+        consent_service: top.consent_service,
         park_alarm: top.park_alarm,
         max_park: top.max_park,
         outbound,
@@ -142,7 +151,7 @@ fn secret_files(outbound: &OutboundKind) -> Vec<&Path> {
 }
 
 /// Certificates and keys that are named must be there.
-fn certificates(document: &Document, table: &Node, dir: &Path) {
+pub(super) fn certificates(document: &Document, table: &Node, dir: &Path) {
     for node in ["ca_file", "identity_file"].iter().filter_map(|key| table.at(&[key])) {
         let file = node.text().map(|name| dir.join(name)).filter(|file| !file.is_file());
         if let Some(file) = file {
@@ -153,7 +162,7 @@ fn certificates(document: &Document, table: &Node, dir: &Path) {
 }
 
 /// True if requests to `url` could be read on the way.
-fn is_clear(url: &str) -> bool {
+pub(super) fn is_clear(url: &str) -> bool {
     reqwest::Url::parse(url).is_ok_and(|url| url.scheme() == "http" && !url.host_str().is_some_and(is_this_machine))
 }
 
