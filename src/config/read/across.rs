@@ -42,12 +42,7 @@ pub(in crate::config) fn across(files: &Files, fixed: &[FixedConsent], data_dir:
     for part in &files.destinations {
         refers(&part.document, part.document.root().at(&["recipient"]), &providers, "provider");
         refers(&part.document, part.document.root().at(&["policy"]), &policies, "policy");
-        refers(
-            &part.document,
-            part.document.root().at(&["consent_service"]),
-            &services,
-            "consent service in services.toml",
-        );
+        refers(&part.document, part.document.root().at(&["consent_service"]), &services, "consent service");
         unused(part, &files.channels);
     }
     addresses(files);
