@@ -11,6 +11,7 @@ mod bundle;
 mod emergency;
 pub(super) mod filing;
 mod foresee;
+mod hindsight;
 mod hl7v2;
 mod judge;
 mod leaving;
@@ -38,6 +39,7 @@ use message::{Format, Provider, Sha256, fhir};
 
 pub use self::emergency::Declaration;
 pub(super) use self::foresee::Foreseen;
+pub use self::hindsight::Hindsight;
 pub(crate) use self::operators::Made;
 pub use self::operators::{Explained, FiledConsent, Simulated, SimulatedChange, policy_of};
 
@@ -251,19 +253,31 @@ impl Gate {
             Ok(content) => content,
             Err(reason) => return Ok((unreadable(&reason), Guard::default())),
         };
-        let weighed = self.weigh(site, policy, asked, &content).await?;
+        let weighed = self.weigh(site, policy, asked, &content, None).await?;
         let case = self.case(&site.consent, policy, asked, &content);
-        let answer = match weighed.judged.release {
+        let answer = self.answer(site, &case, asked, &content, &weighed);
+        Ok((answer, weighed.guard))
+    }
+
+    /// What of a content may leave, by what was decided about it.
+    fn answer(
+        &self,
+        site: &Arc<Site>,
+        case: &Case<'_>,
+        asked: Asked<'_>,
+        content: &Value,
+        weighed: &Weighed,
+    ) -> Answer {
+        match weighed.judged.release {
             Release::Park => {
-                Answer::Park { reason: format!("{PARKED}{}", weighed.judged.grounds()), until: weighed.until() }
+                Answer::Park { reason: format!("{PARKED}{}", grounds(&weighed.judged)), until: weighed.until() }
             }
             Release::Suppress => suppressed(&weighed.judged),
             Release::Deliver | Release::DeliverRedacted => match asked.format {
-                Format::FhirJson => bundle::rendered(&case, &weighed.judged, &content),
-                Format::Hl7v2 => self.hl7v2(site, &case, asked, &weighed),
+                Format::FhirJson => bundle::rendered(case, &weighed.judged, content),
+                Format::Hl7v2 => self.hl7v2(site, case, asked, weighed),
             },
-        };
-        Ok((answer, weighed.guard))
+        }
     }
 
     /// Reads bytes as the entries that are decided about.
@@ -306,13 +320,15 @@ impl Gate {
         }
     }
 
-    /// Decides about a content, by what is on file of everyone it is about.
+    /// Decides about a content, by what is on file of everyone it is about: now, or as is known now to have been in
+    /// force `then`.
     async fn weigh(
         &self,
         site: &Site,
         policy: &PolicyConfig,
         asked: Asked<'_>,
         content: &Value,
+        then: Option<Timestamp>,
     ) -> Result<Weighed, StoreError> {
         let generation = self.generation();
         let provider = provider_of(site, asked.channel);
@@ -320,8 +336,9 @@ impl Gate {
             let parts = parts(content);
             (entries(&parts, site, asked.channel), people(&parts, &provider, &self.hash))
         };
-        let (known, patients, again) = self.known(site, persons, policy, asked).await?;
-        let case = Case { custodian: Some(&provider.key), ..self.case(&site.consent, policy, asked, content) };
+        let (known, patients, again) = self.known(site, persons, policy, asked, then).await?;
+        let mut case = Case { custodian: Some(&provider.key), ..self.case(&site.consent, policy, asked, content) };
+        case.now = then.map_or(case.now, Timestamp::as_microsecond);
         let judged = judge::judge(&case, &entries, &known);
         Ok(Weighed { judged, known, again, guard: Guard { generation, patients } })
     }
@@ -333,8 +350,9 @@ impl Gate {
         persons: Vec<Person>,
         policy: &PolicyConfig,
         asked: Asked<'_>,
+        then: Option<Timestamp>,
     ) -> Result<(Vec<Known>, Vec<Basis>, Option<Timestamp>), StoreError> {
-        let now = (self.clock)();
+        let now = then.unwrap_or_else(|| (self.clock)());
         let declarations = self.declarations.load();
         // An emergency opens what is for care, and nothing else.
         let for_care = asked.purposes.iter().all(|code| site.consent.terms.is_purpose_within(code, "TREAT"));
@@ -355,8 +373,8 @@ impl Gate {
             let own = persons.first().map(|person| person.subjects.as_slice()).unwrap_or_default();
             let subjects = if asked.subjects.is_empty() { own } else { asked.subjects };
             let identifiers = persons.iter().flat_map(|person| &person.identifiers).cloned().collect();
-            let who = self.identified(subjects, &identifiers).await;
-            let file = self.file(&who.subjects).await?;
+            let who = self.identified(subjects, &identifiers, then).await;
+            let file = self.file(&who.subjects, then).await?;
             // What tells of nobody is nobody's; what tells of someone must say of whom.
             let certain = file.certain && who.certain && !several && (!subjects.is_empty() || persons.is_empty());
             again = again.or(who.again.then(|| now + SOON));
@@ -364,8 +382,8 @@ impl Gate {
             groups.push(Group { file, identifiers, places: None, certain });
         }
         for Person { subjects, identifiers, places } in persons.into_iter().filter(|_| !is_one) {
-            let who = self.identified(&subjects, &identifiers).await;
-            let file = self.file(&who.subjects).await?;
+            let who = self.identified(&subjects, &identifiers, then).await;
+            let file = self.file(&who.subjects, then).await?;
             // Read from what leaves, they must be among those that came.
             let came = file.subjects.iter().any(|subject| asked.subjects.contains(subject));
             let certain = file.certain && who.certain && came;
@@ -383,17 +401,24 @@ impl Gate {
         let mut known = Vec::with_capacity(groups.len());
         for Group { file, identifiers, places, certain } in groups {
             let emergency = emergency(&file);
-            let (snapshot, soon) = self.said(site, policy, asked, &file, &identifiers, emergency.is_some()).await;
+            let question = (emergency.is_some(), then);
+            let (snapshot, soon) = self.said(site, policy, asked, &file, &identifiers, question).await;
             again = [again, soon].into_iter().flatten().min();
             known.push(Known { emergency, snapshot, certain, places });
         }
         Ok((known, patients, again))
     }
 
-    /// Whose data it is, by all that can be asked; data of nobody is nobody's.
-    async fn identified(&self, subjects: &[Lane], identifiers: &BTreeSet<Identifier>) -> Identified {
-        if subjects.is_empty() {
-            return Identified { subjects: Vec::new(), certain: true, again: false };
+    /// Whose data it is, by all that can be asked; data of nobody is nobody's. Of a time that is past nobody is asked.
+    async fn identified(
+        &self,
+        subjects: &[Lane],
+        identifiers: &BTreeSet<Identifier>,
+        then: Option<Timestamp>,
+    ) -> Identified {
+        if subjects.is_empty() || then.is_some() {
+            let subjects = self.services.load().identities().widen(subjects);
+            return Identified { subjects, certain: true, again: false };
         }
         self.services.load_full().identify(subjects, identifiers).await
     }
@@ -407,7 +432,7 @@ impl Gate {
         asked: Asked<'_>,
         file: &File,
         identifiers: &BTreeSet<Identifier>,
-        emergency: bool,
+        (emergency, then): (bool, Option<Timestamp>),
     ) -> (Arc<Snapshot>, Option<Timestamp>) {
         let services = self.services.load_full();
         let feed = site.channels.get(asked.channel).map(|channel| channel.consents.as_slice()).unwrap_or_default();
@@ -416,7 +441,10 @@ impl Gate {
         if !fixed.is_empty() {
             snapshot = Arc::new(Snapshot::clone(&snapshot).with(fixed.into_iter().cloned()));
         }
-        let Some(name) = &asked.destination.consent_service else { return (snapshot, None) };
+        // Of a time that is past, a service cannot be asked.
+        let Some(name) = asked.destination.consent_service.as_ref().filter(|_| then.is_none()) else {
+            return (snapshot, None);
+        };
         let Some(service) = services.consent(name) else {
             // A destination and its service are read together: this is between two reloads.
             return (Arc::new(Snapshot::clone(&snapshot).of_source(Source::Unavailable)), None);
@@ -431,8 +459,11 @@ impl Gate {
         (Arc::new(consulted.snapshot), consulted.again)
     }
 
-    /// What is on file of a patient; compiled once while it stays.
-    async fn file(&self, subjects: &[Lane]) -> Result<File, StoreError> {
+    /// What is on file of a patient; compiled once while it stays. With `then`, what of it was in force at that time.
+    async fn file(&self, subjects: &[Lane], then: Option<Timestamp>) -> Result<File, StoreError> {
+        if let Some(then) = then {
+            return Ok(compiled(self.in_force(subjects, then).await?));
+        }
         if subjects.is_empty() {
             let snapshot = Arc::new(Snapshot::new(Vec::new(), Source::Fresh));
             return Ok(File {
@@ -541,7 +572,17 @@ fn unreadable(reason: &str) -> Answer {
 }
 
 fn suppressed(judged: &Judged) -> Answer {
-    Answer::Suppress { reason: format!("denied by consent: {}", judged.grounds()) }
+    Answer::Suppress { reason: format!("denied by consent: {}", grounds(judged)) }
+}
+
+/// What it rests on, with the Consents that were weighed and their versions.
+fn grounds(judged: &Judged) -> String {
+    let weighed: Vec<String> = judged.weighed().into_iter().collect();
+    if weighed.is_empty() {
+        judged.grounds()
+    } else {
+        format!("{}; by Consent {}", judged.grounds(), weighed.join(", "))
+    }
 }
 
 /// What a delivery rested on, in one line: the policy, the Consents with their versions, what was left out, what the

@@ -97,6 +97,7 @@ impl Gate {
             }
         }
         self.wake(self.parked.of(None)).await;
+        self.end_what_is_over().await;
         while !stop.is_stopped() {
             let now = (self.clock)();
             let next = self.parked.next_due().map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
@@ -115,6 +116,7 @@ impl Gate {
                     self.wake(self.parked.due((self.clock)())).await;
                     self.try_services().await;
                     self.look().await;
+                    self.end_what_is_over().await;
                 }
             }
         }

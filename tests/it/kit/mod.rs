@@ -9,6 +9,7 @@ mod running;
 mod service;
 pub(crate) mod sink;
 mod site;
+pub(crate) mod tls;
 mod wait;
 
 pub(crate) use fhir::Fhir;
