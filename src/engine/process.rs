@@ -178,10 +178,19 @@ fn read(recipe: &Recipe, original: &Original) -> Result<Read, Failure> {
     }
 }
 
-/// One transform with its lineage stamp.
-fn step(recipe: &Recipe, transform: &dyn Transform, message: Message, context: &Context) -> Result<Message, Failure> {
+/// One transform with its lineage stamp. What changed nothing leaves none.
+fn step(
+    recipe: &Recipe,
+    transform: &dyn Transform,
+    mut message: Message,
+    context: &Context,
+) -> Result<Message, Failure> {
     let failed = |error| Failure { step: transform.name().to_owned(), error };
+    message.changed = true;
     let mut message = transform.apply(message, context).map_err(failed)?;
+    if !message.changed {
+        return Ok(message);
+    }
     message.steps.push(Step {
         transform: transform.name().to_owned(),
         version: transform.version().to_owned(),
