@@ -9,7 +9,7 @@ mod keys;
 #[cfg(test)]
 mod tests;
 
-pub use bundle::{Signed, Signer, sign, verify};
+pub use bundle::{Signed, sign, verify};
 pub use canonical::canonical_json;
 pub use keys::{KeyError, SigningKey, TrustedKeys};
 

@@ -10,7 +10,7 @@ use super::{env, load_in};
 use crate::config::read::{ChannelTop, DestinationTop, InboundCommon, OutboundCommon, keys_of};
 use crate::config::{
     AdminConfig, Attempts, AuditConfig, EngineConfig, Expectation, Hl7v2ToFhirConfig, LateConfig, LimitsConfig,
-    LogConfig, PauseConfig, RetryConfig, RouteConfig, ScriptConfig, Site, StoreConfig, TestConfig, load,
+    LogConfig, PauseConfig, RetryConfig, RouteConfig, ScriptConfig, SignConfig, Site, StoreConfig, TestConfig, load,
 };
 
 /// One table of the page.
@@ -55,6 +55,7 @@ fn tables() -> Vec<Table> {
         table("`[[test]]`", keys_of::<TestConfig>()),
         table("`[[test]]`, `expect = { … }`", keys_of::<Expectation>()),
         table("`destinations/NAME.toml`, at its top", keys_of::<DestinationTop>()),
+        table("`sign = { … }`", keys_of::<SignConfig>()),
         table("`[outbound.…]`, whatever the protocol", outbound),
         own("`[outbound.fhir]`", keys_of::<fhir::OutboundConfig>(), outbound),
         own("`[outbound.mllp]`", keys_of::<mllp::OutboundConfig>(), outbound),

@@ -16,15 +16,6 @@ const CANONICAL: &str = "http://hl7.org/fhir/canonicalization/json";
 const DOCUMENT: &str = "http://hl7.org/fhir/canonicalization/json#document";
 const JOSE: &str = "application/jose";
 
-/// Who signs, in FHIR's words.
-#[derive(Clone, Debug)]
-pub struct Signer {
-    /// `Signature.who`: a Reference.
-    pub who: Value,
-    /// `Signature.onBehalfOf`: a Reference.
-    pub on_behalf_of: Value,
-}
-
 /// Whose signature a Bundle carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signed {
@@ -32,7 +23,8 @@ pub struct Signed {
     pub kid: String,
 }
 
-/// Signs `bundle` as it stands: replaces its signature by ours, a detached JWS of the kind "source signature".
+/// Signs `bundle` as it stands, by the software called `engine`: replaces its signature by ours, a detached JWS of the
+/// kind "source signature".
 ///
 /// # Errors
 ///
@@ -40,7 +32,7 @@ pub struct Signed {
 pub fn sign(
     bundle: &mut Value,
     key: &SigningKey,
-    signer: &Signer,
+    engine: &str,
     when: Timestamp,
     random: &dyn SecureRandom,
 ) -> Result<(), SignatureFault> {
@@ -54,8 +46,7 @@ pub fn sign(
             "system": "urn:iso-astm:E1762-95:2013", "code": "1.2.840.10065.1.12.1.14", "display": "Source Signature",
         }],
         "when": when.to_string(),
-        "who": signer.who.clone(),
-        "onBehalfOf": signer.on_behalf_of.clone(),
+        "who": { "type": "Device", "identifier": { "value": key.kid() }, "display": engine },
         "targetFormat": format!("application/fhir+json;canonicalization={CANONICAL}"),
         "sigFormat": JOSE,
         "data": STANDARD.encode(jws),
@@ -71,7 +62,8 @@ pub fn sign(
 /// [`SignatureFault`] if it carries none, none that is understood or trusted, or one of something else.
 pub fn verify(resource: &Value, keys: &TrustedKeys) -> Result<Signed, SignatureFault> {
     let members = resource.as_object().filter(|members| is_bundle(members)).ok_or(SignatureFault::Missing)?;
-    let signature = members.get("signature").filter(|signature| signature.is_object()).ok_or(SignatureFault::Missing)?;
+    let signature =
+        members.get("signature").filter(|signature| signature.is_object()).ok_or(SignatureFault::Missing)?;
     let text = |key: &str| signature.get(key).and_then(Value::as_str);
     let unknown = |what: &str| SignatureFault::Unknown(what.to_owned());
     if text("sigFormat").is_some_and(|format| !format.eq_ignore_ascii_case(JOSE)) {

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::SecureRandom;
 use serde::Deserialize;
 
-use super::keys::{Algorithm, SigningKey, TrustedKeys};
 use super::SignatureFault;
+use super::keys::{Algorithm, SigningKey, TrustedKeys};
 
 /// Signs `payload`, and returns the JWS without it.
 pub(super) fn sign(key: &SigningKey, payload: &[u8], random: &dyn SecureRandom) -> Result<String, SignatureFault> {
@@ -29,8 +29,8 @@ pub(super) fn verify(jws: &str, payload: &[u8], keys: &TrustedKeys) -> Result<St
     if read.crit.is_some() {
         return Err(unknown("its header has critical extensions, and none is known here"));
     }
-    let algorithm = Algorithm::from_name(&read.alg)
-        .ok_or_else(|| unknown("its algorithm must be EdDSA, ES256, ES384 or RS256"))?;
+    let algorithm =
+        Algorithm::from_name(&read.alg).ok_or_else(|| unknown("its algorithm must be EdDSA, ES256, ES384 or RS256"))?;
     let signature = decode(signature).map_err(|_| unknown("its last part is no base64url"))?;
     keys.verify(read.kid.as_deref(), algorithm, &input(header, payload), &signature)
 }

@@ -10,6 +10,7 @@ use ring::signature::{
 use serde::Deserialize;
 
 use super::SignatureFault;
+use crate::Sha256;
 
 /// A key file that cannot be used, for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,9 +67,8 @@ impl SigningKey {
         };
         let der = block(pem, "PRIVATE KEY").ok_or_else(none)?;
         let ed25519 = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der).map(Pair::Ed25519);
-        let key = ed25519.or_else(|_| {
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der, random).map(Pair::P256)
-        });
+        let key = ed25519
+            .or_else(|_| EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der, random).map(Pair::P256));
         Ok(Self { kid: kid.to_owned(), key: key.map_err(|_| none())? })
     }
 
@@ -138,7 +138,10 @@ struct Trusted {
 enum Public {
     /// Bytes as the algorithm has them: 32 of Ed25519, an uncompressed point of a curve.
     Point(Algorithm, Vec<u8>),
-    Rsa { n: Vec<u8>, e: Vec<u8> },
+    Rsa {
+        n: Vec<u8>,
+        e: Vec<u8>,
+    },
 }
 
 /// What is read of a JWK (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2).
@@ -174,9 +177,8 @@ impl TrustedKeys {
         let der = block(text, "PUBLIC KEY").ok_or_else(|| {
             KeyError("it is neither a JWK set nor a public key in PEM (-----BEGIN PUBLIC KEY-----)".to_owned())
         })?;
-        let key = of_spki(&der).ok_or_else(|| {
-            KeyError("its key must be Ed25519, P-256 or P-384; give others as a JWK set".to_owned())
-        })?;
+        let key = of_spki(&der)
+            .ok_or_else(|| KeyError("its key must be Ed25519, P-256 or P-384; give others as a JWK set".to_owned()))?;
         self.0.push(Trusted { kid: name.to_owned(), key });
         Ok(())
     }
@@ -198,6 +200,12 @@ impl TrustedKeys {
             return Err(wrong("none of its keys can be used: Ed25519, P-256, P-384 or RSA of 2048 bits and more"));
         }
         Ok(())
+    }
+
+    /// The SHA-256 of all of them, in hexadecimal: by which keys something was verified.
+    #[must_use]
+    pub fn version(&self) -> String {
+        Sha256::of(format!("{self:?}").as_bytes()).to_string()
     }
 
     /// True without keys.
@@ -256,7 +264,9 @@ impl Public {
 
     fn verify(&self, bytes: &[u8], signature: &[u8]) -> bool {
         match self {
-            Self::Point(Algorithm::EdDsa, key) => UnparsedPublicKey::new(&ED25519, key).verify(bytes, signature).is_ok(),
+            Self::Point(Algorithm::EdDsa, key) => {
+                UnparsedPublicKey::new(&ED25519, key).verify(bytes, signature).is_ok()
+            }
             Self::Point(Algorithm::Es384, key) => {
                 UnparsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, key).verify(bytes, signature).is_ok()
             }

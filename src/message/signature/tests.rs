@@ -33,10 +33,9 @@ fn bundle() -> Value {
 }
 
 fn signed(key: &SigningKey) -> Value {
-    let signer = Signer { who: json!({ "display": "tributary" }), on_behalf_of: json!({ "display": "St Mary" }) };
     let mut bundle = bundle();
     let when = "2026-03-01T12:00:00Z".parse().unwrap();
-    sign(&mut bundle, key, &signer, when, &SystemRandom::new()).unwrap();
+    sign(&mut bundle, key, "tributary 0.1.0", when, &SystemRandom::new()).unwrap();
     bundle
 }
 
@@ -77,7 +76,9 @@ fn what_was_changed_or_is_not_trusted_is_refused_with_its_reason() {
         |bundle| {
             bundle.as_object_mut().unwrap().insert("id", "2");
         },
-        expect!["its signature does not fit its content: it was changed after it was signed, or not signed with key one"],
+        expect![
+            "its signature does not fit its content: it was changed after it was signed, or not signed with key one"
+        ],
     );
     check(
         |bundle| {
@@ -135,7 +136,8 @@ fn verifies_the_standard_s_own_signature() {
     let mut keys = TrustedKeys::default();
     let jwk = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
     keys.add("rfc", jwk).unwrap();
-    let detached = "eyJhbGciOiJFZERTQSJ9..hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
+    let detached =
+        "eyJhbGciOiJFZERTQSJ9..hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
     assert_eq!(super::jws::verify(detached, b"Example of Ed25519 signing", &keys), Ok(String::new()));
     assert!(super::jws::verify(detached, b"Example of another signing", &keys).is_err());
 }
@@ -154,7 +156,8 @@ fn says_what_is_wrong_with_a_key_file() {
         r#"{"keys":[{"kty":"oct","k":"eA"}]}"#,
         expect!["none of its keys can be used: Ed25519, P-256, P-384 or RSA of 2048 bits and more"],
     );
-    let error = SigningKey::read("-----BEGIN PRIVATE KEY-----\neA==\n-----END PRIVATE KEY-----", "k", &SystemRandom::new());
+    let error =
+        SigningKey::read("-----BEGIN PRIVATE KEY-----\neA==\n-----END PRIVATE KEY-----", "k", &SystemRandom::new());
     expect!["it holds no private key, Ed25519 or P-256 in PKCS#8: make one with `openssl genpkey -algorithm ed25519`"]
         .assert_eq(&error.unwrap_err().to_string());
 }
