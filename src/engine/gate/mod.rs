@@ -19,6 +19,7 @@ mod operators;
 
 mod parked;
 pub(super) mod people;
+mod told;
 mod watch;
 
 use std::collections::{BTreeSet, HashMap};

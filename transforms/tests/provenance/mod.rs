@@ -167,7 +167,7 @@ pub(crate) fn agents<'a>(provenance: &'a Value, role: &str) -> Vec<&'a Value> {
 }
 
 /// The Provenances of the entry at `place` of `bundle`.
-pub(crate) fn of_entry<'a>(bundle: &'a Value, place: usize) -> Vec<&'a Value> {
+pub(crate) fn of_entry(bundle: &Value, place: usize) -> Vec<&Value> {
     let entry = &bundle["entry"][place];
     let names = [&entry["fullUrl"], &entry["request"]["url"]];
     let is_about = |provenance: &&Value| {
