@@ -26,6 +26,8 @@ pub struct Chain {
     seq: u64,
     hash: Hash,
     log: Place,
+    /// When the last event that it tells of happened.
+    last: Timestamp,
     /// Up to where it is signed and durable, and how far in the log that is.
     signed: u64,
     durable: Mark,
@@ -58,10 +60,11 @@ impl Chain {
             None => (first_at(dir, 1), None, 0),
         };
         let file = OpenOptions::new().create(true).append(true).open(&path).map_err(io(&path))?;
+        let last = line.as_ref().and_then(|line| line.event.as_ref()).map_or(Timestamp::UNIX_EPOCH, |event| event.at);
         let (seq, hash, log) = line.map_or((0, NOTHING, Place::default()), |line| (line.seq, line.hash, line.log));
         let signed = signed.min(seq);
         let (dir, durable, buffer) = (dir.to_owned(), log.from, String::new());
-        Ok(Self { dir, anchor, signer, file, bytes, seq, hash, log, signed, durable, buffer })
+        Ok(Self { dir, anchor, signer, file, bytes, seq, hash, log, last, signed, durable, buffer })
     }
 
     /// Where in the log it goes on: what is behind that and up to [`Chain::has`] is in it already.
@@ -81,8 +84,14 @@ impl Chain {
         (sequence, part) <= (self.log.sequence, self.log.part) && self.seq > 0
     }
 
+    /// When the last event that it tells of happened.
+    pub(super) fn last(&self) -> Timestamp {
+        self.last
+    }
+
     /// Appends an event; [`Chain::write`] hands it to the system.
     pub(super) fn append(&mut self, log: Place, event: Event) {
+        self.last = event.at;
         let line = Line::after(self.seq, self.hash, log, event);
         (self.seq, self.hash, self.log) = (line.seq, line.hash, log);
         self.buffer.push_str(&line.text());
@@ -137,6 +146,12 @@ impl Chain {
             self.bytes = 0;
         }
         Ok(())
+    }
+
+    /// Up to which line it is signed.
+    #[must_use]
+    pub fn signed(&self) -> u64 {
+        self.signed
     }
 
     /// How many lines it has.
@@ -208,7 +223,7 @@ fn follows(line: &Line, last: Option<&Line>, signed: u64) -> bool {
 }
 
 /// The last checkpoint in `dir`.
-fn last_checkpoint(dir: &Path) -> Result<Option<Checkpoint>, AuditError> {
+pub(super) fn last_checkpoint(dir: &Path) -> Result<Option<Checkpoint>, AuditError> {
     let path = checkpoints(dir);
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(text.lines().rev().find_map(|line| serde_json::from_str(line).ok())),

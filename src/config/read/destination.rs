@@ -142,7 +142,7 @@ fn secret_files(outbound: &OutboundKind) -> Vec<&Path> {
 }
 
 /// Certificates and keys that are named must be there.
-fn certificates(document: &Document, table: &Node, dir: &Path) {
+pub(super) fn certificates(document: &Document, table: &Node, dir: &Path) {
     for node in ["ca_file", "identity_file"].iter().filter_map(|key| table.at(&[key])) {
         let file = node.text().map(|name| dir.join(name)).filter(|file| !file.is_file());
         if let Some(file) = file {
@@ -153,7 +153,7 @@ fn certificates(document: &Document, table: &Node, dir: &Path) {
 }
 
 /// True if requests to `url` could be read on the way.
-fn is_clear(url: &str) -> bool {
+pub(super) fn is_clear(url: &str) -> bool {
     reqwest::Url::parse(url).is_ok_and(|url| url.scheme() == "http" && !url.host_str().is_some_and(is_this_machine))
 }
 
