@@ -23,10 +23,12 @@ mod tests;
 pub use audit::{AuditConfig, AuditRepositoryConfig, By};
 pub use channel::{
     ChannelConfig, Content, Expectation, ExpectedState, Hl7v2ToFhirConfig, InboundKind, LabelConfig, LaneKey,
-    LateConfig, LatePolicy, RouteConfig, ScriptConfig, TestConfig, TransformConfig, Validate,
+    LateConfig, LatePolicy, RouteConfig, ScriptConfig, TestConfig, TransformConfig, Validate, VerifySignatures,
 };
 pub use consent::{ConsentConfig, FixedConsent, PolicyConfig};
-pub use destination::{Attempts, Budget, DestinationConfig, OnUnknown, OutboundKind, PauseConfig, RetryConfig};
+pub use destination::{
+    Attempts, Budget, DestinationConfig, OnUnknown, OutboundKind, PauseConfig, RetryConfig, SignConfig,
+};
 pub use init::{InitError, init};
 pub use load::{Overrides, admin_socket, load, load_with};
 pub use plan::{Change, Effect, Part, plan};

@@ -24,6 +24,7 @@ mod retry;
 mod running;
 mod schedule;
 mod settle;
+mod signed;
 mod status;
 mod steady;
 mod task;

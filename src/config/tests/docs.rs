@@ -11,8 +11,8 @@ use super::{env, load_in};
 use crate::config::read::{ChannelTop, DestinationTop, InboundCommon, OutboundCommon, keys_of};
 use crate::config::{
     AdminConfig, Attempts, AuditConfig, AuditRepositoryConfig, EngineConfig, Expectation, Hl7v2ToFhirConfig,
-    KeepConfig, LateConfig, LimitsConfig, LogConfig, PauseConfig, RetryConfig, RouteConfig, ScriptConfig, Site,
-    StoreConfig, TestConfig, load,
+    KeepConfig, LateConfig, LimitsConfig, LogConfig, PauseConfig, RetryConfig, RouteConfig, ScriptConfig, SignConfig,
+    Site, StoreConfig, TestConfig, load,
 };
 
 /// One table of the page.
@@ -59,6 +59,7 @@ fn tables() -> Vec<Table> {
         table("`[[test]]`", keys_of::<TestConfig>()),
         table("`[[test]]`, `expect = { … }`", keys_of::<Expectation>()),
         table("`destinations/NAME.toml`, at its top", keys_of::<DestinationTop>()),
+        table("`sign = { … }`", keys_of::<SignConfig>()),
         table("`[outbound.…]`, whatever the protocol", outbound),
         own("`[outbound.fhir]`", keys_of::<fhir::OutboundConfig>(), outbound),
         own("`[outbound.mllp]`", keys_of::<mllp::OutboundConfig>(), outbound),

@@ -21,6 +21,7 @@ mod operators;
 mod parked;
 pub(super) mod people;
 mod services;
+mod told;
 mod watch;
 
 use std::collections::{BTreeSet, HashMap};
