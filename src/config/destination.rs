@@ -2,11 +2,13 @@
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use channels::setting::Span;
 use channels::{fhir, file, mllp};
 use message::consent::Confidentiality;
+use message::signature::SigningKey;
 use serde::Deserialize;
 
 use super::site::Fingerprint;
@@ -35,6 +37,8 @@ pub struct DestinationConfig {
     /// The policy by which patients' consents are decided for it: a key of [`Site::consent`]. Without one, what a
     /// message's source and channel say of its use decides alone.
     pub policy: Option<String>,
+    /// The external decision service that is asked about it: a key of [`ServicesConfig::consent`](super::ServicesConfig).
+    pub consent_service: Option<String>,
     /// After how long something that waits for consent is told of as an alarm.
     pub park_alarm: Span,
     /// After how long something that waits for consent becomes a dead letter, with its reason; never where `None`.
@@ -53,6 +57,18 @@ pub struct DestinationConfig {
     pub concurrency: NonZeroUsize,
     /// True keeps a lane waiting behind a dead letter; false lets it go on.
     pub block_lane: bool,
+    /// The key that signs what leaves; nothing is signed where `None`.
+    pub sign: Option<Arc<SigningKey>>,
+}
+
+/// What signs the Bundles that leave: `sign = { key = "…", kid = "…" }`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SignConfig {
+    /// The private key's file, PKCS#8 in PEM; relative to the site's folder.
+    pub key: PathBuf,
+    /// What receivers know the key as.
+    pub kid: String,
 }
 
 /// A destination's protocol and address: the one table under `[outbound]`.

@@ -15,6 +15,7 @@ mod load;
 mod plan;
 mod problem;
 mod read;
+mod services;
 mod site;
 #[cfg(test)]
 mod tests;
@@ -22,12 +23,15 @@ mod tests;
 pub use audit::{AuditConfig, AuditRepositoryConfig, By};
 pub use channel::{
     ChannelConfig, Content, Expectation, ExpectedState, Hl7v2ToFhirConfig, InboundKind, LabelConfig, LaneKey,
-    LateConfig, LatePolicy, RouteConfig, ScriptConfig, TestConfig, TransformConfig, Validate,
+    LateConfig, LatePolicy, RouteConfig, ScriptConfig, TestConfig, TransformConfig, Validate, VerifySignatures,
 };
-pub use consent::{ConsentConfig, PolicyConfig};
-pub use destination::{Attempts, Budget, DestinationConfig, OnUnknown, OutboundKind, PauseConfig, RetryConfig};
+pub use consent::{ConsentConfig, FixedConsent, PolicyConfig};
+pub use destination::{
+    Attempts, Budget, DestinationConfig, OnUnknown, OutboundKind, PauseConfig, RetryConfig, SignConfig,
+};
 pub use init::{InitError, init};
 pub use load::{Overrides, admin_socket, load, load_with};
 pub use plan::{Change, Effect, Part, plan};
 pub use problem::{Place, Problem, Severity};
+pub use services::{IdentityConfig, KeepConfig, ServicesConfig};
 pub use site::{AdminConfig, EngineConfig, Fingerprint, LimitsConfig, LogConfig, LogFormat, Site, StoreConfig};

@@ -1,7 +1,7 @@
 //! `channels/NAME.toml`.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use channels::{Acknowledge, file, http, mllp};
 use jiff::tz::TimeZone;
@@ -15,9 +15,10 @@ use super::document::Document;
 use super::files::Part;
 use super::reader::{keys_of, read};
 use super::tree::Node;
-use super::{Base, labels, one_kind, plain_text, purpose, zone};
+use super::{Base, keys, labels, one_kind, plain_text, purpose, zone};
 use crate::config::channel::{
     ChannelConfig, InboundKind, LaneKey, LateConfig, RouteConfig, TestConfig, TransformConfig, Validate,
+    VerifySignatures,
 };
 
 /// The keys at the top of the file.
@@ -31,9 +32,12 @@ pub(in crate::config) struct Top {
     #[serde(rename = "inbound")]
     _inbound: IgnoredAny,
     purposes: Option<BTreeSet<Purpose>>,
+    consents: Vec<String>,
     confidentiality: Confidentiality,
     stamp: StampOptions,
     validate: Validate,
+    verify_signatures: VerifySignatures,
+    trusted_keys: Vec<PathBuf>,
     lane: LaneKey,
     late_events: LateConfig,
     #[serde(rename = "transform")]
@@ -52,9 +56,12 @@ impl Default for Top {
             provider: String::new(),
             _inbound: IgnoredAny,
             purposes: None,
+            consents: Vec::new(),
             confidentiality: Confidentiality::default(),
             stamp: StampOptions::default(),
             validate: Validate::default(),
+            verify_signatures: VerifySignatures::default(),
+            trusted_keys: Vec::new(),
             lane: LaneKey::default(),
             late_events: LateConfig::default(),
             transforms: Vec::new(),
@@ -98,6 +105,7 @@ pub(in crate::config) fn channel(part: &Part, base: &Base<'_>) -> Option<Channel
             TransformConfig::Label(_) => {}
         }
     }
+    let key_files: Vec<PathBuf> = top.trusted_keys.iter().map(|file| base.dir.join(file)).collect();
     let beside = document.path().parent().unwrap_or(base.dir);
     for test in &mut top.tests {
         test.send = beside.join(&test.send);
@@ -106,7 +114,7 @@ pub(in crate::config) fn channel(part: &Part, base: &Base<'_>) -> Option<Channel
     Some(ChannelConfig {
         name: part.name.clone(),
         hash: String::new(),
-        filled: document.filled(&[]),
+        filled: document.filled(&key_files.iter().map(PathBuf::as_path).collect::<Vec<_>>()),
         file: document.path().to_owned(),
         description: top.description,
         enabled: top.enabled,
@@ -116,9 +124,12 @@ pub(in crate::config) fn channel(part: &Part, base: &Base<'_>) -> Option<Channel
         time_zone: common.time_zone.unwrap_or_else(|| base.time_zone.clone()),
         charset: CharsetOptions { default: common.charset, undecodable: common.undecodable },
         purposes: top.purposes,
+        consents: top.consents,
         confidentiality: top.confidentiality,
         stamp: top.stamp,
         validate: top.validate,
+        verify_signatures: top.verify_signatures,
+        trusted_keys: keys::trusted(document, base.dir, &top.trusted_keys, top.verify_signatures),
         lane: top.lane,
         late_events: top.late_events,
         transforms: top.transforms,

@@ -14,8 +14,8 @@ use super::document::Document;
 use super::files::Part;
 use super::reader::{keys_of, read};
 use super::tree::{Node, Value};
-use super::{Base, is_this_machine, one_kind, plain_text};
-use crate::config::destination::{DestinationConfig, OutboundKind, PauseConfig, RetryConfig};
+use super::{Base, is_this_machine, keys, one_kind, plain_text};
+use crate::config::destination::{DestinationConfig, OutboundKind, PauseConfig, RetryConfig, SignConfig};
 
 /// The keys at the top of the file.
 #[derive(Deserialize)]
@@ -27,6 +27,7 @@ pub(in crate::config) struct Top {
     production: bool,
     clearance: Confidentiality,
     policy: Option<String>,
+    consent_service: Option<String>,
     park_alarm: Span,
     max_park: Option<Span>,
     /// Read by [`outbound`].
@@ -38,6 +39,7 @@ pub(in crate::config) struct Top {
     min_interval: Span,
     concurrency: NonZeroUsize,
     block_lane: bool,
+    sign: Option<SignConfig>,
 }
 
 impl Default for Top {
@@ -49,6 +51,7 @@ impl Default for Top {
             production: false,
             clearance: Confidentiality::default(),
             policy: None,
+            consent_service: None,
             park_alarm: Span(std::time::Duration::from_secs(15 * 60)),
             max_park: None,
             _outbound: IgnoredAny,
@@ -58,6 +61,7 @@ impl Default for Top {
             min_interval: Span(std::time::Duration::ZERO),
             concurrency: NonZeroUsize::MIN.saturating_add(15),
             block_lane: false,
+            sign: None,
         }
     }
 }
@@ -76,12 +80,20 @@ pub(in crate::config) fn destination(part: &Part, base: &Base<'_>) -> Option<Des
     let outbound = outbound(document, base);
     check_provider(document, "recipient");
     check_numbers(document);
+    if let Some(node) = document.root().at(&["consent_service"])
+        && document.root().at(&["policy"]).is_none()
+    {
+        let help = "add policy = \"NAME\": what the law says, and what is done where the service knows of no consent";
+        document.error(node.span.clone(), "a consent service decides nothing without a policy", Some(help.to_owned()));
+    }
     let (top, outbound) = (top?, outbound?);
     check_waits(document, &top.retry);
+    let sign = top.sign.as_ref().and_then(|sign| keys::signing(document, base.dir, sign, &outbound));
+    let key = top.sign.as_ref().map(|sign| base.dir.join(&sign.key));
     Some(DestinationConfig {
         name: part.name.clone(),
         hash: String::new(),
-        filled: document.filled(&secret_files(&outbound)),
+        filled: document.filled(&[secret_files(&outbound), key.iter().map(PathBuf::as_path).collect()].concat()),
         file: document.path().to_owned(),
         description: top.description,
         enabled: top.enabled,
@@ -89,6 +101,7 @@ pub(in crate::config) fn destination(part: &Part, base: &Base<'_>) -> Option<Des
         production: top.production,
         clearance: top.clearance,
         policy: top.policy,
+        consent_service: top.consent_service,
         park_alarm: top.park_alarm,
         max_park: top.max_park,
         outbound,
@@ -98,6 +111,7 @@ pub(in crate::config) fn destination(part: &Part, base: &Base<'_>) -> Option<Des
         min_interval: top.min_interval,
         concurrency: top.concurrency,
         block_lane: top.block_lane,
+        sign,
     })
 }
 
