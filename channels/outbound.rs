@@ -38,6 +38,8 @@ pub struct Outgoing {
     pub format: Format,
     /// The bytes to send.
     pub bytes: Bytes,
+    /// How many entries it has, where it is known to be a Bundle of type `transaction`: then it need not be read.
+    pub transaction: Option<usize>,
     /// Names for templates: `channel`, `message_type`, `trigger_event`, `control_id`, `received`.
     pub names: Vec<(&'static str, String)>,
 }

@@ -321,6 +321,9 @@ pub struct NewOutput {
     /// The bytes; `None` for the original bytes, which are not stored twice.
     #[serde(with = "serde_bytes_opt")]
     pub bytes: Option<Bytes>,
+    /// How many entries they have, where they are known to be a Bundle of type `transaction`. Not stored.
+    #[serde(skip)]
+    pub transaction: Option<usize>,
 }
 
 /// One delivery to come.
