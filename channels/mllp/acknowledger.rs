@@ -11,6 +11,7 @@ use message::hl7v2::ack::{AcknowledgmentCode, Phase, Stamp, acknowledge_header};
 use message::hl7v2::{AckCondition, Header};
 use tokio::time::timeout;
 
+use super::config::{AcknowledgmentMode, InboundConfig};
 use crate::{Acknowledge, Clock, Ticket};
 
 /// What the peer is told of one message.
@@ -32,6 +33,7 @@ pub(super) struct Ack {
 #[derive(Clone)]
 pub(super) struct Acknowledger {
     pub(super) policy: Acknowledge,
+    pub(super) mode: AcknowledgmentMode,
     pub(super) outcome_timeout: Duration,
     pub(super) clock: Clock,
     pub(super) zone: TimeZone,
@@ -40,9 +42,10 @@ pub(super) struct Acknowledger {
 }
 
 impl Acknowledger {
-    pub(super) fn new(policy: Acknowledge, outcome_timeout: Duration, clock: Clock, zone: TimeZone) -> Self {
+    pub(super) fn new(config: &InboundConfig, clock: Clock, zone: TimeZone) -> Self {
+        let InboundConfig { acknowledge: policy, acknowledgment_mode: mode, outcome_timeout, .. } = *config;
         let run = clock().as_millisecond();
-        Self { policy, outcome_timeout, clock, zone, run }
+        Self { policy, mode, outcome_timeout: outcome_timeout.0, clock, zone, run }
     }
 
     /// What the sender of the message with this header is told. In original mode with a policy other
@@ -52,7 +55,7 @@ impl Acknowledger {
         if !matches!(answer, Answer::Stored(_) | Answer::Duplicate(_) | Answer::Done(..)) {
             return self.refuse(&header, &answer);
         }
-        match Phase::first(&header) {
+        match self.first_phase(&header) {
             Phase::Original if self.policy != Acknowledge::Stored => {
                 let answer = self.outcome_of(answer, outcome).await;
                 Reply { first: self.ack(&header, &answer, Phase::Original), later: None }
@@ -68,9 +71,17 @@ impl Acknowledger {
     /// What the sender of a message that was not taken is told: its first acknowledgment, or the
     /// application acknowledgment if that is all that it asked for.
     pub(super) fn refuse(&self, header: &Header, answer: &Answer) -> Reply {
-        let first = self.ack(header, answer, Phase::first(header));
-        let asked_later = || header.is_enhanced().then(|| self.ack(header, answer, Phase::Application)).flatten();
+        let phase = self.first_phase(header);
+        let first = self.ack(header, answer, phase);
+        let asked_later = || (phase == Phase::Accept).then(|| self.ack(header, answer, Phase::Application)).flatten();
         Reply { first: first.or_else(asked_later), later: None }
+    }
+
+    fn first_phase(&self, header: &Header) -> Phase {
+        match self.mode {
+            AcknowledgmentMode::AsAsked => Phase::first(header),
+            AcknowledgmentMode::Original => Phase::Original,
+        }
     }
 
     fn application_ack(

@@ -22,6 +22,9 @@ pub struct InboundConfig {
     /// acknowledgment at once in any case.
     #[serde(default)]
     pub acknowledge: Acknowledge,
+    /// Which acknowledgments a message has.
+    #[serde(default)]
+    pub acknowledgment_mode: AcknowledgmentMode,
     /// Longest message taken, framing not counted. A longer one is refused with a NAK.
     #[serde(default = "default::max_message_bytes")]
     pub max_message_bytes: Size,
@@ -74,6 +77,7 @@ impl InboundConfig {
         Self {
             listen,
             acknowledge: Acknowledge::default(),
+            acknowledgment_mode: AcknowledgmentMode::default(),
             max_message_bytes: default::max_message_bytes(),
             max_bytes_in_flight: default::max_bytes_in_flight(),
             max_connections: default::max_connections(),
@@ -97,6 +101,18 @@ impl InboundConfig {
             missing_cr_wait: self.missing_cr_wait.0,
         }
     }
+}
+
+/// Which acknowledgments a message has: `acknowledgment_mode` of `[inbound.mllp]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AcknowledgmentMode {
+    /// Those that its MSH-15 and MSH-16 ask for: none for `NE` in both (HL7 v2.5.1 §2.9.3).
+    #[default]
+    AsAsked,
+    /// One, AA, AE or AR, whatever MSH-15 and MSH-16 say (HL7 v2.5.1 §2.9.2): for a sender that waits for
+    /// one and asks for none.
+    Original,
 }
 
 /// HL7 v2 over MLLP, out: `[outbound.mllp]` in a destination's file.

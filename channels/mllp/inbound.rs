@@ -50,7 +50,7 @@ impl Inbound {
             what: format!("cannot listen on {} for MLLP", config.listen),
             source: Some(source),
         })?;
-        let acknowledger = Acknowledger::new(config.acknowledge, config.outcome_timeout.0, clock, zone);
+        let acknowledger = Acknowledger::new(&config, clock, zone);
         Ok(Self { name, config, acknowledger, listener, address, counts: Arc::default() })
     }
 

@@ -22,7 +22,7 @@ mod sink;
 mod tests;
 
 pub use client::{Client, ClientConfig, ClientError};
-pub use config::{Action, Address, Answers, InboundConfig, OutboundConfig};
+pub use config::{AcknowledgmentMode, Action, Address, Answers, InboundConfig, OutboundConfig};
 pub use counts::Counts;
 pub use frame::{Block, CR, Deframer, FS, Noise, VT};
 pub use inbound::Inbound;

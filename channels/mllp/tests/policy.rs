@@ -6,6 +6,7 @@ use message::{Answer, Fault};
 use tokio::sync::oneshot;
 
 use super::{Engine, Site, adt, adt_asking, eventually, framed, id, millis};
+use crate::mllp::{AcknowledgmentMode, InboundConfig};
 use crate::{Acknowledge, Ticket};
 
 /// An engine that stores at once and tells the outcome when the test does.
@@ -140,6 +141,23 @@ async fn an_outcome_known_at_once_is_told_at_once() {
 }
 
 /// Outcomes that are long in coming bound what is read, by their own window.
+#[tokio::test]
+async fn in_original_mode_every_message_has_one_answer() {
+    let original = |config: &mut InboundConfig| config.acknowledgment_mode = AcknowledgmentMode::Original;
+    let outcomes = Outcomes::default();
+    let site = Site::start(outcomes.engine(), original);
+    let mut peer = site.connect().await;
+    for (control_id, accept, application) in [("1", "NE", "NE"), ("2", "AL", "AL"), ("3", "ER", ""), ("4", "", "")] {
+        peer.send(&framed(&adt_asking(control_id, accept, application))).await;
+        assert_eq!(peer.ack().await, format!("AA {control_id}"));
+    }
+    let refusing = Engine::answering(|_, _| Ticket { answer: invalid(), outcome: None });
+    let site = Site::start(refusing, original);
+    let mut peer = site.connect().await;
+    peer.send(&framed(&adt_asking("5", "NE", "NE"))).await;
+    assert_eq!(peer.ack().await, "AE 5: no identifier");
+}
+
 #[tokio::test]
 async fn application_acknowledgments_have_their_own_window() {
     let outcomes = Outcomes::default();

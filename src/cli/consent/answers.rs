@@ -7,7 +7,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use message::consent::arrival::{Arrival, Reading, arrivals};
-use message::consent::by_entry::{Coded, Directive, Entry, Sources, Status};
+use message::consent::by_entry::{Coded, Directive, Entry, Scope, Sources, Status};
 use message::consent::vectors::{Kind, Outcome};
 use message::consent::{CONFIDENTIALITY, Flags, high_water_mark};
 use message::hl7v2::{self, CharsetOptions};
@@ -101,14 +101,16 @@ fn v2(vector: &Value) -> Result<Value, String> {
 fn consent(message: &hl7v2::Message) -> Option<Value> {
     let reading = Reading { zone: &TimeZone::UTC, accept_verbal: false, system: &str::to_owned };
     arrivals(message, &reading).into_iter().find_map(|arrival| match arrival {
-        Arrival::Consent(consent) | Arrival::Rescinded(consent) => Some(consent),
+        Arrival::Consent(consent) | Arrival::Rescinded(consent) | Arrival::Treatment(consent) => Some(consent),
         Arrival::Bypassed => None,
     })
 }
 
 fn effect(consent: &Value) -> &'static str {
     let directive = Directive::read(consent);
-    if directive.status == Status::Inactive {
+    if directive.scope == Scope::Other {
+        "ignored"
+    } else if directive.status == Status::Inactive {
         "inactive"
     } else if directive.is_readable() {
         "computable"

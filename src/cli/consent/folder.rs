@@ -17,8 +17,10 @@ const MAX_DEPTH: usize = 4;
 
 /// A folder of vectors with all that they may name.
 pub(super) struct Suite {
-    /// By the file's name without its extension.
-    pub(super) vectors: Vec<(String, Value)>,
+    /// By the file's name without its extension; why, where it cannot be read.
+    pub(super) vectors: Vec<(String, Result<Value, String>)>,
+    /// What else of the folder cannot be read: files, each with the reason.
+    pub(super) faults: Vec<String>,
     pub(super) folder: Folder,
     pub(super) rules: LabelRules,
 }
@@ -29,43 +31,49 @@ impl Suite {
         let place = if home.join("vectors").is_dir() { home.join("vectors") } else { home.to_owned() };
         let mut vectors = Vec::new();
         for path in files(&place, 1)?.into_iter().filter(|path| is(path, "json")) {
-            let value = json(&path)?;
+            let value = json(&path).map_err(|error| format!("{error:#}"));
             // Without a folder of their own, vectors stand beside other files.
-            if value.get("kind").is_some() || place != home {
+            if place != home || value.as_ref().is_ok_and(|value| value.get("kind").is_some()) {
                 vectors.push((stem(&path), value));
             }
         }
         anyhow::ensure!(!vectors.is_empty(), "there are no vectors in {}", place.display());
-        let consents = files(&home.join("consents"), MAX_DEPTH)?.into_iter().filter(|path| is(path, "json"));
-        let consents = consents.map(|path| {
+        let (mut consents, mut faults) = (BTreeMap::new(), Vec::new());
+        for path in files(&home.join("consents"), MAX_DEPTH)?.into_iter().filter(|path| is(path, "json")) {
             let name = path.strip_prefix(home).unwrap_or(&path).to_string_lossy().replace('\\', "/");
-            Ok((name, json(&path)?))
-        });
+            match json(&path) {
+                Ok(consent) => _ = consents.insert(name, consent),
+                Err(error) => faults.push(format!("{error:#}")),
+            }
+        }
+        let policies = policies(home, &mut faults)?;
         let directory = optional(&home.join("directory.json"))?.map_or_else(embedded::directory, Ok)?;
         let terms = match optional(&home.join("terminology.json"))? {
             Some(terms) => Terms::read(&terms)?,
             None => Terms::shipped()?,
         };
-        let folder = Folder {
-            consents: consents.collect::<anyhow::Result<_>>()?,
-            policies: policies(home)?,
-            directory: Arc::new(Directory::read(&directory)?),
-            terms,
-        };
-        Ok(Self { vectors, folder, rules: rules(home)? })
+        let folder = Folder { consents, policies, directory: Arc::new(Directory::read(&directory)?), terms };
+        Ok(Self { vectors, faults, folder, rules: rules(home)? })
     }
 }
 
-/// The policies of the folder over the built-in ones.
-fn policies(home: &Path) -> anyhow::Result<BTreeMap<String, Value>> {
+/// The policies of the folder over the built-in ones. For one that cannot be read nothing stands in.
+fn policies(home: &Path, faults: &mut Vec<String>) -> anyhow::Result<BTreeMap<String, Value>> {
     let mut policies: BTreeMap<String, Value> = embedded::policies()?.into_iter().collect();
     for path in files(&home.join("policies"), 1)? {
-        if is(&path, "json") {
-            policies.insert(stem(&path), json(&path)?);
+        let policy = if is(&path, "json") {
+            json(&path)
         } else if is(&path, "toml") {
-            let text = text(&path)?;
-            let value: serde_json::Value = toml::from_str(&text).with_context(|| path.display().to_string())?;
-            policies.insert(stem(&path), value.into());
+            toml_file(&path)
+        } else {
+            continue;
+        };
+        match policy {
+            Ok(policy) => _ = policies.insert(stem(&path), policy),
+            Err(error) => {
+                policies.remove(&stem(&path));
+                faults.push(format!("{error:#}"));
+            }
         }
     }
     Ok(policies)
@@ -118,6 +126,11 @@ fn text(path: &Path) -> anyhow::Result<String> {
 
 fn json(path: &Path) -> anyhow::Result<Value> {
     let value: serde_json::Value = serde_json::from_str(&text(path)?).with_context(|| path.display().to_string())?;
+    Ok(value.into())
+}
+
+fn toml_file(path: &Path) -> anyhow::Result<Value> {
+    let value: serde_json::Value = toml::from_str(&text(path)?).with_context(|| path.display().to_string())?;
     Ok(value.into())
 }
 

@@ -101,6 +101,8 @@ fn of_hl7v2(recipe: &Recipe, message: &hl7v2::Message) -> Arrived {
             Arrival::Rescinded(consent) => (consent, true),
             // Evidence of an emergency elsewhere: nothing to decide by.
             Arrival::Bypassed => continue,
+            // Nothing of privacy.
+            Arrival::Treatment(_) => continue,
         };
         let key = key_of_hl7v2(&recipe.hash, provider, &consent);
         arrived.consents.push(filed(key, subjects.clone(), consent, rescinds));
@@ -304,8 +306,14 @@ fn key_of_hl7v2(hash: &Hash, provider: &Provider, consent: &Value) -> Lane {
 /// What a Consent without an identifier is about, without what it says of it and when.
 fn about(consent: &Value) -> Value {
     let mut kept = Map::new();
-    let computable = consent.get("provision").is_some() || consent.get("policyRule").is_some();
+    let rule = fhir::get_str(consent, "policyRule.coding[0].code");
+    let notice = rule == Some("NOPP");
+    let computable = consent.get("provision").is_some() || (rule.is_some() && !notice);
     kept.insert("computable", Value::from(computable));
+    if notice {
+        // A notice takes the place of no refusal.
+        kept.insert("notice", Value::from(true));
+    }
     for key in ["securityLabel", "purpose", "data"] {
         if let Some(value) = consent.get("provision").and_then(|root| root.get(key)) {
             kept.insert(key, value.clone());

@@ -83,7 +83,7 @@ fn consent(
     segments: &[Segment<'_>],
     reading: &Reading<'_>,
 ) -> Option<Arrival> {
-    let mut base = "OPTIN";
+    let (mut base, mut ended) = (None::<&str>, false);
     let mut rules: Vec<Value> = Vec::new();
     // A restriction of an encounter that is not named cannot be computed.
     let mut clear = encounter.is_none_or(|encounter| !encounter.is_null());
@@ -110,9 +110,14 @@ fn consent(
                 Restricts::Nothing | Restricts::LabelsOnly => continue,
                 Restricts::Label(system, label) => Some((system, label)),
                 Restricts::All => None,
+                Restricts::Base(_) if action == "D" => {
+                    (says, ended) = (true, true);
+                    continue;
+                }
                 Restricts::Base(rule) => {
                     says = true;
-                    base = rule;
+                    // Where it says two things, the narrower holds.
+                    base = base.into_iter().chain([rule]).max_by_key(|rule| narrowness(rule));
                     continue;
                 }
                 Restricts::Unclear => {
@@ -128,7 +133,9 @@ fn consent(
     if !says {
         return None;
     }
-    let mut consent = frame(message, reading, "active", said_at(message, reading));
+    // A base rule that was taken back leaves nothing.
+    let over = ended && base.is_none() && rules.is_empty() && clear;
+    let mut consent = frame(message, reading, if over { "inactive" } else { "active" }, said_at(message, reading));
     // What a sender says next of the same person or encounter takes the place of what it said before.
     let mut key = named("ARV", &set_key(message, encounter), reading);
     if let (Some(members), Some(about)) = (key.as_object_mut(), encounter.filter(|about| !about.is_null())) {
@@ -140,12 +147,21 @@ fn consent(
     let series: String = set_key(message, encounter).chars().map(plain).collect();
     consent.insert("policy".to_owned(), json!([{ "uri": format!("urn:hl7-org:v2:ARV:{series}") }]));
     if clear {
-        consent.insert("policyRule".to_owned(), base_rule(base));
+        consent.insert("policyRule".to_owned(), base_rule(base.unwrap_or("OPTIN")));
         if !rules.is_empty() {
             consent.insert("provision".to_owned(), json!({ "provision": rules }));
         }
     }
     Some(Arrival::Consent(Value::Object(consent)))
+}
+
+/// How little a base rule permits.
+fn narrowness(rule: &str) -> u8 {
+    match rule {
+        "OPTIN" | "OPTINR" => 0,
+        "EMRGONLY" => 1,
+        _ => 2,
+    }
 }
 
 /// What is the same for all that a sender says of one person or encounter.

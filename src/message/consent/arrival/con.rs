@@ -2,11 +2,14 @@
 
 use crate::json::{Map, Value, json};
 
-use super::{Arrival, Reading, base_rule, code, frame, named, said_at, time};
+use super::{Arrival, Reading, base_rule, code, frame, named, said_at, scope, time};
+use crate::consent::ACT_REASON;
 use crate::consent::by_entry::ACT_CODE;
 use crate::hl7v2::{Message, Segment};
 
-const ACT_REASON: &str = "http://terminology.hl7.org/CodeSystem/v3-ActReason";
+/// Where the way in which a consent was given stands (CON-10, table 0497).
+const MODE: &str = "urn:hl7-org:v2:CON-10";
+const MODES: &str = "http://terminology.hl7.org/CodeSystem/v2-0497";
 
 /// What CON-2 (table 0496) is a consent to, as far as privacy is concerned.
 enum About {
@@ -22,8 +25,8 @@ enum About {
     Notice,
     /// Something about privacy that only a person can read.
     Unclear,
-    /// A procedure or something else: no privacy consent.
-    Nothing,
+    /// A procedure: a consent to treatment, which says nothing of privacy.
+    Treatment,
 }
 
 impl About {
@@ -35,7 +38,7 @@ impl About {
             "110" => Self::Restriction,
             "003" => Self::Notice,
             "099" | "103" | "109" | "" => Self::Unclear,
-            code if code.len() == 3 && code.bytes().all(|b| b.is_ascii_digit()) => Self::Nothing,
+            code if code.len() == 3 && code.bytes().all(|b| b.is_ascii_digit()) => Self::Treatment,
             // A code of the site's own may be about privacy.
             _ => Self::Unclear,
         }
@@ -46,14 +49,11 @@ impl About {
 pub(super) fn arrival(message: &Message, con: &Segment<'_>, reading: &Reading<'_>) -> Option<Arrival> {
     let about = About::of(&code(con, 2));
     let status = code(con, 11);
-    if matches!(about, About::Nothing) {
-        return None;
-    }
-    if status == "B" {
+    if status == "B" && !matches!(about, About::Treatment) {
         return Some(Arrival::Bypassed);
     }
     let identifier = identifier(con, reading);
-    if status == "X" {
+    if status == "X" && !matches!(about, About::Treatment) {
         let decided = decided(message, con, reading);
         let mut consent = frame(message, reading, "inactive", decided);
         insert_identifier(&mut consent, identifier);
@@ -65,6 +65,11 @@ pub(super) fn arrival(message: &Message, con: &Segment<'_>, reading: &Reading<'_
     };
     let mut consent = frame(message, reading, fhir_status, decided(message, con, reading));
     insert_identifier(&mut consent, identifier);
+    insert_origin(&mut consent, con);
+    if matches!(about, About::Treatment) {
+        consent.insert("scope".to_owned(), scope("treatment"));
+        return Some(Arrival::Treatment(Value::Object(consent)));
+    }
     if let Some(rule) = rule(con, &about, &status, reading) {
         let (base, mut provision) = rule;
         if let Some(base) = base {
@@ -83,6 +88,10 @@ pub(super) fn arrival(message: &Message, con: &Segment<'_>, reading: &Reading<'_
 
 /// The base rule and the root of what can be computed; `None` where a person must code it.
 fn rule(con: &Segment<'_>, about: &About, status: &str, reading: &Reading<'_>) -> Option<(Option<&'static str>, Map)> {
+    // A notice that was given says which, and nothing of what may be done.
+    if matches!(about, About::Notice) {
+        return Some((Some("NOPP"), Map::new()));
+    }
     let permits = match status {
         "A" => true,
         "R" => false,
@@ -110,12 +119,37 @@ fn rule(con: &Segment<'_>, about: &About, status: &str, reading: &Reading<'_>) -
             root.insert("securityLabel".to_owned(), coding(ACT_CODE, "HIV"));
             None
         }
-        // What it restricts is in words; a request that was refused restricts nothing.
-        About::Restriction | About::Unclear | About::Nothing => return None,
-        // A notice that was given or declined says nothing of what may be done.
-        About::Notice => return None,
+        // Without limits in words (CON-9) all is to be withheld; what a refused request means, a person must tell.
+        About::Restriction if permits => {
+            root.insert("type".to_owned(), json!("deny"));
+            Some("OPTOUT")
+        }
+        About::Restriction | About::Unclear | About::Treatment | About::Notice => return None,
     };
     Some((base, root))
+}
+
+/// On which form (CON-3), in what way (CON-10), and by whom (CON-24, CON-25) it was given.
+fn insert_origin(consent: &mut Map, con: &Segment<'_>) {
+    let form = code(con, 3);
+    if !form.is_empty() {
+        consent.insert("sourceReference".to_owned(), json!({ "identifier": { "value": form } }));
+    }
+    let mode = code(con, 10);
+    if !mode.is_empty() {
+        let mode = json!({ "system": MODES, "code": mode });
+        consent.insert("extension".to_owned(), json!([{ "url": MODE, "valueCoding": mode }]));
+    }
+    let name = con.field(24);
+    let part = |n: usize| name.component(n).value().trim().to_owned();
+    let (family, given) = (name.component(1).subcomponent(1).value().trim().to_owned(), part(2));
+    let name = [given, family].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+    let performer = match consent.get("patient").cloned() {
+        Some(patient) if matches!(code(con, 25).as_str(), "1" | "SEL") => patient,
+        _ if !name.is_empty() => json!({ "display": name }),
+        _ => return,
+    };
+    consent.insert("performer".to_owned(), json!([performer]));
 }
 
 /// True if the one who consents is the patient (CON-25 `1`, or nobody else named).

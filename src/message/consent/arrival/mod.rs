@@ -32,6 +32,8 @@ pub enum Arrival {
     /// The Consent with this identifier (`SYSTEM|VALUE`) is inactive from now on. Where there is none,
     /// the patient's permits are suspended and someone must look.
     Rescinded(Value),
+    /// A consent to a procedure: it says nothing of privacy, and is not kept.
+    Treatment(Value),
     /// Somebody opened a record without consent: evidence for the audit, no consent.
     Bypassed,
 }
@@ -47,13 +49,11 @@ pub fn arrivals(message: &Message, reading: &Reading<'_>) -> Vec<Arrival> {
 
 /// The parts that every Consent made here has.
 fn frame(message: &Message, reading: &Reading<'_>, status: &str, decided: Option<String>) -> Map {
-    let coding = |system: &str, code: &str| json!({ "coding": [{ "system": system, "code": code }] });
     let mut consent = Map::new();
     consent.insert("resourceType".to_owned(), json!("Consent"));
     consent.insert("status".to_owned(), json!(status));
-    let scope = coding("http://terminology.hl7.org/CodeSystem/consentscope", "patient-privacy");
-    consent.insert("scope".to_owned(), scope);
-    consent.insert("category".to_owned(), json!([coding(ACT_CODE, "IDSCL")]));
+    consent.insert("scope".to_owned(), scope("patient-privacy"));
+    consent.insert("category".to_owned(), json!([base_rule("IDSCL")]));
     if let Some(patient) = patient(message, reading) {
         consent.insert("patient".to_owned(), json!({ "identifier": patient }));
     }
@@ -61,6 +61,10 @@ fn frame(message: &Message, reading: &Reading<'_>, status: &str, decided: Option
         consent.insert("dateTime".to_owned(), json!(decided));
     }
     consent
+}
+
+fn scope(code: &str) -> Value {
+    json!({ "coding": [{ "system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": code }] })
 }
 
 fn base_rule(code: &str) -> Value {

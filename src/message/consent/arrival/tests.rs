@@ -22,6 +22,7 @@ fn check(segments: &str, expected: Expect) {
         .iter()
         .map(|arrival| match arrival {
             Arrival::Bypassed => "bypassed".to_owned(),
+            Arrival::Treatment(consent) => format!("{} consent, not kept", consent["scope"]["coding"][0]["code"]),
             Arrival::Rescinded(consent) => format!("rescinded {}", consent["identifier"][0]["value"]),
             Arrival::Consent(consent) => {
                 let readable = Directive::read(consent).is_readable();
@@ -55,9 +56,33 @@ fn what_was_said_and_not_written_permits_nothing() {
     assert!(matches!(taken.as_slice(), [Arrival::Consent(consent)] if Directive::read(consent).is_readable()));
 }
 
+/// A request to restrict without limits in words withholds all; with them it waits for a person.
+#[test]
+fn a_request_to_restrict_withholds() {
+    check("CON|1|110|||||||||A||20260301", expect![[r#""active" "OPTOUT" {"type":"deny"} computable=true"#]]);
+    check("CON|1|110|||||||Not my son||A||20260301", expect![[r#""active" null null computable=false"#]]);
+    check("CON|1|110|||||||||R||20260301", expect![[r#""active" null null computable=false"#]]);
+}
+
+#[test]
+fn a_privacy_notice_permits_nothing() {
+    check("CON|1|003|||||||||A||20260301", expect![[r#""active" "NOPP" null computable=false"#]]);
+}
+
+#[test]
+fn says_who_consented_on_which_form() {
+    let arrived = read("CON|1|001|FORM-7|C1|||||||A||20260301|||||||||||Doe^Jane|2", false);
+    let [Arrival::Consent(consent)] = arrived.as_slice() else { panic!("{arrived:?}") };
+    assert_eq!(consent["performer"][0]["display"], "Jane Doe");
+    assert_eq!(consent["sourceReference"]["identifier"]["value"], "FORM-7");
+    let arrived = read("CON|1|001|||||||||A||20260301||||||||||||1", false);
+    let [Arrival::Consent(consent)] = arrived.as_slice() else { panic!("{arrived:?}") };
+    assert_eq!(consent["performer"][0], consent["patient"]);
+}
+
 #[test]
 fn procedures_are_no_privacy_consents() {
-    check("CON|1|002|||||||||R||20260301", expect![""]);
+    check("CON|1|002|||||||||R||20260301", expect![[r#""treatment" consent, not kept"#]]);
 }
 
 #[test]
@@ -76,6 +101,14 @@ fn restrictions_are_denials_by_label() {
     );
     check("ARV|1|A|ALL", expect![[r#""active" "OPTIN" {"provision":[{"type":"deny"}]} computable=true"#]]);
     check("ARV|1|A|OO", expect![[r#""active" "OPTOUT" null computable=true"#]]);
+}
+
+#[test]
+fn of_two_base_rules_the_narrower_holds_and_one_taken_back_is_none() {
+    for codes in ["OO~OI", "OI~OO"] {
+        check(&format!("ARV|1|A|{codes}"), expect![[r#""active" "OPTOUT" null computable=true"#]]);
+    }
+    check("ARV|1|D|OI", expect![[r#""inactive" "OPTIN" null computable=true"#]]);
 }
 
 #[test]

@@ -18,9 +18,8 @@ use crate::consent::Confidentiality;
 use crate::consent::external::Answer as Service;
 
 /// Labels that forbid passing data on without the patient's consent (v3-ActCode, refrain policies).
-const REFRAIN: [&str; 5] = ["NORDSCLCD", "NORDSCLCDS", "NODSCLCD", "NODSCLCDS", "NOAUTH"];
-/// The purposes that a refusal must name to stand against a declared emergency.
-const EMERGENCIES: [&str; 2] = ["ETREAT", "BTG"];
+/// The last is what the first was called before it was retired.
+const REFRAIN: [&str; 6] = ["NORDSCLCD", "NORDSCLCDS", "NODSCLCD", "NODSCLCDS", "NOAUTH", "NORDSLCD"];
 
 /// What one layer answered.
 struct Ruling<'a> {
@@ -379,9 +378,13 @@ impl<'a> Case<'a> {
     fn applies(&self, when: &When, entry: &Entry, purpose: &Purpose<'_>, label: Option<Option<&str>>) -> bool {
         let any =
             |listed: &[String], test: &dyn Fn(&str) -> bool| listed.is_empty() || listed.iter().any(|item| test(item));
+        // What is withheld from a kind of recipient is withheld from what may be of that kind.
+        let withholds = label.is_some();
+        let kinds = if withholds { &self.request.recipient_may_be } else { &self.request.recipient_kinds };
+        let unknown = kinds.is_empty() && !self.request.recipient_is_patient;
         any(&when.label, &|rule| self.is_labelled(rule, entry, label))
             && any(&when.purpose, &|rule| self.terms.is_purpose_within(purpose.code, rule))
-            && any(&when.recipient_type, &|kind| self.request.recipient_kinds.iter().any(|own| **own == *kind))
+            && any(&when.recipient_type, &|kind| kinds.iter().any(|own| **own == *kind) || (withholds && unknown))
             && when.recipient_is_patient.is_none_or(|is| is == self.request.recipient_is_patient)
             && (when.code.is_empty() || when.code.iter().any(|code| entry.codes.contains(code)))
             && any(&when.resource_type, &|kind| *entry.kind == *kind)
@@ -451,8 +454,9 @@ impl<'a> Case<'a> {
 
     /// Whether a refusal that counts names emergencies.
     fn blocks(&self, purpose: &Purpose<'_>, question: &Question<'_>) -> bool {
-        let names =
-            |node: &super::directive::Node| node.purposes.iter().any(|listed| EMERGENCIES.contains(&&*listed.code));
+        let names = |node: &super::directive::Node| {
+            node.purposes.iter().any(|listed| self.terms.is_purpose_within(&listed.code, "ETREAT"))
+        };
         let denies = |answer: Answer| answer.effect == Effect::Deny;
         purpose.counted.iter().any(|directive| {
             let weighing = Weighing { directive, question };
@@ -470,7 +474,8 @@ impl<'a> Case<'a> {
     fn refrain(&self, entry: &Entry) -> Option<&'static str> {
         let labelled = |code: &&str| entry.labels.iter().any(|label| **label == **code);
         let by_author = || {
-            let authors = entry.authors.as_ref().map(|authors| authors.sure.as_slice()).unwrap_or_default();
+            // The author itself, or a part of it: not what shares a group or a house with it.
+            let authors = entry.authors.as_ref().map(|authors| authors.own.as_slice()).unwrap_or_default();
             authors.iter().any(|author| self.request.recipient.sure.contains(author))
         };
         let original = || (labelled(&"ORCON") && !by_author()).then_some("ORCON");

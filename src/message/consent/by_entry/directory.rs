@@ -31,6 +31,8 @@ struct Entity {
 /// One side of a disclosure, or an author: everything it answers to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Party {
+    /// What it was named as itself: references and identifiers of nothing that it is part of.
+    pub own: Vec<Box<str>>,
     /// What it is for certain: references and identifiers of itself, of what it is part of, of its groups.
     pub sure: Vec<Box<str>>,
     /// What it may be: the organisations of a person who did not say for whom they act.
@@ -150,7 +152,30 @@ impl Directory {
             people.flat_map(|person| &person.above).for_each(|employer| self.add_line(employer, &mut maybe));
             self.add_groups(&mut maybe);
         }
-        Party { sure, maybe, obscure: false }
+        let mut own: Vec<Box<str>> = Vec::new();
+        for name in names.iter().filter(|name| !name.is_empty()) {
+            let entity = self.entity(name).map(|entity| entity.identifiers.iter().cloned());
+            let reference = self.by_identifier(name).map(Box::from);
+            let all = std::iter::once(name.clone()).chain(reference).chain(entity.into_iter().flatten());
+            own.extend(all);
+        }
+        Party { own, sure, maybe, obscure: false }
+    }
+
+    /// What kind of organisation `name` is; where it is not said, what it is part of.
+    #[must_use]
+    pub fn nearest_kind(&self, name: &str) -> Option<&str> {
+        self.line(name).iter().find_map(|name| self.entities.get(name)?.kind.as_deref())
+    }
+
+    /// What kinds of organisation a party may be: all of what it is, is part of, or may act for.
+    #[must_use]
+    pub fn kinds(&self, party: &Party) -> Vec<Box<str>> {
+        let all = party.sure.iter().chain(&party.maybe);
+        let mut kinds: Vec<Box<str>> = all.filter_map(|name| self.kind(name)).map(Box::from).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        kinds
     }
 
     fn is_organisation(&self, name: &str) -> bool {

@@ -1,12 +1,13 @@
 //! What a decision needs to know of a record entry: a resource's codes, labels, dates, authors, references.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::json::Value;
 
 use super::directory::{Directory, Party};
 use super::reference::{identifier, names};
 use super::span::Span;
+use super::systems::canonical;
 use super::terms::ACT_CODE;
 use crate::consent::{ACT_REASON, CONFIDENTIALITY, Confidentiality};
 
@@ -19,7 +20,7 @@ const OBSERVATION_VALUE: &str = "http://terminology.hl7.org/CodeSystem/v3-Observ
 /// The extension that labels an element within a resource (FHIR DS4P 1.0).
 const INLINE_LABEL: &str = "http://hl7.org/fhir/uv/security-label-ds4p/StructureDefinition/extension-inline-sec-label";
 
-/// A code and its system, without the system's trailing slash. An empty code is one that is not known.
+/// A code and its system, by one name for each system and without a trailing slash. An empty code is one that is not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Coded {
     /// The system's URI; empty where none is given.
@@ -32,7 +33,7 @@ impl Coded {
     /// A code of `system`.
     #[must_use]
     pub fn new(system: &str, code: &str) -> Self {
-        Self { system: system.trim_end_matches('/').into(), code: code.trim().into() }
+        Self { system: canonical(system).into(), code: code.trim().into() }
     }
 
     /// A FHIR `Coding`; `None` if it has no code.
@@ -50,6 +51,8 @@ pub struct Entry {
     pub reference: Box<str>,
     /// Its resource type.
     pub kind: Box<str>,
+    /// The types of the resources in it.
+    pub contained: Vec<Box<str>>,
     /// `meta.profile`, without versions.
     pub profiles: Vec<Box<str>>,
     /// Media types of what it carries.
@@ -62,6 +65,8 @@ pub struct Entry {
     pub confidentiality: Option<Confidentiality>,
     /// Its ActCode labels, and those of systems not known here as `SYSTEM|CODE`.
     pub labels: Vec<Box<str>>,
+    /// Its labels of integrity and assertion: they say what was done to it, never who may have it.
+    pub marks: Vec<Coded>,
     /// The purposes that its labels restrict it to.
     pub purposes: Vec<Box<str>>,
     /// True for test data.
@@ -111,11 +116,14 @@ impl Entry {
             }
         }
         for (entry, (_, resource)) in entries.iter_mut().zip(sources.resources) {
-            let stated = authors.get(&entry.reference).filter(|stated| !stated.is_empty()).cloned();
-            entry.authors = party(stated.unwrap_or_else(|| of_elements(resource)), directory);
+            let by_any_name = std::iter::once(&entry.reference).chain(&entry.names);
+            let stated: Vec<Stated> = by_any_name.filter_map(|name| authors.get(name)).flatten().cloned().collect();
+            let stated = if stated.is_empty() { of_elements(resource) } else { stated };
+            entry.authors = party(stated, directory);
             entry.refers_to = references_in(resource).into_iter().map(alias).collect();
         }
-        let outside = sources.context.iter().chain(sources.provenance).enumerate().map(|(at, resource)| {
+        let around = || sources.context.iter().chain(sources.provenance).enumerate();
+        let outside = around().map(|(at, resource)| {
             (own_reference(None, resource, usize::MAX - at), references_in(resource).into_iter().map(alias).collect())
         });
         let inside = entries.iter().map(|entry| (entry.reference.clone(), entry.refers_to.clone()));
@@ -129,6 +137,11 @@ impl Entry {
         for entry in &mut entries {
             let own = std::iter::once(&entry.reference).chain(&entry.names);
             entry.referred_by = own.filter_map(|name| referred_by.get(&**name)).flatten().cloned().collect();
+        }
+        let identities = Identities::of(&entries, around());
+        for entry in &mut entries {
+            identities.widen(&mut entry.refers_to);
+            identities.widen(&mut entry.referred_by);
         }
         entries
     }
@@ -168,6 +181,9 @@ impl Entry {
                         elements.get("valueCoding").into_iter().for_each(|label| self.take_label(label));
                     }
                     let is_resource = elements.contains_key("resourceType");
+                    if is_resource && !std::ptr::eq(value, resource) {
+                        push(&mut self.contained, kind_of(value).into());
+                    }
                     if let Some(meta) = elements.get("meta").filter(|_| is_resource) {
                         self.take_labels(meta);
                     }
@@ -186,17 +202,27 @@ impl Entry {
     }
 
     fn take_label(&mut self, label: &Value) {
-        let Some(Coded { system, code }) = Coded::of(label) else {
+        let Some(label) = Coded::of(label) else {
             // A label that cannot be read may be any.
             self.confidentiality = Some(Confidentiality::V);
             return;
         };
+        let Coded { system, code } = label.clone();
         match &*system {
             CONFIDENTIALITY => self.take_confidentiality(&code),
             ACT_REASON if &*code == "HTEST" => self.test = true,
             ACT_REASON => push(&mut self.purposes, code),
             ACT_CODE => push(&mut self.labels, code),
-            OBSERVATION_VALUE => {}
+            OBSERVATION_VALUE if self.marks.contains(&label) => {}
+            OBSERVATION_VALUE => self.marks.push(label),
+            // Without a system it may be what it looks like, and may be something else.
+            "" => {
+                if Confidentiality::from_code(&code).is_some() {
+                    self.take_confidentiality(&code);
+                }
+                push(&mut self.labels, format!("|{code}").into());
+                push(&mut self.labels, code);
+            }
             _ => push(&mut self.labels, format!("{system}|{code}").into()),
         }
     }
@@ -204,6 +230,43 @@ impl Entry {
     fn take_confidentiality(&mut self, code: &str) {
         let level = Confidentiality::from_code(code).unwrap_or(Confidentiality::V);
         self.confidentiality = self.confidentiality.max(Some(level));
+    }
+}
+
+/// All names of each resource on hand: a Consent may name an encounter by its number, and data by its id.
+#[derive(Default)]
+struct Identities {
+    names: Vec<Vec<Box<str>>>,
+    /// Which resource goes by a name; none where several do.
+    owners: HashMap<Box<str>, Option<usize>>,
+}
+
+impl Identities {
+    fn of<'a>(entries: &[Entry], around: impl Iterator<Item = (usize, &'a Value)>) -> Self {
+        let mut identities = Self::default();
+        for entry in entries.iter().filter(|entry| !entry.names.is_empty()) {
+            identities.add(std::iter::once(&entry.reference).chain(&entry.names).cloned().collect());
+        }
+        for (at, resource) in around {
+            let business = list(resource, "identifier").filter_map(identifier);
+            identities.add(std::iter::once(own_reference(None, resource, usize::MAX - at)).chain(business).collect());
+        }
+        identities
+    }
+
+    fn add(&mut self, names: Vec<Box<str>>) {
+        let at = self.names.len();
+        for name in &names {
+            self.owners.entry(name.clone()).and_modify(|owner| *owner = None).or_insert(Some(at));
+        }
+        self.names.push(names);
+    }
+
+    /// Adds to `references` whatever else their targets go by.
+    fn widen(&self, references: &mut BTreeSet<Box<str>>) {
+        let owners = references.iter().filter_map(|name| *self.owners.get(name)?);
+        let more: Vec<Box<str>> = owners.filter_map(|at| self.names.get(at)).flatten().cloned().collect();
+        references.extend(more);
     }
 }
 
@@ -372,6 +435,7 @@ fn party(stated: Vec<Stated>, directory: &Directory) -> Option<Party> {
             continue;
         }
         let one = directory.party(&names);
+        one.own.into_iter().filter(|_| sure).for_each(|name| push(&mut party.own, name));
         let certain = if sure { &mut party.sure } else { &mut party.maybe };
         one.sure.into_iter().for_each(|name| push(certain, name));
         one.maybe.into_iter().for_each(|name| push(&mut party.maybe, name));

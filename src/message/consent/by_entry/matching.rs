@@ -9,13 +9,8 @@ use super::terms::{ACT_CODE, LabelKind, Terms};
 use crate::consent::{ACT_REASON, CONFIDENTIALITY, Confidentiality};
 
 const RESOURCE_TYPES: [&str; 2] = ["http://hl7.org/fhir/resource-types", "http://hl7.org/fhir/fhir-types"];
-const ACTIONS: [&str; 2] = ["http://terminology.hl7.org/CodeSystem/consentaction", "http://hl7.org/fhir/consentaction"];
+const ACTIONS: &str = "http://terminology.hl7.org/CodeSystem/consentaction";
 const KNOWN_ACTIONS: [&str; 5] = ["collect", "access", "use", "disclose", "correct"];
-/// What `v3-ActReason` was called before HL7 Terminology, and its OID.
-const ACT_REASON_BEFORE: [&str; 3] = [ACT_REASON, "http://hl7.org/fhir/v3/ActReason", "urn:oid:2.16.840.1.113883.5.8"];
-const CONFIDENTIALITY_BEFORE: [&str; 3] =
-    [CONFIDENTIALITY, "http://hl7.org/fhir/v3/Confidentiality", "urn:oid:2.16.840.1.113883.5.25"];
-const ACT_CODE_BEFORE: [&str; 3] = [ACT_CODE, "http://hl7.org/fhir/v3/ActCode", "urn:oid:2.16.840.1.113883.5.4"];
 /// Profiles by URL.
 const PROFILES: &str = "urn:ietf:rfc:3986";
 /// Media types.
@@ -82,8 +77,8 @@ impl Question<'_> {
 
     /// Which data.
     pub(super) fn data(&self, node: &Node, mode: Mode, effect: Effect) -> Tri {
-        self.classes(&node.classes)
-            .and(|| self.classes(&node.documents))
+        self.classes(&node.classes, effect)
+            .and(|| self.classes(&node.documents, effect))
             .and(|| self.security(&node.labels, effect))
             .and(|| self.codes(&node.codes))
             .and(|| self.dated(node, effect))
@@ -98,15 +93,12 @@ impl Question<'_> {
             if rule.code.is_empty() || rule.system.is_empty() {
                 return Tri::Unknown;
             }
-            if ACT_REASON_BEFORE.contains(&&*rule.system) {
+            if &*rule.system == ACT_REASON {
                 let within = self.purposes.contains(&rule.code) || *rule.code == *self.purpose;
                 return Tri::of(within);
             }
             let asked = self.purpose.rsplit_once('|');
-            Tri::of(
-                asked
-                    .is_some_and(|(system, code)| system.trim_end_matches('/') == &*rule.system && code == &*rule.code),
-            )
+            Tri::of(asked.is_some_and(|(system, code)| Coded::new(system, code) == *rule))
         }))
     }
 
@@ -115,7 +107,7 @@ impl Question<'_> {
             return Tri::Yes;
         }
         Tri::any(listed.iter().map(|rule| {
-            let known = ACTIONS.contains(&&*rule.system) && KNOWN_ACTIONS.contains(&&*rule.code);
+            let known = &*rule.system == ACTIONS && KNOWN_ACTIONS.contains(&&*rule.code);
             match self.request.actions.contains(&rule.code) {
                 true if known => Tri::Yes,
                 false if known => Tri::No,
@@ -185,14 +177,14 @@ impl Question<'_> {
             if rule.code.is_empty() || rule.system.is_empty() {
                 return Tri::Unknown;
             }
-            if CONFIDENTIALITY_BEFORE.contains(&&*rule.system) {
+            if &*rule.system == CONFIDENTIALITY {
                 return match (Confidentiality::from_code(&rule.code), effect) {
                     (None, _) => Tri::Unknown,
                     (Some(level), Effect::Permit) => Tri::of(self.level <= level),
                     (Some(level), _) => Tri::of(self.level >= level),
                 };
             }
-            if ACT_CODE_BEFORE.contains(&&*rule.system) {
+            if &*rule.system == ACT_CODE {
                 return Tri::of(match self.terms.kind(&rule.code) {
                     Some(LabelKind::Sensitivity) => self.labels.contains(&rule.code),
                     // One that is not known may be a sensitivity.
@@ -200,17 +192,18 @@ impl Question<'_> {
                     Some(_) => self.entry.labels.contains(&rule.code),
                 });
             }
-            if ACT_REASON_BEFORE.contains(&&*rule.system) {
+            if &*rule.system == ACT_REASON {
                 return Tri::of(
                     self.entry.purposes.contains(&rule.code) || (self.entry.test && &*rule.code == "HTEST"),
                 );
             }
             let own = self.label.and_then(|label| label.rsplit_once('|'));
-            Tri::of(own.is_some_and(|(system, code)| system == &*rule.system && code == &*rule.code))
+            let weighed = own.is_some_and(|(system, code)| system == &*rule.system && code == &*rule.code);
+            Tri::of(weighed || self.entry.marks.contains(rule))
         }))
     }
 
-    fn classes(&self, listed: &[Coded]) -> Tri {
+    fn classes(&self, listed: &[Coded], effect: Effect) -> Tri {
         if listed.is_empty() {
             return Tri::Yes;
         }
@@ -219,8 +212,14 @@ impl Question<'_> {
             if code.is_empty() {
                 return Tri::Unknown;
             }
+            // What is contained goes with what contains it.
+            let holds = || effect != Effect::Permit && self.entry.contained.iter().any(|kind| **kind == *code);
+            let is_kind = *self.entry.kind == *code || matches!(code, "Resource" | "DomainResource") || holds();
             if RESOURCE_TYPES.contains(&system) {
-                return Tri::of(*self.entry.kind == *code || matches!(code, "Resource" | "DomainResource"));
+                return Tri::of(is_kind);
+            }
+            if system.is_empty() && is_kind {
+                return Tri::Unknown;
             }
             if system == PROFILES {
                 let bare = code.split('|').next().unwrap_or_default();

@@ -32,6 +32,7 @@ mod reference;
 mod request;
 mod snapshot;
 mod span;
+mod systems;
 mod terms;
 mod valid_until;
 mod verdict;

@@ -13,8 +13,6 @@ use super::terms::ACT_CODE;
 
 const PCF_PROFILES: &str = "https://profiles.ihe.net/ITI/PCF/StructureDefinition/";
 const CONSENT_SCOPE: &str = "http://terminology.hl7.org/CodeSystem/consentscope";
-/// What `v3-ActCode` was called before HL7 Terminology.
-const ACT_CODE_BEFORE: &str = "http://hl7.org/fhir/v3/ActCode";
 
 const R4: &[&str] = &[
     "resourceType",
@@ -345,7 +343,7 @@ impl Reader {
         let known = codings
             .iter()
             .filter_map(|coding| Coded::of(coding))
-            .filter(|coding| [ACT_CODE, ACT_CODE_BEFORE, ""].contains(&&*coding.system));
+            .filter(|coding| [ACT_CODE, ""].contains(&&*coding.system));
         let mut bases: Vec<Base> = known
             .filter_map(|coding| match &*coding.code {
                 "OPTIN" | "OPTINR" | "IMPLIED" | "IMPLIEDD" => Some(Base::Permit),

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::consent::ACT_REASON;
 use crate::json::Value;
 
 use super::directory::{Directory, Party};
+use super::entry::Coded;
 use super::reference::{identifier, names, normal};
 use super::span::{Micros, Span};
 
@@ -26,8 +28,10 @@ pub struct Request {
     pub identified: bool,
     /// Who is to have it.
     pub recipient: Party,
-    /// What kinds of organisation the recipient is.
+    /// What kinds of organisation the recipient is: what a permit of the law is given to.
     pub recipient_kinds: Vec<Box<str>>,
+    /// What kinds of organisation the recipient may be: what the law withholds data from.
+    pub recipient_may_be: Vec<Box<str>>,
     /// True if the recipient is the patient.
     pub recipient_is_patient: bool,
     /// True if a person, not an organisation as a whole, is to have it.
@@ -74,15 +78,19 @@ impl Request {
         let all = [organisation.clone(), people.clone(), other].concat();
         let recipient = directory.party(&all);
         let stated_kind = text(recipient_value, "type").into_iter();
-        let known_kinds = all.iter().filter_map(|name| directory.kind(name)).map(str::to_owned);
+        let stated_kind: Vec<Box<str>> = stated_kind.map(Box::from).collect();
+        let known_kinds = all.iter().filter_map(|name| directory.nearest_kind(name)).map(Box::from);
+        let recipient_kinds = stated_kind.iter().cloned().chain(known_kinds).collect();
+        let recipient_may_be = stated_kind.into_iter().chain(directory.kinds(&recipient)).collect();
         let named_person = !people.is_empty();
         Self {
             now,
             actions: texts(value.get("actions")),
-            purposes: texts(value.get("purpose")),
+            purposes: texts(value.get("purpose")).into_iter().map(plain_purpose).collect(),
             identified: !patient.is_empty() && text(patient_value, "match").as_deref() == Some("certain"),
             recipient_is_patient: person.iter().any(|name| patient.contains(name)),
-            recipient_kinds: stated_kind.chain(known_kinds).map(Box::from).collect(),
+            recipient_kinds,
+            recipient_may_be,
             staff: if named_person { Vec::new() } else { directory.staff(&recipient.sure) },
             named_person,
             production: !matches!(
@@ -151,6 +159,15 @@ fn emergency(value: Option<&Value>, people: &[Box<str>]) -> Option<Emergency> {
         }
     }
     Some(emergency)
+}
+
+/// A purpose with its system, as the code alone where that is v3-ActReason.
+fn plain_purpose(purpose: Box<str>) -> Box<str> {
+    match purpose.rsplit_once('|').map(|(system, code)| Coded::new(system, code)) {
+        Some(Coded { system, code }) if &*system == ACT_REASON || system.is_empty() => code,
+        Some(Coded { system, code }) => format!("{system}|{code}").into(),
+        None => purpose,
+    }
 }
 
 fn text(value: &Value, key: &str) -> Option<String> {

@@ -153,14 +153,18 @@ impl<'a> Weighing<'a> {
 
     /// True if a denial that matches, or may match, with all that it stands in, satisfies `test`.
     pub(super) fn denies_by(&self, test: &dyn Fn(&Node) -> bool) -> bool {
-        (0..self.directive.nodes.len()).any(|at| {
-            let denies = |node: &Node| self.kind(node) == Some(Effect::Deny);
-            self.directive.node(at).is_some_and(|node| denies(node) && test(node))
-                && self
-                    .directive
-                    .line(at)
-                    .all(|node| self.kind(node).is_some_and(|kind| self.matches(node, kind) != Tri::No))
-        })
+        let denies = |node: &Node| self.kind(node) == Some(Effect::Deny) && test(node);
+        let matched = |node: &Node| self.matches(node, Effect::Deny) != Tri::No;
+        let nodes = self.directive.nodes.iter().enumerate();
+        nodes.filter(|(_, node)| denies(node)).any(|(at, node)| matched(node) && self.stands(at))
+    }
+
+    /// True if the provisions that the one at `at` stands in match, or may match.
+    fn stands(&self, at: usize) -> bool {
+        // By IHE PCF a child is a rule of its own.
+        let alone = self.directive.mode == Mode::Pcf;
+        let matched = |node: &Node| self.kind(node).is_some_and(|kind| self.matches(node, kind) != Tri::No);
+        alone || self.directive.line(at).skip(1).all(matched)
     }
 
     /// What `node` says where no exception to it matches.
@@ -190,10 +194,10 @@ impl<'a> Weighing<'a> {
     /// True if a provision that denies the recipient's own staff, and not the recipient, otherwise matches.
     pub(super) fn refuses_staff(&self) -> bool {
         let staff = &self.question.request.staff;
-        let refused = |node: &&Node| self.kind(node) == Some(Effect::Deny);
-        self.directive.nodes.iter().filter(refused).any(|node| {
+        let refused = |(_, node): &(usize, &Node)| self.kind(node) == Some(Effect::Deny);
+        self.directive.nodes.iter().enumerate().filter(refused).any(|(at, node)| {
             let names_staff = node.actors.recipient.iter().flatten().any(|name| staff.contains(name));
-            names_staff && {
+            names_staff && self.stands(at) && {
                 let rest = Node {
                     actors: super::directive::Actors { recipient: Vec::new(), ..node.actors.clone() },
                     purposes: node.purposes.clone(),

@@ -51,6 +51,11 @@ pub(super) fn timeline(vector: &Value, folder: &Folder) -> Result<Value, String>
         };
         let mut around = vector.clone();
         let mut request = vector.get("request").cloned().unwrap_or(Value::Null);
+        // What the attempt states of the request itself, and what it patches.
+        let stated = ["actions", "purpose", "patient", "custodian", "recipient", "emergency", "phase"];
+        for key in stated.into_iter().filter(|key| attempt.get(*key).is_some()) {
+            merge(&mut request, &json!({ key: attempt.get(key) }));
+        }
         if let Some(patch) = attempt.get("request") {
             merge(&mut request, patch);
         }
@@ -152,6 +157,17 @@ fn put(on_file: &mut Vec<Value>, consent: Value) {
 pub(super) fn instant(value: Option<&Value>) -> Result<Micros, String> {
     let span = value.and_then(Value::as_str).and_then(Span::parse);
     span.map(|span| span.from).ok_or_else(|| "it does not say when".to_owned())
+}
+
+/// True to the format in what would otherwise be passed over.
+pub(super) fn is_well_formed(vector: &Value) -> Result<(), String> {
+    let lists = ["consents", "resources", "provenance", "context_resources", "steps"];
+    let broken = lists.into_iter().find(|key| vector.get(*key).is_some_and(|value| !value.is_array()));
+    match (broken, vector.get("format").and_then(Value::as_str)) {
+        (Some(key), _) => Err(format!("`{key}` must be a list")),
+        (None, Some("consent-vector/1") | None) => Ok(()),
+        (None, Some(_)) => Err("its format is not consent-vector/1".to_owned()),
+    }
 }
 
 pub(super) fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {

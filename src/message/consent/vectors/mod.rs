@@ -117,7 +117,11 @@ pub fn explained(vector: &Value, folder: &Folder) -> Result<Vec<Explanation>, St
 /// Answers `vector`; `None` for a kind that needs a transform.
 #[must_use]
 pub fn run(vector: &Value, folder: &Folder) -> Option<Outcome> {
-    let answer = match Kind::of(vector)? {
+    let kind = Kind::of(vector)?;
+    if let Err(reason) = decisions::is_well_formed(vector) {
+        return Some(Outcome::failed(vector, &reason));
+    }
+    let answer = match kind {
         Kind::Decision => decisions::decision(vector, folder),
         Kind::Timeline => decisions::timeline(vector, folder),
         Kind::External => external::external(vector, folder),
