@@ -9,7 +9,7 @@ use crate::setting::Secret;
 
 /// What goes into `Authorization`: `{ basic = { user = "…", password = "…" } }` (RFC 7617) or
 /// `{ bearer = { token = "…" } }` (RFC 6750). Never prints its secret.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Written")]
 pub struct Credentials {
     scheme: Scheme,
@@ -17,7 +17,7 @@ pub struct Credentials {
     authorization: HeaderValue,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scheme {
     Basic,
     Bearer,

@@ -12,6 +12,7 @@ pub mod mllp;
 mod outbound;
 pub mod setting;
 mod stop;
+pub mod syslog;
 
 pub use credentials::Credentials;
 pub use inbound::{Acknowledge, ChannelError, Clock, Inbound, Intake, Offered, StatusReport, Tally, Ticket};

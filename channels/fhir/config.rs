@@ -120,6 +120,29 @@ pub enum Prefer {
     OperationOutcome,
 }
 
+impl OutboundConfig {
+    /// A server at `url` that takes batches, with the defaults for all else.
+    #[must_use]
+    pub fn batches(url: BaseUrl) -> Self {
+        Self {
+            url,
+            mode: Mode::Batch,
+            messages: MessageEndpoint::default(),
+            prefer: Prefer::default(),
+            accept_empty: false,
+            auth: None,
+            headers: Headers::default(),
+            connect_timeout: connect_timeout(),
+            answer_timeout: answer_timeout(),
+            idle_timeout: idle_timeout(),
+            connections: connections(),
+            max_answer_bytes: max_answer_bytes(),
+            ca_file: None,
+            identity_file: None,
+        }
+    }
+}
+
 impl Prefer {
     /// The header's value.
     pub(super) fn header(self) -> HeaderValue {
@@ -190,7 +213,7 @@ impl std::fmt::Debug for BaseUrl {
 }
 
 /// A table of headers, name to value. Values may be secret: they never print.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "BTreeMap<String, Secret>")]
 pub struct Headers(HeaderMap);
 

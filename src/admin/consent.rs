@@ -8,7 +8,7 @@ use message::MessageId;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::operation::{BreakGlass, OperationError};
+use super::operation::{BreakGlass, OperationError, Sent};
 use super::perform::{Desk, answer, done};
 use crate::config::{DestinationConfig, Site};
 use crate::engine::{self, Declaration, Gate, Made, clock};
@@ -114,6 +114,27 @@ pub(super) async fn simulate(
     answer(gate.simulate(&policy, &destinations, since, limit).await.map_err(OperationError::failed)?)
 }
 
+pub(super) async fn hindsight(
+    desk: &Desk,
+    sent: Vec<Sent>,
+    policy: Option<(String, String)>,
+) -> Result<Value, OperationError> {
+    let (site, gate) = (site(desk).await, gate(desk).await?);
+    let given = policy.map(|(name, text)| {
+        let policy = engine::policy_of(&name, &text).map_err(OperationError::failed)?;
+        Ok::<_, OperationError>((ruled_by(&site, &name), policy))
+    });
+    let given = given.transpose()?;
+    let mut found = Vec::new();
+    for Sent { delivery, at, proof } in sent {
+        let known = desk.store().delivery(delivery).await.map_err(OperationError::failed)?;
+        let ruled = |ruled: &BTreeSet<String>| known.as_ref().is_some_and(|known| ruled.contains(&known.destination));
+        let policy = given.as_ref().filter(|(names, _)| ruled(names)).map(|(_, policy)| policy);
+        found.extend(gate.hindsight(delivery, at, &proof, policy).await.map_err(OperationError::failed)?);
+    }
+    answer(found)
+}
+
 /// The destinations that have this policy; those that have any, for one that is new to the site.
 fn ruled_by(site: &Site, name: &str) -> BTreeSet<String> {
     let with = |is_theirs: &dyn Fn(&str) -> bool| -> BTreeSet<String> {
@@ -157,7 +178,7 @@ pub(super) async fn break_glass(desk: &Desk, declared: BreakGlass) -> Result<Val
     let subjects = engine.gate().subjects_of(&patient).await.map_err(OperationError::failed)?;
     let at = clock::now();
     let id = clock::new_id(at).0;
-    let declaration = Declaration { id, subjects, destination: to.name.clone(), by, reason, at, until };
+    let declaration = Declaration { id, subjects, destination: to.name.clone(), by, reason, at, until, ended_by: None };
     if let Some(problem) = declaration.problem() {
         return Err(OperationError::failed(problem));
     }
@@ -165,11 +186,15 @@ pub(super) async fn break_glass(desk: &Desk, declared: BreakGlass) -> Result<Val
     answer(declaration)
 }
 
-pub(super) async fn end_break_glass(desk: &Desk, id: Uuid) -> Result<Value, OperationError> {
+pub(super) async fn end_break_glass(desk: &Desk, by: &str, id: Uuid) -> Result<Value, OperationError> {
     let engine = desk.engine()?;
     let declared = engine.gate().declared().into_iter().find(|declaration| declaration.id == id);
     let declared = declared.ok_or_else(|| OperationError::not_found(format!("there is no declaration {id}")))?;
-    done(engine.declare(Declaration { until: clock::now(), ..declared }).await)
+    if declared.ended_by.is_some() {
+        return Err(OperationError::failed(format!("declaration {id} is over since {}", declared.until)));
+    }
+    let until = clock::now().min(declared.until);
+    done(engine.declare(Declaration { until, ended_by: Some(by.to_owned()), ..declared }).await)
 }
 
 pub(super) async fn break_glasses(desk: &Desk) -> Result<Value, OperationError> {

@@ -16,5 +16,7 @@ pub mod server;
 pub use audit::AuditOf;
 pub use coverage::{Coverage, CoverageItem};
 pub use lineage::{Lineage, LineageDelivery, LineageEvent};
-pub use operation::{BreakGlass, LineageOf, MessageDetail, MessageSummary, Operation, OperationError, Part, PartBytes};
+pub use operation::{
+    BreakGlass, LineageOf, MessageDetail, MessageSummary, Operation, OperationError, Part, PartBytes, Sent,
+};
 pub use perform::{Desk, Source, perform, perform_as};

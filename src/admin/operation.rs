@@ -111,6 +111,15 @@ pub enum Operation {
         /// How many deliveries are decided about, the newest first.
         limit: usize,
     },
+    /// Which of these deliveries should not have gone out, as is known by now. Answers a list of
+    /// [`Hindsight`](crate::engine::Hindsight)s.
+    Hindsight {
+        /// What was delivered.
+        sent: Vec<Sent>,
+        /// A policy that is not in force, by name and text: decided by it in place of that of the same name; of all, for
+        /// one that is new to the site.
+        policy: Option<(String, String)>,
+    },
     /// The Consents on file of a patient. Answers a list of [`FiledConsent`](crate::engine::FiledConsent)s.
     Consents {
         /// `SYSTEM|VALUE` of an identifier; those of nobody that can be told where `None`.
@@ -177,12 +186,24 @@ impl Operation {
             | Self::Audit { .. }
             | Self::ConsentExplain { .. }
             | Self::ConsentSimulate { .. }
+            | Self::Hindsight { .. }
             | Self::Consents { .. }
             | Self::BreakGlasses
             | Self::Verify
             | Self::Plan => None,
         }
     }
+}
+
+/// What was delivered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Sent {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// When.
+    pub at: Timestamp,
+    /// What that rested on, as the audit tells it; empty where no policy decided.
+    pub proof: String,
 }
 
 /// A named person opens one patient's record to one destination.

@@ -72,11 +72,11 @@ pub async fn perform(desk: &Desk, operation: Operation) -> Result<Value, Operati
 ///
 /// [`OperationError`] for a person. What the audit cannot tell of is not done.
 pub async fn perform_as(desk: &Desk, by: &str, operation: Operation) -> Result<Value, OperationError> {
-    let (order, changes) = (operation.order(), audit::changes(&operation));
+    let (order, ordered) = (operation.order(), audit::ordered(&operation));
     audit::before(desk, by, &operation).await?;
-    let result = carry_out(desk, operation).await;
-    if let (Some(order), Some(kind), Ok(_)) = (&order, changes, &result) {
-        audit::after(desk, by, order, kind).await?;
+    let result = carry_out(desk, by, operation).await;
+    if let (Some(order), Some(ordered), Ok(_)) = (&order, ordered, &result) {
+        audit::after(desk, by, order, ordered).await?;
     }
     match (order, &result) {
         (Some(order), Ok(_)) => tracing::info!(order, "an operator's order was carried out"),
@@ -88,7 +88,7 @@ pub async fn perform_as(desk: &Desk, by: &str, operation: Operation) -> Result<V
     result
 }
 
-async fn carry_out(desk: &Desk, operation: Operation) -> Result<Value, OperationError> {
+async fn carry_out(desk: &Desk, by: &str, operation: Operation) -> Result<Value, OperationError> {
     let store = desk.store();
     match operation {
         Operation::Status => status(desk).await,
@@ -140,9 +140,10 @@ async fn carry_out(desk: &Desk, operation: Operation) -> Result<Value, Operation
         Operation::ConsentSimulate { name, policy, destination, since, limit } => {
             consent::simulate(desk, &name, &policy, destination, since, limit).await
         }
+        Operation::Hindsight { sent, policy } => consent::hindsight(desk, sent, policy).await,
         Operation::Consents { patient, versions } => consent::on_file(desk, patient.as_deref(), versions).await,
         Operation::BreakGlass(declared) => consent::break_glass(desk, declared).await,
-        Operation::EndBreakGlass(id) => consent::end_break_glass(desk, id).await,
+        Operation::EndBreakGlass(id) => consent::end_break_glass(desk, by, id).await,
         Operation::BreakGlasses => consent::break_glasses(desk).await,
         Operation::Verify => answer(store.verify().await.map_err(OperationError::failed)?),
         Operation::Prune { before } => {
@@ -150,8 +151,11 @@ async fn carry_out(desk: &Desk, operation: Operation) -> Result<Value, Operation
             answer(store.prune(before).await.map_err(OperationError::failed)?)
         }
         Operation::Backup { to } => {
+            // First: what it does not tell yet is told again from the log that is copied after it.
+            let chain = audit::chain(desk).await?;
             let bytes = store.backup(&to).await.map_err(OperationError::failed)?;
-            answer(serde_json::json!({ "bytes": bytes }))
+            let more = tokio::task::spawn_blocking(move || chain.write(&to)).await.map_err(OperationError::failed)?;
+            answer(serde_json::json!({ "bytes": bytes + more.map_err(OperationError::failed)? }))
         }
         Operation::Plan => answer(config::plan(&*desk.engine()?.site().await, &load(desk)?)),
         Operation::Reload => answer(desk.engine()?.reload(load(desk)?).await.map_err(OperationError::failed)?),

@@ -74,7 +74,7 @@ async fn operation(
 pub async fn serve_metrics(listener: TcpListener, engine: Arc<Engine>, mut stop: Stop) {
     let router = Router::new()
         .route("/metrics", get(metrics))
-        .route("/health", get(|| async { Json(json!({ "status": "up" })) }))
+        .route("/health", get(health))
         .route("/ready", get(ready))
         .with_state(engine);
     let served = axum::serve(listener, router).with_graceful_shutdown(async move { stop.stopped().await });
@@ -83,8 +83,21 @@ pub async fn serve_metrics(listener: TcpListener, engine: Arc<Engine>, mut stop:
     }
 }
 
+/// Up, with how the audit stands: it is an alarm of its own, and no reason to restart.
+async fn health(State(engine): State<Arc<Engine>>) -> Response {
+    let audit = engine.audit().status();
+    let targets = audit.targets.iter().map(|target| {
+        let age = target.oldest.map(|since| clock::now().duration_since(since).as_secs().max(0));
+        let (name, state, error) = (&target.name, &target.state, &target.error);
+        json!({ "name": name, "state": state, "waiting": target.waiting, "oldest_seconds": age, "error": error })
+    });
+    let targets: Vec<_> = targets.collect();
+    let audit = json!({ "lines": audit.lines, "signed": audit.signed, "error": audit.error, "targets": targets });
+    Json(json!({ "status": "up", "audit": audit })).into_response()
+}
+
 async fn metrics(State(engine): State<Arc<Engine>>) -> Response {
-    match engine.metrics().render(engine.store(), clock::now()) {
+    match engine.metrics().render(engine.store(), &engine.audit().status(), clock::now()) {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], text).into_response()

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use message::audit::Event;
 
 use super::line::{Checkpoint, Hash, Line, NOTHING, Place};
+use super::tail::number;
 use super::{AuditError, Signer, checkpoints, files};
 use crate::store::Mark;
 
@@ -26,6 +27,8 @@ pub struct Chain {
     seq: u64,
     hash: Hash,
     log: Place,
+    /// When the last event that it tells of happened.
+    last: Timestamp,
     /// Up to where it is signed and durable, and how far in the log that is.
     signed: u64,
     durable: Mark,
@@ -58,10 +61,11 @@ impl Chain {
             None => (first_at(dir, 1), None, 0),
         };
         let file = OpenOptions::new().create(true).append(true).open(&path).map_err(io(&path))?;
+        let last = line.as_ref().and_then(|line| line.event.as_ref()).map_or(Timestamp::UNIX_EPOCH, |event| event.at);
         let (seq, hash, log) = line.map_or((0, NOTHING, Place::default()), |line| (line.seq, line.hash, line.log));
         let signed = signed.min(seq);
         let (dir, durable, buffer) = (dir.to_owned(), log.from, String::new());
-        Ok(Self { dir, anchor, signer, file, bytes, seq, hash, log, signed, durable, buffer })
+        Ok(Self { dir, anchor, signer, file, bytes, seq, hash, log, last, signed, durable, buffer })
     }
 
     /// Where in the log it goes on: what is behind that and up to [`Chain::has`] is in it already.
@@ -81,8 +85,14 @@ impl Chain {
         (sequence, part) <= (self.log.sequence, self.log.part) && self.seq > 0
     }
 
+    /// When the last event that it tells of happened.
+    pub(super) fn last(&self) -> Timestamp {
+        self.last
+    }
+
     /// Appends an event; [`Chain::write`] hands it to the system.
     pub(super) fn append(&mut self, log: Place, event: Event) {
+        self.last = event.at;
         let line = Line::after(self.seq, self.hash, log, event);
         (self.seq, self.hash, self.log) = (line.seq, line.hash, log);
         self.buffer.push_str(&line.text());
@@ -139,6 +149,12 @@ impl Chain {
         Ok(())
     }
 
+    /// Up to which line it is signed.
+    #[must_use]
+    pub fn signed(&self) -> u64 {
+        self.signed
+    }
+
     /// How many lines it has.
     #[must_use]
     pub fn lines(&self) -> u64 {
@@ -161,7 +177,7 @@ fn healed(path: &Path, signed: u64) -> Result<Option<(Line, u64)>, AuditError> {
     let (mut end, mut last) = (0, None::<Line>);
     for text in bytes.split_inclusive(|byte| *byte == b'\n') {
         let whole = text.strip_suffix(b"\n").and_then(|text| std::str::from_utf8(text).ok());
-        let is_signed = whole.and_then(number).is_some_and(|seq| seq < signed);
+        let is_signed = whole.and_then(|text| number(text.as_bytes())).is_some_and(|seq| seq < signed);
         if !is_signed {
             let line = whole.and_then(Line::read).filter(|line| follows(line, last.as_ref(), signed));
             match line {
@@ -194,11 +210,6 @@ fn broken(path: &Path) -> AuditError {
     ))
 }
 
-/// The number of a line, by its first member alone.
-fn number(text: &str) -> Option<u64> {
-    text.strip_prefix("{\"seq\":")?.split(',').next()?.parse().ok()
-}
-
 /// True if `line` may stand behind `last`, or first of what is looked at.
 fn follows(line: &Line, last: Option<&Line>, signed: u64) -> bool {
     match last {
@@ -208,7 +219,7 @@ fn follows(line: &Line, last: Option<&Line>, signed: u64) -> bool {
 }
 
 /// The last checkpoint in `dir`.
-fn last_checkpoint(dir: &Path) -> Result<Option<Checkpoint>, AuditError> {
+pub(super) fn last_checkpoint(dir: &Path) -> Result<Option<Checkpoint>, AuditError> {
     let path = checkpoints(dir);
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(text.lines().rev().find_map(|line| serde_json::from_str(line).ok())),

@@ -5,12 +5,15 @@ use message::audit::{Event, Kind, Outcome};
 use uuid::Uuid;
 
 use crate::config::{DestinationConfig, OutboundKind, Site};
+use crate::engine::Declaration;
 use crate::store::{DeliveryRecord, Followed, Lane, NewDelivery, Origin, Outcome as Came, Received, Record};
 
 /// How the engine begins the reason of what waits for consent, of what consent denies, and what a delivery rests on.
 const PARKED: &str = "waits for consent: ";
 const DENIED: &str = "denied by consent: ";
 const PROOF: &str = " [consent: ";
+/// How it names the Consents that were weighed, with their versions.
+const WEIGHED: &str = "by Consent ";
 /// Under which names emergencies and pauses are remembered.
 const EMERGENCY: &str = "break-glass/";
 const PAUSED: &str = "paused/";
@@ -24,7 +27,9 @@ pub(super) struct Context<'a> {
 
 /// The events of one record, in order. They are the same whenever it is read.
 pub(super) fn events(followed: &Followed, context: &Context<'_>) -> Vec<Event> {
-    let new = |at: &jiff::Timestamp, kind: Kind, part: u64| Event::new(id(followed.sequence, part), *at, kind);
+    let new = |at: &jiff::Timestamp, kind: Kind, part: u64| {
+        Event::new(id(followed.sequence, part, *at, context.hash), *at, kind)
+    };
     match &followed.record {
         Record::Received(received) => vec![import(new(&received.at, Kind::Import, 0), received, context)],
         Record::Processed { message, at, outcome: Came::Queued { deliveries, .. }, .. } => {
@@ -43,14 +48,14 @@ pub(super) fn events(followed: &Followed, context: &Context<'_>) -> Vec<Event> {
             };
             let decided = proof.map(|proof| {
                 let event = of_delivery(new(at, Kind::Decision, 0), followed, context);
-                Event { text: format!("permit: {proof}"), ..event }
+                Event { text: format!("permit: {proof}"), consents: weighed(proof), ..event }
             });
-            let event = of_delivery(new(at, Kind::Disclosure, 1), followed, context);
+            let event = sent(of_delivery(new(at, Kind::Disclosure, 1), followed, context), context);
             decided.into_iter().chain([Event { text: summary.to_owned(), ..event }]).collect()
         }
         // Whoever answered has seen it.
         Record::Attempted { at, reason, answer: Some(_), .. } | Record::Dead { at, reason, answer: Some(_), .. } => {
-            let event = of_delivery(new(at, Kind::Disclosure, 0), followed, context);
+            let event = sent(of_delivery(new(at, Kind::Disclosure, 0), followed, context), context);
             vec![Event { outcome: Outcome::Refused, text: reason.clone(), ..event }]
         }
         Record::Held { at, reason, .. } => {
@@ -98,29 +103,42 @@ pub(super) fn events(followed: &Followed, context: &Context<'_>) -> Vec<Event> {
 }
 
 /// What a setting tells of, which carries no time of its own: `at` is that of what was told before it.
-pub(super) fn of_setting(followed: &Followed, at: jiff::Timestamp) -> Option<Event> {
+pub(super) fn of_setting(followed: &Followed, at: jiff::Timestamp, context: &Context<'_>) -> Option<Event> {
     let Record::Setting { key, value } = &followed.record else { return None };
-    let new = |kind| Event::new(id(followed.sequence, 0), at, kind);
-    let text = |begun: &str, ended: &str| format!("{key} {}", if value.is_some() { begun } else { ended });
+    let new = |at, kind| Event::new(id(followed.sequence, 0, at, context.hash), at, kind);
+    let text = |begun: &str, over: &str| {
+        let told = if value.is_some() { begun } else { over };
+        format!("{key} {told}")
+    };
     if key.starts_with(EMERGENCY) {
-        let declared = value.as_deref().and_then(|value| serde_json::from_str::<serde_json::Value>(value).ok());
-        let said = |name: &str| declared.as_ref()?.get(name)?.as_str().map(str::to_owned);
-        let subjects =
-            declared.as_ref().and_then(|it| serde_json::from_value::<Vec<Lane>>(it.get("subjects")?.clone()).ok());
+        let declared = value.as_deref().and_then(|value| serde_json::from_str::<Declaration>(value).ok());
+        let Some(Declaration { subjects, destination, by, reason, at, until, ended_by, .. }) = declared else {
+            return Some(Event { text: text("cannot be read", "is over"), ..new(at, Kind::BreakGlassEnd) });
+        };
+        let (event, by, text) = match ended_by {
+            Some(by) => (new(until, Kind::BreakGlassEnd), by, format!("{key} is over")),
+            None => (new(at, Kind::BreakGlass), by, format!("{key} begins, reason {reason}, until {until}")),
+        };
+        let party = context.site.destinations.get(&destination).map(|destination| destination.recipient.clone());
+        let purposes = vec!["BTG".to_owned(), reason];
         return Some(Event {
-            by: said("by").unwrap_or_default(),
-            text: text(&format!("begins, reason {}", said("reason").unwrap_or_default()), "is over"),
-            destination: said("destination"),
-            subjects: hexes(&subjects.unwrap_or_default()),
-            ..new(Kind::BreakGlass)
+            by,
+            text,
+            party,
+            destination: Some(destination),
+            subjects: hexes(&subjects),
+            purposes,
+            ..event
         });
     }
-    key.starts_with(PAUSED).then(|| Event { text: text("is paused", "goes on"), ..new(Kind::Configuration) })
+    key.starts_with(PAUSED).then(|| Event { text: text("is paused", "goes on"), ..new(at, Kind::Configuration) })
 }
 
-/// The same for the same part of the same record.
-fn id(sequence: u64, part: u64) -> Uuid {
-    Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("tributary/audit/{sequence}/{part}").as_bytes())
+/// The same for the same part of the same record of this store, and of no other: a repository keeps the events of
+/// many. After a store was restored from a copy, other things happen under the same numbers, at other times.
+fn id(sequence: u64, part: u64, at: jiff::Timestamp, hash: &dyn Fn(&[u8]) -> Lane) -> Uuid {
+    let of = format!("tributary/audit/{sequence}/{part}/{}", at.as_microsecond());
+    uuid::Builder::from_custom_bytes(hash(of.as_bytes())).into_uuid()
 }
 
 fn import(event: Event, received: &Received, context: &Context<'_>) -> Event {
@@ -174,13 +192,26 @@ fn routed(event: Event, name: &str, subjects: &[Lane], purposes: &[String], cont
     }
 }
 
+/// What was sent: within one organisation it is no disclosure.
+fn sent(event: Event, context: &Context<'_>) -> Event {
+    let from = event.channel.as_ref().and_then(|name| context.site.channels.get(name)).map(|channel| &channel.provider);
+    let is_within = from.is_some() && from == event.party.as_ref();
+    Event { kind: if is_within { Kind::Transfer } else { event.kind }, ..event }
+}
+
 /// One that is not sent, or not now: by a decision, or by a person.
 fn waiting(event: Event, reason: &str) -> Event {
     let text = reason.to_owned();
     if reason.starts_with(PARKED) || reason.starts_with(DENIED) {
-        return Event { kind: Kind::Decision, outcome: Outcome::Denied, text, ..event };
+        return Event { kind: Kind::Decision, outcome: Outcome::Denied, consents: weighed(reason), text, ..event };
     }
     Event { text, ..event }
+}
+
+/// The Consents that a decision names, each as `ID/VERSION`.
+fn weighed(text: &str) -> Vec<String> {
+    let listed = text.split("; ").find_map(|part| part.strip_prefix(WEIGHED)).unwrap_or_default();
+    listed.split(", ").filter(|consent| !consent.is_empty()).map(str::to_owned).collect()
 }
 
 /// Where a destination is reached.

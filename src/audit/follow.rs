@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use channels::{Clock, Stop};
@@ -11,7 +12,7 @@ use uuid::Uuid;
 
 use super::derive::{self, Context};
 use super::line::Place;
-use super::{AuditError, Chain, Signer, folder};
+use super::{AuditError, Chain, Signer, Standing, folder};
 use crate::config::{EngineConfig, Site};
 use crate::store::{Followed, Store};
 
@@ -37,7 +38,7 @@ pub struct Follower {
     chain: Chain,
     /// Where the log is read next.
     mark: crate::store::Mark,
-    /// When the last event that was told happened.
+    /// When the last event of the log happened.
     last: Timestamp,
     signed: Instant,
 }
@@ -53,29 +54,44 @@ impl Follower {
         let signer = Signer::open(&engine.audit.key(&engine.data_dir))?;
         let chain = Chain::open(&dir, engine.audit.anchor.clone(), signer)?;
         store.keep_from(chain.durable());
-        let (store, clock, mark) = (store.clone(), clock.clone(), chain.mark());
-        Ok(Self { store, clock, dir, chain, mark, last: Timestamp::UNIX_EPOCH, signed: Instant::now() })
+        let (store, clock, mark, last) = (store.clone(), clock.clone(), chain.mark(), chain.last());
+        Ok(Self { store, clock, dir, chain, mark, last, signed: Instant::now() })
     }
 
-    /// Follows until `stop` fires, then tells the rest. `site` is the one in force.
-    pub async fn run<F: Future<Output = std::sync::Arc<Site>>>(mut self, site: impl Fn() -> F, mut stop: Stop) {
+    /// Follows until `stop` fires, then tells the rest. `site` is the one in force; `standing` is told of it.
+    pub async fn run<F: Future<Output = Arc<Site>>>(
+        mut self,
+        site: impl Fn() -> F,
+        standing: Arc<Standing>,
+        mut stop: Stop,
+    ) {
+        standing.written(self.chain.lines(), self.chain.signed());
         loop {
             let in_force = site().await;
             let wait = match self.catch_up(&in_force).await {
-                Ok(()) => WAIT,
+                Ok(()) => {
+                    standing.written(self.chain.lines(), self.chain.signed());
+                    standing.passed();
+                    WAIT
+                }
                 Err(error) => {
+                    standing.failed(error.to_string());
                     tracing::error!(%error, cause = error.source().map(tracing::field::display), "the audit cannot be written; nothing of it is lost");
                     AFTER_FAILURE
                 }
             };
-            if stop.or(tokio::time::sleep(wait)).await.is_none() {
-                break;
+            tokio::select! {
+                () = stop.stopped() => break,
+                () = standing.asked() => {}
+                () = tokio::time::sleep(wait) => {}
             }
         }
         let in_force = site().await;
         if let Err(error) = self.finish(&in_force).await {
             tracing::warn!(%error, "the audit's last lines are told at the next start");
         }
+        standing.written(self.chain.lines(), self.chain.signed());
+        standing.finished();
     }
 
     /// Tells all that the log has by now.
@@ -131,7 +147,7 @@ impl Follower {
         let context = Context { site, hash: &|bytes| store.keyed_hash(bytes) };
         for followed in items {
             let mut events = derive::events(followed, &context);
-            events.extend(derive::of_setting(followed, self.last));
+            events.extend(derive::of_setting(followed, self.last, &context));
             for (part, event) in (0..).zip(events) {
                 self.last = event.at;
                 let log = Place { sequence: followed.sequence, part, from: followed.from };

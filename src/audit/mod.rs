@@ -7,24 +7,35 @@
 //! ```text
 //! data/audit/00000000000000000001.jsonl   lines, the first of the file in its name
 //! data/audit/checkpoints.jsonl            signed from time to time: line N had hash H
+//! data/audit/sent-NAME.json               how far repositories and anchors have got
 //! data/audit.key                          what they are signed with (Ed25519), unless the site names another
 //! ```
 
 mod chain;
+mod copy;
 mod derive;
 mod follow;
 mod key;
 mod line;
 mod read;
+mod ship;
+mod standing;
+mod tail;
 mod verify;
 
 use std::path::{Path, PathBuf};
 
+use message::audit::{Event, Kind};
+use uuid::Uuid;
+
 pub use self::chain::Chain;
+pub use self::copy::Copied;
 pub(crate) use self::derive::hex;
 pub use self::follow::{Follower, observer};
 pub use self::key::{Signer, Verifier};
 pub use self::read::{Lines, Selection};
+pub use self::ship::{Shipper, Target, shippers};
+pub use self::standing::{AuditStatus, Standing, TargetStatus};
 pub use self::verify::{Fault, Verified, verify};
 
 /// Why the audit could not be written or read.
@@ -82,6 +93,18 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>, AuditError> {
 /// Where checkpoints are.
 fn checkpoints(dir: &Path) -> PathBuf {
     dir.join("checkpoints.jsonl")
+}
+
+/// The last line that a checkpoint in `dir` vouches for.
+fn signed_up_to(dir: &Path) -> Result<u64, AuditError> {
+    Ok(chain::last_checkpoint(dir)?.map_or(0, |checkpoint| checkpoint.seq))
+}
+
+/// A checkpoint as an event, for whoever keeps it elsewhere: `text`, as it is written, is all that proves it.
+fn checkpoint_event(text: &str, checkpoint: &line::Checkpoint) -> Event {
+    let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("tributary/audit/checkpoint/{text}").as_bytes());
+    let event = Event::new(id, checkpoint.at, Kind::Checkpoint);
+    Event { sha256: Some(checkpoint.hash.0), text: text.to_owned(), ..event }
 }
 
 #[cfg(test)]

@@ -48,13 +48,13 @@ fn after(count: u64, signed: bool, change: impl Fn(&mut Vec<String>)) -> Option<
     let mut lines: Vec<String> = std::fs::read_to_string(&path).unwrap().lines().map(str::to_owned).collect();
     change(&mut lines);
     std::fs::write(&path, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
-    verify(&folder(dir.path()), None, &verifier).unwrap().faults.into_iter().next()
+    verify(&folder(dir.path()), &[], &verifier).unwrap().faults.into_iter().next()
 }
 
 #[test]
 fn a_chain_that_nobody_touched_is_whole() {
     let (dir, verifier) = chain(2500, true);
-    let verified = verify(&folder(dir.path()), Some(&dir.path().join("anchor")), &verifier).unwrap();
+    let verified = verify(&folder(dir.path()), &[dir.path().join("anchor")], &verifier).unwrap();
     assert_eq!((verified.lines, verified.checkpoints, verified.signed, verified.faults), (2500, 6, 2500, vec![]));
 }
 
@@ -67,7 +67,7 @@ fn any_byte_that_is_changed_is_found_and_its_line_named() {
         let mut bytes = whole.clone();
         bytes[place] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
-        let faults = verify(&folder(dir.path()), None, &verifier).unwrap().faults;
+        let faults = verify(&folder(dir.path()), &[], &verifier).unwrap().faults;
         let line = 1 + whole[..place].iter().filter(|byte| **byte == b'\n').count() as u64;
         assert_eq!(faults.first().map(|fault| fault.seq), Some(line), "byte {place}: {faults:?}");
     }
@@ -123,13 +123,13 @@ fn a_chain_written_anew_is_found_by_its_checkpoints() {
         std::fs::write(path, made.iter().map(|line| line.text() + "\n").collect::<String>()).unwrap();
     };
     last(&dir);
-    let faults = verify(&folder(dir.path()), None, &verifier).unwrap().faults;
+    let faults = verify(&folder(dir.path()), &[], &verifier).unwrap().faults;
     assert!(faults.iter().any(|fault| fault.seq == 10 && fault.what.contains("another than was signed")), "{faults:?}");
     // With a key of their own, it is the key that is wrong.
     std::fs::copy(checkpoints(&folder(other.path())), checkpoints(&folder(dir.path()))).unwrap();
-    let faults = verify(&folder(dir.path()), None, &verifier).unwrap().faults;
+    let faults = verify(&folder(dir.path()), &[], &verifier).unwrap().faults;
     assert!(faults.iter().any(|fault| fault.what.contains("not signed with the key")), "{faults:?}");
-    let anchored = verify(&folder(dir.path()), Some(&dir.path().join("anchor")), &verifier).unwrap().faults;
+    let anchored = verify(&folder(dir.path()), &[dir.path().join("anchor")], &verifier).unwrap().faults;
     assert!(anchored.iter().any(|fault| fault.what.contains("another than was signed")), "{anchored:?}");
 }
 
@@ -152,8 +152,49 @@ fn an_older_copy_that_was_gone_on_with_is_found() {
     std::fs::write(checkpoints(&folder(dir.path())), format!("{}\n", all[0])).unwrap();
     go_on("what did not");
     std::fs::write(dir.path().join("anchor"), text).unwrap();
-    let faults = verify(&folder(dir.path()), Some(&dir.path().join("anchor")), &verifier).unwrap().faults;
+    let faults = verify(&folder(dir.path()), &[dir.path().join("anchor")], &verifier).unwrap().faults;
     assert!(faults.iter().any(|fault| fault.seq == 11 && fault.what.contains("signed twice")), "{faults:?}");
+}
+
+/// Whoever has the key too can write all of it anew: what is elsewhere tells, as it was dropped or as an AuditEvent.
+#[test]
+fn a_chain_written_anew_and_signed_anew_is_found_by_what_is_elsewhere() {
+    let (dir, verifier) = chain(1200, true);
+    let signed = std::fs::read_to_string(checkpoints(&folder(dir.path()))).unwrap();
+    let day = dir.path().join("anchors/2023-11-14");
+    std::fs::create_dir_all(&day).unwrap();
+    let found = tail::signed(&folder(dir.path()), 0, 10).unwrap();
+    assert_eq!(found.iter().map(|(_, checkpoint, _)| checkpoint.seq).collect::<Vec<_>>(), [1000, 1200]);
+    for (text, checkpoint, _) in &found {
+        std::fs::write(day.join(format!("{}.json", checkpoint.seq)), format!("{text}\n")).unwrap();
+    }
+    let observer = observer(&crate::config::EngineConfig::default());
+    let entries: Vec<_> = found
+        .iter()
+        .map(|(text, checkpoint, _)| serde_json::json!({ "resource": checkpoint_event(text, checkpoint).into_r4(&observer) }))
+        .collect();
+    let bundle = serde_json::json!({ "resourceType": "Bundle", "type": "searchset", "entry": entries });
+    std::fs::write(dir.path().join("answer.json"), bundle.to_string()).unwrap();
+    let anchors = [dir.path().join("anchors"), dir.path().join("answer.json")];
+    let whole = verify(&folder(dir.path()), &anchors, &verifier).unwrap();
+    assert_eq!((whole.checkpoints, whole.faults), (6, vec![]));
+    std::fs::remove_dir_all(folder(dir.path())).unwrap();
+    let mut anew =
+        Chain::open(&folder(dir.path()), None, Signer::open(&dir.path().join("audit.key")).unwrap()).unwrap();
+    for sequence in 1..=1200 {
+        let text = if sequence == 7 { "nothing of note".to_owned() } else { format!("event {sequence}") };
+        let event = Event { text, ..Event::new(Uuid::nil(), at(1), Kind::View) };
+        anew.append(Place { sequence, ..Place::default() }, event);
+        anew.write(at(2)).unwrap();
+    }
+    anew.sign(at(3)).unwrap();
+    assert_eq!(verify(&folder(dir.path()), &[], &verifier).unwrap().faults, [], "beside it, nothing tells");
+    for anchor in anchors {
+        let faults = verify(&folder(dir.path()), &[anchor], &verifier).unwrap().faults;
+        let seqs: std::collections::BTreeSet<u64> = faults.iter().map(|fault| fault.seq).collect();
+        assert_eq!(seqs, [1000, 1200].into(), "{faults:?}");
+    }
+    assert_ne!(std::fs::read_to_string(checkpoints(&folder(dir.path()))).unwrap(), signed);
 }
 
 #[test]
@@ -295,7 +336,7 @@ async fn what_a_crash_leaves_unfinished_is_told_again() {
         assert!(followed.bytes() == whole, "cut at {cut}");
     }
     let verifier = Verifier::new(&Signer::open(&followed.dir.path().join("data/audit.key")).unwrap().public()).unwrap();
-    let verified = verify(&folder(&followed.site.engine.data_dir), None, &verifier).unwrap();
+    let verified = verify(&folder(&followed.site.engine.data_dir), &[], &verifier).unwrap();
     assert_eq!((verified.lines, verified.faults), (36, vec![]));
 }
 

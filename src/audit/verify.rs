@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::line::{Checkpoint, Hash, Line, NOTHING};
 use super::{AuditError, Verifier, checkpoints, files};
 
+/// So deep are folders of checkpoints looked into.
+const DEEPEST: u32 = 2;
 /// So many faults are named; then it is known that something is wrong.
 const NAMED: usize = 100;
 
@@ -37,16 +40,18 @@ pub struct Fault {
     pub what: String,
 }
 
-/// Reads the whole chain in `dir`, and its checkpoints: those beside it and those in `anchor`. Their signatures must be of
-/// the key that `verifier` has.
+/// Reads the whole chain in `dir`, and its checkpoints: those beside it and those in `anchors`, which are files of
+/// checkpoints, folders that they were dropped into, and AuditEvents that a repository gave back. Their signatures must
+/// be of the key that `verifier` has.
 ///
 /// # Errors
 ///
 /// [`AuditError`] if the files cannot be read; what is wrong with them is in the answer.
-pub fn verify(dir: &Path, anchor: Option<&Path>, verifier: &Verifier) -> Result<Verified, AuditError> {
+pub fn verify(dir: &Path, anchors: &[PathBuf], verifier: &Verifier) -> Result<Verified, AuditError> {
     let mut verified = Verified::default();
     let mut said = BTreeMap::new();
-    for path in [Some(checkpoints(dir)), anchor.map(Path::to_owned)].into_iter().flatten() {
+    read_checkpoints(&checkpoints(dir), verifier, &mut said, &mut verified)?;
+    for path in anchors.iter().map(|anchor| dropped(anchor)).collect::<Result<Vec<_>, _>>()?.concat() {
         read_checkpoints(&path, verifier, &mut said, &mut verified)?;
     }
     let mut walk = Walk { expected: 1, prev: NOTHING, verified, said };
@@ -124,6 +129,41 @@ impl Walk {
     }
 }
 
+/// The files of an anchor: itself, or what is in its folder and the folders in that.
+fn dropped(anchor: &Path) -> Result<Vec<PathBuf>, AuditError> {
+    let mut found = Vec::new();
+    let mut folders = vec![(anchor.to_owned(), 0)];
+    while let Some((path, depth)) = folders.pop() {
+        if !path.is_dir() {
+            let is_one = depth == 0 || path.extension().is_some_and(|kind| kind == "json" || kind == "jsonl");
+            found.extend(is_one.then_some(path));
+            continue;
+        }
+        let io = || AuditError::io(format!("cannot list {}", path.display()));
+        for entry in std::fs::read_dir(&path).map_err(io())? {
+            let path = entry.map_err(io())?.path();
+            if depth < DEEPEST || !path.is_dir() {
+                folders.push((path, depth + 1));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The checkpoints of a text, each where it can be read: one a line; or an AuditEvent that has one, or a Bundle of such.
+fn checkpoints_of(text: &str) -> Vec<Option<Checkpoint>> {
+    let resource = serde_json::from_str::<Value>(text).ok().filter(|value| value.get("resourceType").is_some());
+    let Some(resource) = resource else {
+        let lines = text.lines().filter(|line| !line.is_empty());
+        return lines.map(|line| serde_json::from_str(line).ok()).collect();
+    };
+    let entries = resource.get("entry").and_then(Value::as_array).into_iter().flatten();
+    let resources = entries.filter_map(|entry| entry.get("resource")).chain([&resource]);
+    let told = resources.filter_map(|one| one.get("outcomeDesc")?.as_str());
+    told.filter_map(|text| serde_json::from_str(text).ok()).map(Some).collect()
+}
+
 fn read_checkpoints(
     path: &Path,
     verifier: &Verifier,
@@ -134,13 +174,14 @@ fn read_checkpoints(
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         text => text.map_err(AuditError::io(format!("cannot read {}", path.display())))?,
     };
-    let count = text.lines().count();
-    for (number, line) in (1..).zip(text.lines()) {
+    let found = checkpoints_of(&text);
+    let count = found.len();
+    for (number, checkpoint) in (1..).zip(found) {
         let mut fault = |seq, what: &str| {
             let what = format!("checkpoint {number} of {}: {what}", path.display());
             verified.faults.push(Fault { seq, place: path.display().to_string(), what });
         };
-        let Ok(checkpoint) = serde_json::from_str::<Checkpoint>(line) else {
+        let Some(checkpoint) = checkpoint else {
             // A crash may leave the last one unfinished.
             if number < count || text.ends_with('\n') {
                 fault(0, "it was changed");

@@ -1,7 +1,7 @@
 //! `tributary audit` and `tributary disclosures`: what happened, told so that nobody can change it unseen.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Subcommand;
@@ -23,7 +23,7 @@ use crate::engine::clock;
 const SIX_YEARS: i64 = 6 * 366 * 24;
 
 #[derive(Subcommand)]
-#[command(after_help = "  tributary audit verify --anchor /mnt/safe/tributary-checkpoints.jsonl
+#[command(after_help = "  tributary audit verify --anchors /mnt/safe/tributary-checkpoints
   tributary audit list --since 1d --kind view --kind break-glass
   tributary audit list --patient 'urn:oid:1.2.3|40017' --fhir")]
 pub(super) enum Audit {
@@ -32,9 +32,10 @@ pub(super) enum Audit {
         /// The public key that checkpoints must be signed with, in base64. Without it, that of the site's own key.
         #[arg(long, value_name = "BASE64")]
         key: Option<String>,
-        /// Checkpoints that are kept elsewhere. Without it, those that the site names.
-        #[arg(long, value_name = "FILE")]
-        anchor: Option<PathBuf>,
+        /// Checkpoints that are kept elsewhere: a file of them, a folder that they were dropped into, or AuditEvents that a
+        /// repository gave back, in JSON. May be given more than once. Without it, those that the site names.
+        #[arg(long, visible_alias = "anchor", value_name = "PATH")]
+        anchors: Vec<PathBuf>,
     },
     /// What happened, the oldest first.
     List(ListArgs),
@@ -85,7 +86,7 @@ pub(super) struct Disclosures {
     fhir: bool,
 }
 
-fn patient(text: &str) -> Result<String, String> {
+pub(super) fn patient(text: &str) -> Result<String, String> {
     match text.split_once('|') {
         Some((_, value)) if !value.is_empty() => Ok(text.to_owned()),
         _ => Err("write the identifier with its system: 'urn:oid:1.2.3|40017'".to_owned()),
@@ -94,24 +95,24 @@ fn patient(text: &str) -> Result<String, String> {
 
 pub(super) async fn audit(globals: &Globals, command: Audit) -> Outcome {
     match command {
-        Audit::Verify { key, anchor } => verified(globals, key, anchor).await,
+        Audit::Verify { key, anchors } => verified(globals, key, anchors).await,
         Audit::List(args) => list(globals, args).await,
     }
 }
 
 /// Has the chain brought up to date; whom it is about, where a patient is given.
-async fn ask(globals: &Globals, what: &str, patient: Option<String>) -> Result<AuditOf, Failure> {
+pub(super) async fn ask(globals: &Globals, what: &str, patient: Option<String>) -> Result<AuditOf, Failure> {
     let connection = connect(globals).await?;
     Ok(connection.call(Operation::Audit { what: what.to_owned(), patient }).await?)
 }
 
-async fn verified(globals: &Globals, key: Option<String>, anchor: Option<PathBuf>) -> Outcome {
+async fn verified(globals: &Globals, key: Option<String>, anchors: Vec<PathBuf>) -> Outcome {
     // One that is broken cannot be gone on with, and can be looked at all the same.
     if let Err(Failure::Error(error)) = ask(globals, "verified", None).await {
         note!("warning: the audit could not be brought up to date: {error:#}");
     }
     let site = load_site(globals)?;
-    let verified = check(&site, key, anchor.as_deref())?;
+    let verified = check(&site, key, anchors)?;
     if globals.json {
         print_json(&verified)?;
     } else {
@@ -130,15 +131,19 @@ async fn verified(globals: &Globals, key: Option<String>, anchor: Option<PathBuf
     if verified.faults.is_empty() { Ok(()) } else { Err(Failure::No) }
 }
 
-fn check(site: &Site, key: Option<String>, anchor: Option<&Path>) -> anyhow::Result<Verified> {
+fn check(site: &Site, key: Option<String>, mut anchors: Vec<PathBuf>) -> anyhow::Result<Verified> {
     let config = &site.engine.audit;
     let key = match key {
         Some(key) => key,
         None => Signer::open(&config.key(&site.engine.data_dir))?.public(),
     };
     let verifier = Verifier::new(&key).map_err(anyhow::Error::msg)?;
-    let anchor = anchor.or(config.anchor.as_deref());
-    Ok(verify(&folder(&site.engine.data_dir), anchor, &verifier)?)
+    if anchors.is_empty() {
+        anchors.extend(config.anchor.iter().chain(&config.anchors).cloned());
+    } else if let Some(missing) = anchors.iter().find(|path| !path.exists()) {
+        anyhow::bail!("there is no {}", missing.display());
+    }
+    Ok(verify(&folder(&site.engine.data_dir), &anchors, &verifier)?)
 }
 
 async fn list(globals: &Globals, args: ListArgs) -> Outcome {
@@ -173,7 +178,14 @@ pub(super) async fn disclosures(globals: &Globals, args: Disclosures) -> Outcome
     let site = load_site(globals)?;
     let ago = || clock::now().checked_sub(jiff::SignedDuration::from_hours(SIX_YEARS)).ok();
     let kinds = match args.all {
-        true => vec![Kind::Disclosure, Kind::Decision, Kind::BreakGlass],
+        true => vec![
+            Kind::Disclosure,
+            Kind::Transfer,
+            Kind::Decision,
+            Kind::BreakGlass,
+            Kind::BreakGlassEnd,
+            Kind::LateRevocation,
+        ],
         false => vec![Kind::Disclosure],
     };
     let since = args.since.or_else(ago);
@@ -185,7 +197,7 @@ pub(super) async fn disclosures(globals: &Globals, args: Disclosures) -> Outcome
         let terms = Terms::shipped().context("the built-in terminology")?;
         found.retain(|(_, event)| event.outcome == Ended::Success && is_accounted_for(event, &terms));
     }
-    if !check(&site, None, None)?.faults.is_empty() {
+    if !check(&site, None, Vec::new())?.faults.is_empty() {
         note!("warning: the audit is NOT whole, and this list may lack something; see `tributary audit verify`");
     }
     if args.fhir {
@@ -195,8 +207,11 @@ pub(super) async fn disclosures(globals: &Globals, args: Disclosures) -> Outcome
         return print_json(&numbered(&found));
     }
     let rows = found.iter().map(|(_, event)| {
-        let what =
-            if event.kind == Kind::Disclosure { about_what(event) } else { format!("{}: {}", event.kind, event.text) };
+        let what = if matches!(event.kind, Kind::Disclosure | Kind::Transfer) {
+            about_what(event)
+        } else {
+            format!("{}: {}", event.kind, event.text)
+        };
         let address = event.address.clone().unwrap_or_default();
         [table::time(event.at), recipient(event, &site), address, what, event.purposes.join(", "), ended(event)]
     });
@@ -211,11 +226,11 @@ fn is_accounted_for(event: &Event, terms: &Terms) -> bool {
     event.purposes.is_empty() || !event.purposes.iter().all(is_left_out)
 }
 
-fn subjects(about: AuditOf) -> Option<BTreeSet<String>> {
+pub(super) fn subjects(about: AuditOf) -> Option<BTreeSet<String>> {
     about.subjects.map(|subjects| subjects.into_iter().collect())
 }
 
-fn read(site: &Site, selection: Selection) -> anyhow::Result<Vec<(u64, Event)>> {
+pub(super) fn read(site: &Site, selection: Selection) -> anyhow::Result<Vec<(u64, Event)>> {
     let mut lines = Lines::open(&folder(&site.engine.data_dir), selection)?;
     let found = lines.by_ref().collect();
     if lines.unread > 0 {
@@ -229,10 +244,13 @@ fn numbered(found: &[(u64, Event)]) -> Vec<Value> {
 }
 
 fn bundle(found: &[(u64, Event)], observer: &Observer) -> Value {
-    let entry =
-        |event: &Event| json!({ "fullUrl": format!("urn:uuid:{}", event.id), "resource": event.into_r4(observer) });
-    let entries: Vec<Value> = found.iter().map(|(_, event)| entry(event)).collect();
+    let entries: Vec<Value> = found.iter().map(|(_, event)| entry(event, observer)).collect();
     json!({ "resourceType": "Bundle", "type": "collection", "entry": entries })
+}
+
+/// An event as an entry of a collection.
+pub(super) fn entry(event: &Event, observer: &Observer) -> Value {
+    json!({ "fullUrl": format!("urn:uuid:{}", event.id), "resource": event.into_r4(observer) })
 }
 
 fn ended(event: &Event) -> String {
@@ -244,13 +262,13 @@ fn ended(event: &Event) -> String {
     .to_owned()
 }
 
-fn recipient(event: &Event, site: &Site) -> String {
+pub(super) fn recipient(event: &Event, site: &Site) -> String {
     let name = event.party.as_ref().and_then(|key| site.providers.get(key)).map(|provider| provider.name.clone());
     name.or_else(|| event.party.clone()).or_else(|| event.destination.clone()).unwrap_or_default()
 }
 
 /// What it was done with: the delivery, the message, the channel.
-fn about_what(event: &Event) -> String {
+pub(super) fn about_what(event: &Event) -> String {
     let parts = [
         event.message.map(|id| format!("message {id}")),
         event.delivery.map(|id| format!("delivery {id}")),

@@ -3,6 +3,7 @@
 
 mod audit;
 mod bench;
+mod breach;
 mod connection;
 mod consent;
 mod convert;
@@ -146,6 +147,9 @@ the exit code is 1; with a mistake in any file nothing changes, and the exit cod
     Audit(audit::Audit),
     /// List who got a patient's data, when, what and for which purpose (45 CFR 164.528).
     Disclosures(audit::Disclosures),
+    /// Find what went out and should not have, as is known by now (45 CFR 164.400).
+    #[command(subcommand)]
+    Breach(breach::Breach),
     /// Read the whole store and prove that nothing is lost or altered.
     #[command(
         after_help = "Checks every checksum and every payload, counts everything again from the log and compares that with the
@@ -256,6 +260,7 @@ async fn dispatch(globals: &Globals, command: Command) -> Outcome {
         Command::Lineage(args) => messages::lineage(globals, args).await,
         Command::Audit(command) => audit::audit(globals, command).await,
         Command::Disclosures(args) => audit::disclosures(globals, args).await,
+        Command::Breach(command) => breach::breach(globals, command).await,
         Command::Verify => store::verify(globals).await,
         Command::Store(command) => store::store(globals, command).await,
         Command::Bench(args) => bench::bench(globals, args).await,

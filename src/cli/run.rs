@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::connection::{load_site, open_store, socket};
 use super::{Globals, Outcome, logging};
 use crate::admin::{Desk, Operation, Source, perform, server};
-use crate::audit::Follower;
+use crate::audit::{Follower, shippers};
 use crate::config::{Overrides, Site};
 use crate::engine::{Engine, clock};
 use crate::store::{Act, Record};
@@ -88,7 +88,9 @@ pub(super) async fn start(site: Site, globals: &Globals) -> anyhow::Result<Runni
     let admin = site.engine.admin.clone();
     let store = open_store(&site).context("the store cannot be opened")?;
     let follower = Follower::open(&store, &site.engine, &clock::clock()).context("the audit cannot go on")?;
+    let config = site.engine.clone();
     let engine = Engine::start(site, store, clock::clock()).await?;
+    let shippers = shippers(&config, engine.audit(), &clock::clock()).context("the audit cannot be taken elsewhere")?;
     note(&engine, Kind::Start).await?;
     let (version, data_dir) = (env!("CARGO_PKG_VERSION"), data_dir.display());
     tracing::info!(version, pid = std::process::id(), %data_dir, "up");
@@ -109,7 +111,10 @@ pub(super) async fn start(site: Site, globals: &Globals) -> anyhow::Result<Runni
         let engine = Arc::clone(&followed);
         async move { engine.site().await }
     };
-    doors.spawn(follower.run(site, stop.clone()));
+    doors.spawn(follower.run(site, Arc::clone(engine.audit()), stop.clone()));
+    for shipper in shippers {
+        doors.spawn(shipper.run(stop.clone()));
+    }
     doors.spawn(keep_systemd_informed(stop));
     Ok(Running { engine, desk, doors, stopper })
 }

@@ -10,6 +10,7 @@ use super::operate::print_json;
 use super::print::say;
 use super::{EXIT_CONFIG, Failure, Globals, Outcome, table};
 use crate::admin::Operation;
+use crate::audit::{Target, observer};
 use crate::config::{self, Change, DestinationConfig, Effect, Site, check as offline};
 use crate::engine::{clock, outbound};
 
@@ -29,7 +30,7 @@ is one, 1 if a destination is not reached.
   tributary check -c /etc/tributary --connect"
 )]
 pub(super) struct CheckArgs {
-    /// Also reach every destination, without sending anything.
+    /// Also reach every destination and the audit's repositories, without sending anything.
     #[arg(long)]
     connect: bool,
 }
@@ -49,7 +50,7 @@ pub(super) fn init(args: &InitArgs) -> Outcome {
 struct Checked {
     /// Every mistake; none for a good configuration.
     problems: Vec<config::Problem>,
-    /// With `--connect`: every destination.
+    /// With `--connect`: every destination, and all that the audit is taken to.
     destinations: Option<Vec<Probed>>,
 }
 
@@ -88,10 +89,26 @@ pub(super) async fn check(globals: &Globals, args: &CheckArgs) -> Outcome {
 
 const NOT_REACHED: &str = "NOT reached";
 
-/// Probes every destination, all of them whatever the first says.
+/// Probes every destination and all that the audit is taken to, whatever the first says.
 async fn probe_all(site: &Site) -> Vec<Probed> {
     let probes = site.destinations.values().map(probe);
-    futures_util::future::join_all(probes).await
+    let mut probed = futures_util::future::join_all(probes).await;
+    let targets = match Target::all(&site.engine.audit, &observer(&site.engine), &clock::clock()) {
+        Ok(targets) => targets,
+        Err(error) => {
+            probed.push(Probed { name: "audit".to_owned(), result: NOT_REACHED, answer: error.to_string() });
+            return probed;
+        }
+    };
+    for target in targets {
+        let name = format!("audit {}", target.name());
+        let (result, answer) = match target.probe().await {
+            Ok(answer) => ("reached", answer),
+            Err(error) => (NOT_REACHED, error),
+        };
+        probed.push(Probed { name, result, answer });
+    }
+    probed
 }
 
 async fn probe(destination: &DestinationConfig) -> Probed {

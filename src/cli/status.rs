@@ -5,6 +5,7 @@ use super::operate::print_json;
 use super::print::{OutputError, say};
 use super::{Globals, Outcome, table};
 use crate::admin::Operation;
+use crate::audit::TargetStatus;
 use crate::engine::{ChannelStatus, DestinationStatus, Status};
 use crate::store::State;
 
@@ -24,8 +25,17 @@ pub(super) async fn status(globals: &Globals) -> Outcome {
     say!()?;
     let head = ["destination", "state", "delivered", "waiting", "oldest", "held", "dead", ""];
     table::print(head, status.destinations.iter().map(destination), "No destinations.")?;
+    if let Some(audit) = status.audit.as_ref().filter(|audit| !audit.targets.is_empty()) {
+        say!()?;
+        let head = ["audit to", "state", "up to line", "waiting", "oldest", "refused", ""];
+        table::print(head, audit.targets.iter().map(target), "")?;
+    }
     let by_state: Vec<String> = status.messages.iter().map(|(state, n)| format!("{n} {state}")).collect();
     say!("\nMessages: {}", if by_state.is_empty() { "none".to_owned() } else { by_state.join(", ") })?;
+    if let Some(audit) = &status.audit {
+        say!("Audit: {} lines, signed up to line {}", audit.lines, audit.signed)?;
+        audit.error.iter().try_for_each(|error| say!("The audit cannot be written now: {error}"))?;
+    }
     say!("Log: {}, free on its disk: {}", table::size(status.log_bytes), table::size(status.free_bytes))?;
     Ok(look_closer(&status)?)
 }
@@ -46,6 +56,18 @@ fn destination(destination: &DestinationStatus) -> [String; 8] {
         count(State::Held),
         count(State::Dead),
         destination.reason.clone().unwrap_or_default(),
+    ]
+}
+
+fn target(target: &TargetStatus) -> [String; 7] {
+    [
+        target.name.clone(),
+        target.state.clone(),
+        target.sent.to_string(),
+        target.waiting.to_string(),
+        target.oldest.map(table::ago).unwrap_or_default(),
+        target.refused.to_string(),
+        target.error.clone().unwrap_or_default(),
     ]
 }
 

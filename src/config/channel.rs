@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use channels::{Acknowledge, file, http, mllp};
 use message::condition::Condition;
 use message::consent::{Confidentiality, Purpose};
 use message::hl7v2::{CharsetOptions, Path as Hl7Path};
+use message::signature::TrustedKeys;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use transforms::hl7v2_to_fhir;
@@ -50,6 +52,10 @@ pub struct ChannelConfig {
     pub stamp: StampOptions,
     /// What becomes of FHIR that is not what R4 says it is.
     pub validate: Validate,
+    /// What becomes of Bundles that are not signed with a trusted key.
+    pub verify_signatures: VerifySignatures,
+    /// The keys whose signatures are trusted.
+    pub trusted_keys: Arc<TrustedKeys>,
     /// What orders deliveries.
     pub lane: LaneKey,
     /// What becomes of older events that arrive late.
@@ -115,6 +121,19 @@ pub enum Validate {
     Hold,
     /// Nobody looks.
     Off,
+}
+
+/// What becomes of Bundles that are not signed with a trusted key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VerifySignatures {
+    /// Nobody looks.
+    #[default]
+    Off,
+    /// They go on; what is wrong is kept with the message, and counted.
+    Warn,
+    /// The message is parked as `failed`, with what is wrong as the reason.
+    Require,
 }
 
 /// What orders the deliveries of a channel: those of one lane to one destination leave one at a time.

@@ -2,11 +2,13 @@
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use channels::setting::Span;
 use channels::{fhir, file, mllp};
 use message::consent::Confidentiality;
+use message::signature::SigningKey;
 use serde::Deserialize;
 
 use super::site::Fingerprint;
@@ -53,6 +55,18 @@ pub struct DestinationConfig {
     pub concurrency: NonZeroUsize,
     /// True keeps a lane waiting behind a dead letter; false lets it go on.
     pub block_lane: bool,
+    /// The key that signs what leaves; nothing is signed where `None`.
+    pub sign: Option<Arc<SigningKey>>,
+}
+
+/// What signs the Bundles that leave: `sign = { key = "…", kid = "…" }`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SignConfig {
+    /// The private key's file, PKCS#8 in PEM; relative to the site's folder.
+    pub key: PathBuf,
+    /// What receivers know the key as.
+    pub kid: String,
 }
 
 /// A destination's protocol and address: the one table under `[outbound]`.

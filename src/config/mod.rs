@@ -5,6 +5,7 @@
 //! there. The engine reads nothing else. [`load()`] makes one of a folder, or says everything that is
 //! wrong with it; [`plan()`] compares two; [`check`] is `tributary check`; [`init()`] writes a first one.
 
+mod audit;
 mod channel;
 pub mod check;
 mod consent;
@@ -18,16 +19,17 @@ mod site;
 #[cfg(test)]
 mod tests;
 
+pub use audit::{AuditConfig, AuditRepositoryConfig, By};
 pub use channel::{
     ChannelConfig, Content, Expectation, ExpectedState, Hl7v2ToFhirConfig, InboundKind, LabelConfig, LaneKey,
-    LateConfig, LatePolicy, RouteConfig, ScriptConfig, TestConfig, TransformConfig, Validate,
+    LateConfig, LatePolicy, RouteConfig, ScriptConfig, TestConfig, TransformConfig, Validate, VerifySignatures,
 };
 pub use consent::{ConsentConfig, PolicyConfig};
-pub use destination::{Attempts, Budget, DestinationConfig, OnUnknown, OutboundKind, PauseConfig, RetryConfig};
+pub use destination::{
+    Attempts, Budget, DestinationConfig, OnUnknown, OutboundKind, PauseConfig, RetryConfig, SignConfig,
+};
 pub use init::{InitError, init};
 pub use load::{Overrides, admin_socket, load, load_with};
 pub use plan::{Change, Effect, Part, plan};
 pub use problem::{Place, Problem, Severity};
-pub use site::{
-    AdminConfig, AuditConfig, EngineConfig, Fingerprint, LimitsConfig, LogConfig, LogFormat, Site, StoreConfig,
-};
+pub use site::{AdminConfig, EngineConfig, Fingerprint, LimitsConfig, LogConfig, LogFormat, Site, StoreConfig};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 use message::{Provider, Sha256};
 use serde::Deserialize;
 
+use super::audit::AuditConfig;
 use super::channel::ChannelConfig;
 use super::consent::ConsentConfig;
 use super::destination::DestinationConfig;
@@ -77,7 +78,7 @@ pub struct EngineConfig {
     pub store: StoreConfig,
     /// How much it takes in hand at once.
     pub limits: LimitsConfig,
-    /// How its audit is proven.
+    /// How its audit is proven, and where else it goes.
     pub audit: AuditConfig,
 }
 
@@ -96,26 +97,6 @@ impl Default for EngineConfig {
             limits: LimitsConfig::default(),
             audit: AuditConfig::default(),
         }
-    }
-}
-
-/// `[audit]`: how the audit is proven.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct AuditConfig {
-    /// The Ed25519 key that checkpoints are signed with, PKCS#8 in PEM; made if it is not there. `None` is
-    /// `audit.key` in the data directory.
-    pub key: Option<PathBuf>,
-    /// A file that checkpoints are written to as well, best on another machine's disk: who rewrites the whole chain
-    /// does not get at it.
-    pub anchor: Option<PathBuf>,
-}
-
-impl AuditConfig {
-    /// Where the key is.
-    #[must_use]
-    pub fn key(&self, data_dir: &Path) -> PathBuf {
-        self.key.clone().unwrap_or_else(|| data_dir.join("audit.key"))
     }
 }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use channels::{Clock, DeliveryError, Outbound, Outgoing, Receipt};
 use jiff::Timestamp;
 use message::MessageId;
+use message::audit::Kind;
 use message::consent::{Decision, Purpose};
 
 use super::gate::{Answer, Asked, Gate, Guard, Leave};
@@ -15,7 +16,7 @@ use super::limits::{Limits, Share};
 use super::process::decide;
 use super::retry::{self, Next};
 use crate::config::DestinationConfig;
-use crate::store::{Content, DeliveryId, DeliveryRecord, Due, Received, Record, Store, StoreError};
+use crate::store::{Act, Content, DeliveryId, DeliveryRecord, Due, Received, Record, Store, StoreError};
 
 /// A message up to this many bytes is read before there is room for it in the limits.
 const SMALL: u64 = 16 << 10;
@@ -128,7 +129,7 @@ pub(super) async fn attempt(
         Ok(mut receipt) => {
             if let Some((proof, guard)) = proof {
                 receipt.summary = format!("{} [consent: {proof}]", receipt.summary);
-                tell_if_revoked(gate, config, &loaded, &guard).await;
+                tell_if_revoked(gate, store, config, &loaded, &guard, at).await;
             }
             delivered(&loaded, receipt, at)
         }
@@ -201,8 +202,15 @@ fn asked<'a>(config: &'a DestinationConfig, loaded: &'a Loaded) -> Asked<'a> {
     }
 }
 
-/// What was revoked while it was on its way cannot be called back: somebody must know.
-async fn tell_if_revoked(gate: &Gate, config: &DestinationConfig, loaded: &Loaded, guard: &Guard) {
+/// What was revoked while it was on its way cannot be called back: somebody must know, and the audit tells of it.
+async fn tell_if_revoked(
+    gate: &Gate,
+    store: &Store,
+    config: &DestinationConfig,
+    loaded: &Loaded,
+    guard: &Guard,
+    at: Timestamp,
+) {
     if gate.holds(guard) {
         return;
     }
@@ -210,6 +218,15 @@ async fn tell_if_revoked(gate: &Gate, config: &DestinationConfig, loaded: &Loade
         let (destination, delivery) = (&*config.name, loaded.delivery.id);
         let message_id = loaded.received.id;
         tracing::error!(destination, delivery, %message_id, reason, "late revocation: it was sent as consent for it ended");
+        let act = Act {
+            message: Some(message_id),
+            delivery: Some(delivery),
+            subjects: loaded.delivery.subjects.clone(),
+            ..Act::new(Kind::LateRevocation, "", format!("sent to {destination} as consent for it ended: {reason}"))
+        };
+        if let Err(error) = store.commit(vec![Record::Act { at, act }]).await {
+            tracing::error!(%error, delivery, "the audit does not tell of a late revocation");
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::attempt::{Attempt, End};
 use super::health::Health;
+use crate::audit::AuditStatus;
 use crate::store::{Outcome, State, Store};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -70,6 +71,11 @@ struct DestinationState {
     state: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Target {
+    target: String,
+}
+
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// All that the engine counts, and where `/metrics` reads it.
@@ -101,6 +107,14 @@ pub struct Metrics {
     store_records: Counter,
     store_log_bytes: Gauge,
     store_free_bytes: Gauge,
+    audit_lines: Gauge,
+    audit_signed: Gauge,
+    audit_failing: Gauge,
+    audit_waiting: Family<Target, Gauge>,
+    audit_oldest: Family<Target, Gauge<f64, AtomicU64>>,
+    audit_taken: Family<Target, Counter>,
+    audit_failures: Family<Target, Counter>,
+    audit_refused: Family<Target, Gauge>,
 }
 
 /// The states of a destination.
@@ -159,6 +173,14 @@ impl Default for Metrics {
             store_syncs: family!("store_syncs", "fdatasync calls on the log", Counter::default()),
             store_records: family!("store_records", "Records written to the log", Counter::default()),
             store_log_bytes: family!("store_log_bytes", "Size of the log on disk", Gauge::default()),
+            audit_lines: family!("audit_lines", "Lines of the audit", Gauge::default()),
+            audit_signed: family!("audit_signed", "The last line of the audit that is signed", Gauge::default()),
+            audit_failing: family!("audit_failing", "1 while the audit cannot be written", Gauge::default()),
+            audit_waiting: family!("audit_waiting", "Lines of the audit that a target lacks", Family::default()),
+            audit_oldest: family!("audit_oldest_age_seconds", "Age of the first line that waits", Family::default()),
+            audit_taken: family!("audit_taken", "Lines and checkpoints that a target took", Family::default()),
+            audit_failures: family!("audit_failures", "Attempts to send the audit that failed", Family::default()),
+            audit_refused: family!("audit_refused", "Lines that a target refused for good", Family::default()),
             store_free_bytes: family!("store_free_bytes", "Free space on the store's disk", Gauge::default()),
             registry,
         }
@@ -280,6 +302,22 @@ impl Metrics {
         }
     }
 
+    fn read_audit(&self, audit: &AuditStatus, now: jiff::Timestamp) {
+        let clamp = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        self.audit_lines.set(clamp(audit.lines));
+        self.audit_signed.set(clamp(audit.signed));
+        self.audit_failing.set(i64::from(audit.error.is_some()));
+        for status in &audit.targets {
+            let label = Target { target: status.name.clone() };
+            let age = status.oldest.map_or(0.0, |since| now.duration_since(since).as_secs_f64());
+            self.audit_waiting.get_or_create(&label).set(clamp(status.waiting));
+            self.audit_oldest.get_or_create(&label).set(age.max(0.0));
+            self.audit_taken.get_or_create(&label).inner().store(status.taken, Ordering::Relaxed);
+            self.audit_failures.get_or_create(&label).inner().store(status.failures, Ordering::Relaxed);
+            self.audit_refused.get_or_create(&label).set(clamp(status.refused));
+        }
+    }
+
     /// Begins a destination's counters at zero.
     pub(super) fn introduce_destination(&self, destination: &str) {
         let label = Destination { destination: destination.to_owned() };
@@ -306,8 +344,9 @@ impl Metrics {
     /// # Errors
     ///
     /// None in practice: writing to a string does not fail.
-    pub fn render(&self, store: &Store, now: jiff::Timestamp) -> Result<String, std::fmt::Error> {
+    pub fn render(&self, store: &Store, audit: &AuditStatus, now: jiff::Timestamp) -> Result<String, std::fmt::Error> {
         self.read_feeds();
+        self.read_audit(audit, now);
         let clamp = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let counts = store.counts();
         for (destination, states) in &counts.deliveries {

@@ -24,6 +24,7 @@ mod retry;
 mod running;
 mod schedule;
 mod settle;
+mod signed;
 mod status;
 mod steady;
 mod task;
@@ -40,7 +41,7 @@ use channels::Clock;
 use tokio::sync::{Mutex, oneshot};
 
 pub use dispatch::{Change, Refusal};
-pub use gate::{Declaration, Explained, FiledConsent, Simulated, SimulatedChange, policy_of};
+pub use gate::{Declaration, Explained, FiledConsent, Hindsight, Simulated, SimulatedChange, policy_of};
 pub(crate) use gate::{Gate, Made};
 pub use metrics::Metrics;
 pub use replay::{
@@ -54,6 +55,7 @@ pub use wire::{ENGINE, WireError, outbound};
 use self::dispatch::Command;
 use self::running::{RunningChannel, RunningDestination, Shared};
 use self::task::Task;
+use crate::audit::Standing;
 use crate::config::Site;
 use crate::store::{DeliveryId, Record, Store, StoreError};
 
@@ -74,6 +76,8 @@ pub struct Engine {
     replays: replay::Jobs,
     /// What wakes those that wait for consent.
     watch: Mutex<Option<Task>>,
+    /// How its audit stands: told by whoever writes and sends that.
+    audit: Arc<Standing>,
     /// How everything stood when that was last looked at.
     known: std::sync::Mutex<Status>,
 }
@@ -169,7 +173,8 @@ impl Engine {
         let gate = Arc::clone(&shared.gate);
         let watch = Mutex::new(Some(Task::run(|stop| gate.watch(changes, stop))));
         let running = Mutex::new(running);
-        let engine = Arc::new(Self { shared, running, replays: replay::Jobs::default(), watch, known });
+        let engine =
+            Arc::new(Self { shared, running, replays: replay::Jobs::default(), watch, audit: Arc::default(), known });
         engine.resume_replays().await?;
         Ok(engine)
     }
@@ -184,6 +189,12 @@ impl Engine {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics
+    }
+
+    /// How its audit stands.
+    #[must_use]
+    pub fn audit(&self) -> &Arc<Standing> {
+        &self.audit
     }
 
     /// The configuration in force.
@@ -207,6 +218,7 @@ impl Engine {
             Ok(running) => *known = status::collect(&self.shared, &running),
             Err(_) => *known = status::recount(&self.shared, &known),
         }
+        known.audit = Some(self.audit.status());
         known.clone()
     }
 

@@ -8,13 +8,13 @@ use message::condition::{Fact, Facts, Place};
 use message::consent::{Confidentiality, Decision, Flags, Request};
 use message::json::Value;
 use message::provenance::Step;
+use message::signature::Signed;
 use message::{Body, Context, Finding, Format, Message, Original, Transform, TransformError, consent, fhir, hl7v2};
 
 use super::gate::arrive::{self, Arrived};
 use super::gate::people;
 use super::late::{self, Event};
-use super::patient;
-use super::valid;
+use super::{patient, signed, valid};
 use crate::config::{ChannelConfig, Content, DestinationConfig, LaneKey, RouteConfig};
 use crate::store::{Lane, LaneSet, NewDelivery, NewOutput, Outcome};
 
@@ -110,9 +110,13 @@ pub(crate) fn process(recipe: &Recipe, original: &Arc<Original>, read: Option<Re
         Ok(read) => read,
         Err(failure) => return failure.parked(now),
     };
+    let signed = match signed::check(recipe, &read.body, &mut read.findings) {
+        Ok(signed) => signed,
+        Err(failure) => return failure.parked(now),
+    };
     // What it says of consents counts, whatever becomes of the rest of it.
     let arrived = arrive::arrived(recipe, &read.body, &mut read.findings);
-    match attempt(recipe, original, read, now) {
+    match attempt(recipe, original, read, signed, now) {
         Ok((outcome, message)) => {
             let event = late::event_of(recipe, &message, &outcome);
             Processed { at: now, outcome, steps: message.steps, findings: message.findings, event, arrived }
@@ -125,9 +129,10 @@ fn attempt(
     recipe: &Recipe,
     original: &Arc<Original>,
     read: Read,
+    signed: Option<Signed>,
     now: Timestamp,
 ) -> Result<(Outcome, Message), Failure> {
-    let (whose, mut message) = transformed(recipe, original, Some(read), now)?;
+    let (whose, mut message) = transform(recipe, original, read, signed, now)?;
     let outcome = outcome(recipe, &whose, &mut message);
     Ok((outcome, message))
 }
@@ -147,11 +152,25 @@ pub(crate) fn transformed(
     read_before: Option<Read>,
     now: Timestamp,
 ) -> Result<(Whose, Message), Failure> {
+    let mut read = read_before.map_or_else(|| read(recipe, original), Ok)?;
+    let signed = signed::check(recipe, &read.body, &mut read.findings)?;
+    transform(recipe, original, read, signed, now)
+}
+
+fn transform(
+    recipe: &Recipe,
+    original: &Arc<Original>,
+    Read { body, findings }: Read,
+    signed: Option<Signed>,
+    now: Timestamp,
+) -> Result<(Whose, Message), Failure> {
     let context = Context { now, ..recipe.context.clone() };
-    let Read { body, findings } = read_before.map_or_else(|| read(recipe, original), Ok)?;
     let whose = whose(recipe, &body);
     let mut message = Message::new(Arc::clone(original), body, Flags::default());
     message.findings = findings;
+    if signed.is_some() {
+        signed::label(recipe, &mut message, now);
+    }
     for transform in &recipe.transforms {
         message = step(recipe, transform.as_ref(), message, &context)?;
     }
@@ -179,10 +198,19 @@ fn read(recipe: &Recipe, original: &Original) -> Result<Read, Failure> {
     }
 }
 
-/// One transform with its lineage stamp.
-fn step(recipe: &Recipe, transform: &dyn Transform, message: Message, context: &Context) -> Result<Message, Failure> {
+/// One transform with its lineage stamp. What changed nothing leaves none.
+fn step(
+    recipe: &Recipe,
+    transform: &dyn Transform,
+    mut message: Message,
+    context: &Context,
+) -> Result<Message, Failure> {
     let failed = |error| Failure { step: transform.name().to_owned(), error };
+    message.changed = true;
     let mut message = transform.apply(message, context).map_err(failed)?;
+    if !message.changed {
+        return Ok(message);
+    }
     message.steps.push(Step {
         transform: transform.name().to_owned(),
         version: transform.version().to_owned(),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Running;
 use super::running::Shared;
+use crate::audit::AuditStatus;
 use crate::config::Site;
 use crate::store::{State, Store, StoreError};
 
@@ -49,6 +50,9 @@ pub struct Status {
     /// told of as they were before that.
     #[serde(default)]
     pub exchanging: bool,
+    /// How the audit stands; `None` where no engine runs.
+    #[serde(default)]
+    pub audit: Option<AuditStatus>,
 }
 
 /// How one channel stands.
@@ -177,6 +181,7 @@ fn of_store(store: &Store, at: Timestamp) -> Status {
         free_bytes: counts.free_bytes,
         running: false,
         exchanging: false,
+        audit: None,
     }
 }
 

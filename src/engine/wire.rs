@@ -11,6 +11,7 @@ use transforms::script::{CodeSets, Script, ScriptError};
 use transforms::stamp::Stamper;
 
 use super::process::{Hash, Recipe};
+use super::signed::Signing;
 use crate::config::{
     ChannelConfig, DestinationConfig, Hl7v2ToFhirConfig, InboundKind, LabelConfig, OutboundKind, Site, TransformConfig,
 };
@@ -170,5 +171,9 @@ pub fn outbound(config: &DestinationConfig, clock: &Clock) -> Result<Arc<dyn Out
             file::Outbound::new(settings.clone()).map(|outbound| Arc::new(outbound) as Arc<dyn Outbound>)
         }
     };
-    built.map_err(|source| WireError::Channel { file: config.file.display().to_string(), source })
+    let built = built.map_err(|source| WireError::Channel { file: config.file.display().to_string(), source })?;
+    Ok(match &config.sign {
+        Some(key) => Arc::new(Signing { inner: built, key: Arc::clone(key), clock: Arc::clone(clock) }),
+        None => built,
+    })
 }

@@ -1,6 +1,7 @@
 //! What happened, for the audit: who did what with whose data, when and why. Ids, hashes and references; no clinical
 //! content, and no identifier of a patient but as a keyed hash.
 
+mod dicom;
 mod r4;
 
 use jiff::Timestamp;
@@ -36,6 +37,9 @@ pub struct Event {
     /// The inbound channel.
     #[serde(default, skip_serializing_if = "is_default")]
     pub channel: Option<String>,
+    /// The Consents that a decision rests on, each as `ID/VERSION`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub consents: Vec<String>,
     /// The delivery.
     #[serde(default, skip_serializing_if = "is_default")]
     pub delivery: Option<u64>,
@@ -83,6 +87,7 @@ impl Event {
             message: None,
             delivery: None,
             channel: None,
+            consents: Vec::new(),
             destination: None,
             party: None,
             address: None,
@@ -99,11 +104,11 @@ impl Event {
 pub enum Kind {
     /// A message was taken in.
     Import,
-    /// A destination got it; or got to see it, where the outcome is a failure.
+    /// A destination of another organisation got it; or got to see it, where the outcome is a failure.
     Disclosure,
     /// Whether it may go was decided by consent, law and policy.
     Decision,
-    /// A named person opened a record against or without consent, or that ended.
+    /// A named person opened a record against or without consent.
     BreakGlass,
     /// A delivery waits for a person.
     Hold,
@@ -133,11 +138,19 @@ pub enum Kind {
     Stop,
     /// Part of the log cannot be read: what it told of is not here.
     Gap,
+    /// What a named person had opened is closed again.
+    BreakGlassEnd,
+    /// The audit was signed up to a line: what it says then can be proven.
+    Checkpoint,
+    /// Consent for something ended while it was on its way.
+    LateRevocation,
+    /// A destination of the organisation that it came from got it; or got to see it, where the outcome is a failure.
+    Transfer,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::Import,
         Self::Disclosure,
         Self::Decision,
@@ -156,6 +169,10 @@ impl Kind {
         Self::Start,
         Self::Stop,
         Self::Gap,
+        Self::BreakGlassEnd,
+        Self::Checkpoint,
+        Self::LateRevocation,
+        Self::Transfer,
     ];
 
     /// Its name, as in JSON.
@@ -180,6 +197,10 @@ impl Kind {
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Gap => "gap",
+            Self::BreakGlassEnd => "break-glass-end",
+            Self::Checkpoint => "checkpoint",
+            Self::LateRevocation => "late-revocation",
+            Self::Transfer => "transfer",
         }
     }
 }

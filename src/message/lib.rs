@@ -13,6 +13,7 @@ pub mod id;
 pub mod json;
 mod original;
 pub mod provenance;
+pub mod signature;
 mod transform;
 
 pub use answer::{Answer, Fault};

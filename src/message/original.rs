@@ -100,6 +100,8 @@ pub struct Message {
     pub flags: Flags,
     /// What the transforms noticed: unmapped fields, codes with no translation.
     pub findings: Vec<Finding>,
+    /// Whether a transform changed the body: true before each, and a transform that left all as it was says so.
+    pub changed: bool,
     /// The HL7 v2 message as it came, for conditions on its fields after its conversion.
     received: Option<hl7v2::Message>,
 }
@@ -112,7 +114,7 @@ impl Message {
             Body::Hl7v2(message) => Some(message.clone()),
             Body::Fhir(_) => None,
         };
-        Self { original, body, steps: Vec::new(), flags, findings: Vec::new(), received }
+        Self { original, body, steps: Vec::new(), flags, findings: Vec::new(), changed: true, received }
     }
 
     /// The HL7 v2 message as it came, whatever the transforms have made of it; `None` if it came as something else.

@@ -28,8 +28,13 @@ pub(super) fn statement(now: Timestamp) -> Value {
 
 fn resource(kind: Kind) -> Value {
     let interactions = ["read", "vread", "update", "delete", "history-instance", "create", "search-type"];
-    let mut parameters =
-        vec![("_id", "token"), ("identifier", "token"), ("subject", "reference"), ("patient", "reference")];
+    let mut parameters = vec![
+        ("_id", "token"),
+        ("_tag", "token"),
+        ("identifier", "token"),
+        ("subject", "reference"),
+        ("patient", "reference"),
+    ];
     match kind {
         "Patient" | "Practitioner" | "RelatedPerson" | "Person" => parameters.push(("family", "string")),
         "Provenance" => parameters.push(("target", "reference")),

@@ -9,6 +9,7 @@ use super::outcome::Refusal;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Parameter {
     Id,
+    Tag,
     Identifier,
     Code,
     Subject,
@@ -20,10 +21,17 @@ pub(super) enum Parameter {
 /// One value that a resource is found by: `(Identifier, "urn:mrn|1")`.
 pub(super) type Term = (Parameter, String);
 
-/// Every term of a resource. An identifier and a code are found alone and with their system
+/// Every term of a resource. A tag, an identifier and a code are found alone and with their system
 /// (empty where they have none); a reference by its type and id; a family name in lower case.
 pub(super) fn terms(kind: Kind, content: &Map<String, Value>) -> Vec<Term> {
     let mut terms = Vec::new();
+    each(content.get("meta").and_then(|meta| meta.get("tag")), |tag| {
+        let text = |key| tag.get(key).and_then(Value::as_str);
+        if let Some(code) = text("code") {
+            terms.push((Parameter::Tag, code.to_owned()));
+            terms.push((Parameter::Tag, format!("{}|{code}", text("system").unwrap_or_default())));
+        }
+    });
     // A Bundle and a QuestionnaireResponse have one, most others a list.
     each(content.get("identifier"), |identifier| {
         let text = |key| identifier.get(key).and_then(Value::as_str);
@@ -140,6 +148,7 @@ impl Query {
             "_offset" => return number().map(|offset| self.offset = offset),
             "_format" if value.contains("json") => return Ok(()),
             "_id" => Parameter::Id,
+            "_tag" => Parameter::Tag,
             "identifier" => Parameter::Identifier,
             "code" => Parameter::Code,
             "subject" => Parameter::Subject,

@@ -1,5 +1,7 @@
 //! Three providers; a repository, a research registry and an AI assistant. Each gets exactly what it may.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::consent::{SYSTEM, break_glass, consent, file, put, results, ship};
@@ -152,20 +154,58 @@ fn each_recipient_gets_exactly_what_it_may() {
     assert!(deliveries(&site, "B2", "repository")["reason"].as_str().unwrap().contains("break-glass"));
     assert_eq!(deliveries(&site, "B2", "assistant")["state"], "skipped");
 
-    // What the log says was disclosed is what arrived.
+    // What the accounting of disclosures says is what arrived, entry by entry.
     running.wait_idle();
-    for (name, fhir) in [("repository", &repository), ("registry", &registry), ("assistant", &assistant)] {
-        let disclosed = site.json(&["deliveries", "list", "--destination", name, "--state", "delivered", "-n", "100"]);
-        for delivery in disclosed.as_array().unwrap() {
-            assert!(delivery["reason"].as_str().unwrap().contains("[consent: "), "{delivery}");
+    let mut told: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
+    for patient in ["ADA", "BEN", "CARA", "DORA"] {
+        for (destination, control_id, kept) in disclosed(&site, patient) {
+            let known = told.entry(destination).or_default().insert(control_id, kept);
+            assert_eq!(known, None, "{patient}'s is told once");
         }
-        let messages: std::collections::BTreeSet<&str> =
-            disclosed.as_array().unwrap().iter().filter_map(|one| one["message"].as_str()).collect();
-        assert!(!messages.is_empty() && !fhir.repository.resources("Patient").is_empty());
     }
+    for (name, fhir) in [("repository", &repository), ("registry", &registry), ("assistant", &assistant)] {
+        assert_eq!(arrived(fhir), told[name], "{name}");
+    }
+    assert_eq!(told.len(), 3);
     put(&running, &consent("ada", "ADA", 7, "OPTOUT", Value::Null));
     running.terminate();
     site.verify();
+}
+
+/// Where a patient's data went, by the accounting of disclosures: of which message, and how many of its results.
+fn disclosed(site: &Site, patient: &str) -> Vec<(String, String, usize)> {
+    let all = site.json(&["disclosures", "--patient", &format!("{SYSTEM}|{patient}"), "--all"]);
+    let events = all.as_array().unwrap().iter().map(|line| &line["event"]);
+    let sent = events.filter(|event| event["kind"] == "disclosure" && event["outcome"].is_null());
+    let told = sent.map(|event| {
+        let message = event["message"].as_str().unwrap();
+        let control_id =
+            site.json(&["messages", "show", message])["message"]["control_id"].as_str().unwrap().to_owned();
+        let decisions = site.json(&["audit", "list", "--kind", "decision"]);
+        let of_it =
+            |line: &&Value| line["event"]["delivery"] == event["delivery"] && line["event"]["outcome"].is_null();
+        let decided = decisions.as_array().unwrap().iter().find(of_it).unwrap()["event"]["text"].as_str().unwrap();
+        let original = site.cli(&["messages", "show", message, "--original"]);
+        let results = original.matches("OBX|").count();
+        // The secret one is what is left out, if anything is.
+        let kept = if decided.contains("left out") { results - 1 } else { results };
+        (event["destination"].as_str().unwrap().to_owned(), control_id, kept)
+    });
+    told.collect()
+}
+
+/// What is there, by the messages that it came from: how many results of each.
+fn arrived(fhir: &Fhir) -> BTreeMap<String, usize> {
+    let mut found = BTreeMap::new();
+    let kinds = ["Observation", "Provenance", "Patient", "DiagnosticReport"];
+    for resource in kinds.iter().flat_map(|kind| fhir.repository.resources(kind)) {
+        let Some((_, control_id)) = resource["meta"]["source"].as_str().and_then(|source| source.split_once('#'))
+        else {
+            continue;
+        };
+        *found.entry(control_id.to_owned()).or_default() += usize::from(resource["resourceType"] == "Observation");
+    }
+    found
 }
 
 /// The one delivery of a message to a destination.

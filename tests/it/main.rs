@@ -13,6 +13,8 @@
 
 mod acknowledge;
 mod audit;
+mod audit_ship;
+mod breach;
 mod bytes;
 mod clock;
 mod commands;

@@ -2,18 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::ServerConfig;
-use rustls::pki_types::PrivateKeyDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 
 use crate::kit::hl7::update;
 use crate::kit::mllp::Sender;
-use crate::kit::{Fhir, QUICK, RUNTIME, Reply, Sink, Site, wait_until};
+use crate::kit::{Fhir, QUICK, RUNTIME, Reply, Sink, Site, tls, wait_until};
 
 /// TLS in front of a server in clear text, as `localhost`; closed when it is dropped.
 struct Front {
@@ -24,19 +19,7 @@ struct Front {
 impl Front {
     /// Writes the certificate of its authority to `ca_file`.
     fn of(server: SocketAddr, ca_file: &Path) -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let authority = params.self_signed(&key).unwrap();
-        std::fs::write(ca_file, authority.pem()).unwrap();
-        let issuer = Issuer::new(params, key);
-        let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &issuer);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let config = config.with_no_client_auth().with_single_cert(vec![certificate.unwrap().der().clone()], key);
-        let acceptor = TlsAcceptor::from(Arc::new(config.unwrap()));
+        let acceptor = tls::acceptor(ca_file);
         let listener = RUNTIME.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let mut tasks = JoinSet::new();

@@ -105,31 +105,55 @@ fn carried(entry: &Entry) -> Labels {
     Labels { codes, level: entry.confidentiality, ..Labels::default() }
 }
 
+/// Who classified what it labels (FHIR DS4P 1.0).
+const CLASSIFIER: &str =
+    "http://hl7.org/fhir/uv/security-label-ds4p/StructureDefinition/extension-sec-label-classifier";
+
+/// True for a label that says who called for it.
+pub(crate) fn is_classified(label: &Value) -> bool {
+    let extensions = label.get("extension").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    extensions.iter().any(|extension| extension.get("url").and_then(Value::as_str) == Some(CLASSIFIER))
+}
+
 /// Adds `labels` to `resource.meta.security`: what is there stays, the confidentiality only rises, and
-/// there is one (N where nothing says more).
-pub fn add_labels(resource: &mut Map, labels: &Labels) {
+/// there is one (N where nothing says more). What is added says that `engine` called for it. True if that changed
+/// anything.
+pub fn add_labels(resource: &mut Map, labels: &Labels, engine: &str) -> bool {
     if !resource.get("meta").is_some_and(Value::is_object) {
         let at = resource.keys().take(2).take_while(|key| matches!(key.as_str(), "resourceType" | "id")).count();
         resource.shift_insert(at, "meta".to_owned(), json!({}));
     }
-    let Some(Value::Object(meta)) = resource.get_mut("meta") else { return };
+    let Some(Value::Object(meta)) = resource.get_mut("meta") else { return false };
     if !meta.contains_key("security") {
         meta.insert("security", json!([]));
     }
-    let Some(Value::Array(security)) = meta.get_mut("security") else { return };
+    let Some(Value::Array(security)) = meta.get_mut("security") else { return false };
     let part = |label: &Value, key: &str| label.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let mut level = labels.level.unwrap_or_default();
-    security.retain(|label| {
+    let mut highest: Option<(Confidentiality, Value)> = None;
+    security.retain_mut(|label| {
         let stated =
             (part(label, "system") == CONFIDENTIALITY).then(|| Confidentiality::from_code(&part(label, "code")));
         let Some(Some(stated)) = stated else { return true };
-        level = level.max(stated);
+        if highest.as_ref().is_none_or(|(level, _)| *level < stated) {
+            highest = Some((stated, label.take()));
+        }
         false
     });
+    let mut changed = false;
+    let mut classified = |system: &str, code: &str| {
+        changed = true;
+        let classifier = json!({ "url": CLASSIFIER, "valueReference": { "display": engine } });
+        json!({ "system": system, "code": code, "extension": [classifier] })
+    };
     for code in &labels.codes {
         if !security.iter().any(|label| part(label, "system") == ACT_CODE && part(label, "code") == **code) {
-            security.push(json!({ "system": ACT_CODE, "code": code }));
+            security.push(classified(ACT_CODE, code));
         }
     }
-    security.push(json!({ "system": CONFIDENTIALITY, "code": level.code() }));
+    let least = labels.level.unwrap_or_default();
+    security.push(match highest {
+        Some((level, label)) if level >= least => label,
+        _ => classified(CONFIDENTIALITY, least.code()),
+    });
+    changed
 }

@@ -5,11 +5,14 @@
 //! what each entry is to be labelled with and by which rule; [`LabelSensitivity`] does it to a message.
 
 mod apply;
+mod keep;
 mod rules;
 #[cfg(test)]
 mod tests;
 mod transform;
 
+pub(crate) use apply::is_classified;
 pub use apply::{Labels, add_labels};
+pub(crate) use keep::keep_labels;
 pub use rules::{LabelRules, RuleError};
 pub use transform::LabelSensitivity;

@@ -26,7 +26,7 @@ fn check(resources: &[Value], expected: Expect) {
     let mut told = Vec::new();
     for (resource, labels) in resources.iter().zip(&labels) {
         let mut resource = resource.clone();
-        add_labels(resource.as_object_mut().unwrap(), labels);
+        add_labels(resource.as_object_mut().unwrap(), labels, "tributary 0.1.0");
         let codes =
             resource["meta"]["security"].as_array().unwrap().iter().map(|label| label["code"].as_str().unwrap());
         let codes: Vec<&str> = codes.collect();

@@ -39,21 +39,26 @@ impl Transform for LabelSensitivity {
         &self.version
     }
 
-    fn apply(&self, mut message: Message, _context: &Context) -> Result<Message, TransformError> {
-        let Body::Fhir(content) = &mut message.body else { return Ok(message) };
+    fn apply(&self, mut message: Message, context: &Context) -> Result<Message, TransformError> {
+        let Body::Fhir(content) = &mut message.body else {
+            message.changed = false;
+            return Ok(message);
+        };
         let mut uncovered = BTreeSet::new();
         let entries: Vec<Entry> = {
             let resources: Vec<(Option<&str>, &Value)> = resources(content);
             Entry::read(Sources { resources: &resources, provenance: &[], context: &[] }, &self.directory)
         };
+        let mut changed = false;
         let labels = self.rules.labels(&entries, &self.directory, &self.flags);
         for (resource, labels) in resources_mut(content).zip(&labels) {
             uncovered.extend(labels.uncovered.iter().cloned());
             let plain = labels.codes.is_empty() && labels.level.is_none();
             if let Some(resource) = resource.as_object_mut().filter(|_| !plain) {
-                add_labels(resource, labels);
+                changed |= add_labels(resource, labels, &context.engine);
             }
         }
+        message.changed = changed;
         if !uncovered.is_empty() {
             message.findings.push(Finding {
                 kind: FindingKind::Untranslated,

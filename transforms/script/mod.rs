@@ -18,6 +18,7 @@ mod told;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::label::keep_labels;
 use message::{Body, Context, Message, Sha256, Transform, TransformError};
 use serde::{Deserialize, Serialize};
 
@@ -127,7 +128,15 @@ impl Transform for Script {
             Body::Hl7v2(_) => None,
         };
         let done = sandbox::run(self, message.as_received(), bundle, &message.original.channel, context)?;
-        if let Some(bundle) = done.bundle {
+        message.changed = match (&message.body, &done.bundle) {
+            (Body::Fhir(before), Some(after)) => before != after,
+            (Body::Hl7v2(_), Some(_)) => true,
+            (_, None) => false,
+        };
+        if let Some(mut bundle) = done.bundle {
+            if let Body::Fhir(before) = &message.body {
+                keep_labels(before, &mut bundle);
+            }
             message.body = Body::Fhir(bundle);
         }
         message.findings.extend(done.notes);

@@ -2,7 +2,7 @@
 //! what was said and no more.
 
 use message::Provider;
-use message::hl7v2::{Component, Field, Repetition};
+use message::hl7v2::{Component, Field, Repetition, Segment};
 use message::json::Text;
 use message::provenance::Reference;
 
@@ -90,9 +90,34 @@ impl Site<'_> {
 
     /// CWE that names an organisation, such as OBX-15: code, text and code system.
     pub(super) fn coded_organisation(&self, cwe: &Repetition<'_>) -> Option<Reference> {
+        self.coded("Organization", cwe)
+    }
+
+    /// CWE that names something of type `kind`, such as ORC-18 a device.
+    pub(super) fn coded(&self, kind: &'static str, cwe: &Repetition<'_>) -> Option<Reference> {
         let part = |n| value_of(cwe.component(n).value().as_ref());
         let authority = Hd { namespace: part(3), ..Hd::default() };
-        self.named("Organization", part(1), &authority, "", part(2))
+        self.named(kind, part(1), &authority, "", part(2))
+    }
+
+    /// Who performed an observation: OBX-23, else OBX-15.
+    pub(super) fn performing(&self, obx: &Segment<'_>) -> Option<Reference> {
+        let laboratory = self.organisation(&obx.field(23).repetition(1));
+        laboratory.or_else(|| self.coded_organisation(&obx.field(15).repetition(1)))
+    }
+
+    /// EI that names a device, such as OBX-18: its id and who gave it that (HL7 v2.9 §2A.2.28).
+    pub(super) fn device(&self, ei: &Repetition<'_>) -> Option<Reference> {
+        let part = |n| value_of(ei.component(n).value().as_ref());
+        let authority = Hd { namespace: part(2), id: part(3), kind: part(4) };
+        self.named("Device", part(1), &authority, "", Text::default())
+    }
+
+    /// A place by its names: point of care, room, bed, facility (PL, LA2).
+    pub(super) fn place(&self, field: &Field<'_>) -> Option<Reference> {
+        let parts = (1..=4).map(|n| value_of(field.component(n).subcomponent(1).value().as_ref()));
+        let names: Vec<Text> = parts.filter(|name| !name.is_empty()).collect();
+        (!names.is_empty()).then(|| Reference::Named { kind: Some("Location"), display: names.join(", ").into() })
     }
 
     /// XCN: a person by identifier, else by name (HL7 v2.9 §2A.2.88).

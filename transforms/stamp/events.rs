@@ -1,4 +1,4 @@
-//! Provenance of single entries: what EVN, PID-33/34 and ORC say of who did what and when
+//! Provenance of events and orders: what EVN, PID-33/34 and ORC say of who did what and when
 //! (v2-to-FHIR, EVN[Provenance], PID[Provenance], ORC[Provenance]).
 
 use std::collections::{BTreeSet, HashSet};
@@ -15,11 +15,14 @@ use super::agents::{Hd, Site};
 use super::bundle::{Bundle, objects, text};
 use super::ids::Ids;
 use super::orders::{Order, ordered_entries, orders};
+use super::results::{Assertions, is_removal};
 
 /// What entry Provenance is built from.
 #[derive(Clone, Copy)]
 pub(super) struct Events<'a> {
     pub(super) message: &'a Message,
+    /// MSH-9.2, or EVN-1 where it is missing.
+    pub(super) trigger: &'a str,
     pub(super) site: Site<'a>,
     pub(super) zone: &'a TimeZone,
     /// When the message was received: the time of record where it names none.
@@ -32,11 +35,14 @@ pub(super) struct Events<'a> {
 }
 
 impl Events<'_> {
-    /// The Provenances that the message's segments ask for, but for what the conversion has told of the
-    /// same entries already. Merges and links are told in any case. `custody` is the engine's own.
-    pub(super) fn of(&self, bundle: &Bundle, custody: &[Provenance]) -> Vec<Provenance> {
+    /// The Provenances that the message's segments ask for, and who asserts what. What the conversion has told of
+    /// the same entries already is not told again, but for merges, links and what is taken back. `custody` is the
+    /// engine's own.
+    pub(super) fn of(&self, bundle: &Bundle, custody: &[Provenance]) -> (Vec<Provenance>, Assertions) {
+        let (records, assertions) = self.records(bundle);
         let mut all = self.all(bundle);
-        let own: HashSet<String> = custody.iter().chain(&all).map(|provenance| provenance.id.to_string()).collect();
+        let ours = custody.iter().chain(&all).chain(&records);
+        let own: HashSet<String> = ours.map(|provenance| provenance.id.to_string()).collect();
         let others = bundle.records().filter(|(_, entry, resource)| {
             entry.kind() == "Provenance" && text(resource, "id").is_none_or(|id| !own.contains(id))
         });
@@ -44,9 +50,10 @@ impl Events<'_> {
         let told: HashSet<&str> = targets.filter_map(|target| text(target, "reference")).collect();
         let is_told = |target: &Reference| matches!(target, Reference::Literal { reference, .. } if told.contains(reference.as_str()));
         all.retain(|provenance| {
-            matches!(provenance.activity, Some(Activity::Lifecycle(_))) || !provenance.targets.iter().any(is_told)
+            provenance.activity.is_some_and(is_told_in_any_case) || !provenance.targets.iter().any(is_told)
         });
-        all
+        all.extend(records);
+        (all, assertions)
     }
 
     fn all(&self, bundle: &Bundle) -> Vec<Provenance> {
@@ -61,23 +68,37 @@ impl Events<'_> {
     /// EVN: who entered the event, when it happened, why; and merges and links in any case.
     fn event(&self, bundle: &Bundle) -> Option<Provenance> {
         let evn = self.message.segment("EVN")?;
-        let activity = activity_of(&trigger(self.message));
+        let activity = activity_of(self.trigger);
         let tells = (4..=7).any(|number| evn.field(number).is_valued());
-        if !tells && !matches!(activity, Activity::Lifecycle(_)) {
+        if !tells && !is_told_in_any_case(activity) {
             return None;
         }
         let facility = self.site.facility(&Hd::of_field(&evn.field(7))).unwrap_or_else(|| self.sender.clone());
         let mut agents = self.people(Role::Enterer, &evn.field(5), &facility);
-        if agents.is_empty() {
+        if agents.is_empty() || is_told_in_any_case(activity) {
             agents.push(Agent { role: Role::Author, who: facility, on_behalf_of: None });
         }
         let reason = evn.field(4).component(1);
-        let reason = reason.is_valued().then(|| (table("0062").into(), Text::new(reason.value())));
+        let reasons =
+            reason.is_valued().then(|| (table("0062").into(), Text::new(reason.value()))).into_iter().collect();
         let targets = self.targets(bundle, |kind| matches!(kind, "MessageHeader" | "Patient" | "Encounter"));
+        // A merge or a link makes new versions of all patients that it is about.
+        let of_patients = matches!(activity, Activity::Lifecycle(_));
+        let revisions = if of_patients { self.targets(bundle, |kind| kind == "Patient") } else { Vec::new() };
         let provenance = self.provenance("event", targets, activity, agents)?;
         let recorded = self.at(self.time(&evn.field(2)).as_ref(), provenance);
         let occurred = self.time(&evn.field(6)).map(|time| time.to_fhir_date_time(self.zone).into());
-        Some(Provenance { occurred, reason, ..recorded })
+        Some(Provenance { occurred, reasons, revisions, location: self.location(&evn.field(7)), ..recorded })
+    }
+
+    /// A facility (HD) as the place where something was done.
+    fn location(&self, facility: &Field<'_>) -> Option<Reference> {
+        let facility = Hd::of_field(facility);
+        let name = (!facility.is_empty()).then(|| Text::new(facility.display()))?;
+        Some(match facility.uri() {
+            Some(uri) => Reference::uri("Location", uri, Some(name)),
+            None => Reference::Named { kind: Some("Location"), display: name },
+        })
     }
 
     /// PID-33 and PID-34: which facility last changed the patient's record, and when.
@@ -99,10 +120,9 @@ impl Events<'_> {
         agents.extend(self.people(Role::Verifier, &orc.field(11), &ordering));
         agents.extend(self.people(Role::Author, &orc.field(12), &ordering));
         agents.extend(self.people(Role::Performer, &orc.field(19), &ordering));
-        if self.site.provider.hub {
-            let authors = order.producers(self.site).into_iter();
-            agents.extend(authors.map(|who| Agent { role: Role::Author, who, on_behalf_of: None }));
-        }
+        let device = self.site.coded("Device", &orc.field(18).repetition(1));
+        agents.extend(device.map(|who| Agent { role: Role::Enterer, who, on_behalf_of: Some(entering.clone()) }));
+        agents.extend(self.participants(order, &ordering));
         if agents.is_empty() {
             return None;
         }
@@ -113,12 +133,46 @@ impl Events<'_> {
         let code = operation_of(orc.field(1).component(1).text());
         let targets = references(bundle, &entries);
         let provenance = self.provenance(&format!("order/{i}"), targets, Activity::Operation(code), agents)?;
-        Some(self.at(self.time(&orc.field(9)).as_ref(), provenance))
+        let place = orc.field(21).component(1);
+        let display = || Text::new(place.value().trim());
+        let location = place.is_valued().then(|| Reference::Named { kind: Some("Location"), display: display() });
+        Some(Provenance { location, ..self.at(self.time(&orc.field(9)).as_ref(), provenance) })
     }
 
-    fn people(&self, role: Role, field: &Field<'_>, behind: &Reference) -> Vec<Agent> {
+    /// PRT and ROL: who took part in an order or its results, in the role that table 0912 or 0443 gives them.
+    fn participants(&self, order: &Order<'_>, behind: &Reference) -> Vec<Agent> {
+        let mut agents: Vec<Agent> = Vec::new();
+        for segment in order.all("PRT").chain(order.all("ROL")) {
+            let (role, people) = if segment.is_named("PRT") { (4, 5) } else { (3, 4) };
+            let Some(role) = role_of(segment.field(role).component(1).text().trim()) else { continue };
+            let own =
+                segment.is_named("PRT").then(|| self.site.organisation(&segment.field(8).repetition(1))).flatten();
+            let behind = own.as_ref().unwrap_or(behind);
+            let mut named = self.people(role, &segment.field(people), behind);
+            if segment.is_named("PRT") {
+                let devices = segment.field(10).repetitions().filter_map(|device| self.site.device(&device));
+                named.extend(devices.map(|who| Agent { role, who, on_behalf_of: Some(behind.clone()) }));
+            }
+            if let Some(who) = own.filter(|_| named.is_empty()) {
+                named.push(Agent { role, who, on_behalf_of: None });
+            }
+            for agent in named {
+                if !agents.contains(&agent) {
+                    agents.push(agent);
+                }
+            }
+        }
+        agents
+    }
+
+    pub(super) fn people(&self, role: Role, field: &Field<'_>, behind: &Reference) -> Vec<Agent> {
         let people = field.repetitions().filter_map(|xcn| self.site.person(&xcn));
         people.map(|who| Agent { role, who, on_behalf_of: Some(behind.clone()) }).collect()
+    }
+
+    /// A time as a FHIR dateTime, as precise as it is.
+    pub(super) fn date_time_of(&self, text: &str) -> Option<Text> {
+        Dtm::parse(text).ok().map(|time| time.to_fhir_date_time(self.zone).into())
     }
 
     fn time(&self, field: &Field<'_>) -> Option<Dtm> {
@@ -139,7 +193,7 @@ impl Events<'_> {
     }
 
     /// Nothing to tell of without a target.
-    fn provenance(
+    pub(super) fn provenance(
         &self,
         name: &str,
         targets: Vec<Reference>,
@@ -153,19 +207,22 @@ impl Events<'_> {
             recorded: self.received,
             policy: Vec::new(),
             activity: Some(activity),
-            reason: None,
+            reasons: Vec::new(),
+            location: None,
             agents,
             sources: vec![self.hash.to_ni_uri().into()],
+            revisions: Vec::new(),
+            derived_from: None,
         })
     }
 }
 
-fn references(bundle: &Bundle, entries: &BTreeSet<usize>) -> Vec<Reference> {
+pub(super) fn references(bundle: &Bundle, entries: &BTreeSet<usize>) -> Vec<Reference> {
     entries.iter().filter_map(|i| bundle.reference_to(bundle.entries.get(*i)?)).collect()
 }
 
 /// MSH-9.2, or EVN-1 where it is missing.
-fn trigger(message: &Message) -> String {
+pub(super) fn trigger(message: &Message) -> String {
     let at = |name: &str, field: usize, component: usize| {
         let segment: Option<Segment<'_>> = message.segment(name);
         let text = segment.map(|s| s.field(field).component(component).text().trim().to_owned());
@@ -175,7 +232,7 @@ fn trigger(message: &Message) -> String {
 }
 
 /// What an ADT event does to the records (table 0003).
-fn activity_of(trigger: &str) -> Activity {
+pub(super) fn activity_of(trigger: &str) -> Activity {
     match trigger {
         "A18" | "A30" | "A34" | "A35" | "A36" | "A39" | "A40" | "A41" | "A42" => Activity::Lifecycle("merge"),
         "A24" => Activity::Lifecycle("link"),
@@ -185,6 +242,23 @@ fn activity_of(trigger: &str) -> Activity {
         "A23" | "A29" => Activity::Operation("DELETE"),
         _ => Activity::Operation("UPDATE"),
     }
+}
+
+/// True for what is told even where the conversion has told something else of the same records.
+fn is_told_in_any_case(activity: Activity) -> bool {
+    matches!(activity, Activity::Lifecycle(_)) || is_removal(activity)
+}
+
+/// The part that somebody plays in a record by tables 0912 and 0443; `None` for those who only take part in the care.
+fn role_of(code: &str) -> Option<Role> {
+    Some(match code {
+        "AUT" | "OP" | "PI" | "PRI" => Role::Author,
+        "EP" | "TR" => Role::Enterer,
+        "VP" | "VPS" | "VTS" => Role::Verifier,
+        "RO" | "TN" | "AP" | "DP" | "PH" | "SC" | "PO" | "EQUIP" | "AI" | "ARI" => Role::Performer,
+        "MDIR" | "POMD" => Role::Legal,
+        _ => return None,
+    })
 }
 
 /// What an order control code does to the order (table 0119).

@@ -89,6 +89,8 @@ pub(super) struct Labels {
     pub(super) level: Option<Confidentiality>,
     /// ActCode codes.
     pub(super) codes: BTreeSet<String>,
+    /// Who stands behind it: codes of v3-ObservationValue, such as `DEVAST`.
+    pub(super) assertions: BTreeSet<&'static str>,
 }
 
 impl Labels {
@@ -96,9 +98,10 @@ impl Labels {
     pub(super) fn add(&mut self, other: &Self) {
         self.level = self.level.max(other.level);
         self.codes.extend(other.codes.iter().cloned());
+        self.assertions.extend(&other.assertions);
     }
 
-    fn add_code(&mut self, code: &str) {
+    pub(super) fn add_code(&mut self, code: &str) {
         match Confidentiality::from_code(code) {
             Some(level) => self.level = self.level.max(Some(level)),
             None => {

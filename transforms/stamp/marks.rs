@@ -1,12 +1,13 @@
 //! From a place in an HL7 v2 message to the entries that it became.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use message::hl7v2::Message;
 use message::json::Map;
 
 use super::bundle::{Bundle, Entry, objects, text};
 use super::labels::{Labels, Mark, On};
+use super::meta;
 use super::orders::{Order, ordered_entries, orders};
 
 /// The labels that a message's fields call for.
@@ -42,10 +43,66 @@ impl Marked {
         marked
     }
 
+    /// Takes on who asserts what, of `count` entries.
+    pub(super) fn assert(&mut self, assertions: &[(usize, &'static str)], count: usize) {
+        for (i, code) in assertions {
+            self.entries.resize(count.max(self.entries.len()), Labels::default());
+            self.entries.get_mut(*i).into_iter().for_each(|labels| _ = labels.assertions.insert(code));
+        }
+    }
+
+    /// What is derived from other records of `bundle`, by a Provenance in it, is at least as confidential as all of
+    /// them, and carries their labels.
+    pub(super) fn inherit(&mut self, bundle: &Bundle) {
+        let derivations = derivations(bundle);
+        let mut labels: BTreeMap<usize, Labels> = BTreeMap::new();
+        // As often as there are steps from a parent to its furthest descendant, which is at most their number.
+        for _ in 0..derivations.len() {
+            let before = labels.clone();
+            for (child, parent) in &derivations {
+                let mut inherited = before.get(parent).cloned().unwrap_or_default();
+                let stated = bundle.entries.get(*parent).and_then(Entry::record).map(meta::labels_of);
+                stated.iter().chain(self.of(*parent)).for_each(|own| inherited.add(own));
+                labels.entry(*child).or_default().add(&inherited);
+            }
+            if labels == before {
+                break;
+            }
+        }
+        if !labels.is_empty() {
+            self.entries.resize(bundle.entries.len().max(self.entries.len()), Labels::default());
+        }
+        for (child, inherited) in labels {
+            self.entries.get_mut(child).into_iter().for_each(|own| own.add(&inherited));
+        }
+    }
+
     /// What entry `i` is labelled with besides [`Marked::all`].
     pub(super) fn of(&self, i: usize) -> Option<&Labels> {
         self.entries.get(i)
     }
+}
+
+/// Pairs of entries: the first was made from the second (Provenance.entity in the role `derivation`).
+fn derivations(bundle: &Bundle) -> Vec<(usize, usize)> {
+    let at = |reference: &str| {
+        bundle.entries.iter().position(|entry| entry.full_url() == Some(reference) || entry.url() == Some(reference))
+    };
+    let mut pairs = Vec::new();
+    for (_, _, provenance) in bundle.records().filter(|(_, entry, _)| entry.kind() == "Provenance") {
+        let derived = objects(provenance, "entity").filter(|entity| text(entity, "role") == Some("derivation"));
+        let parents: Vec<usize> = derived
+            .flat_map(|entity| objects(entity, "what"))
+            .filter_map(|what| at(text(what, "reference")?))
+            .collect();
+        if parents.is_empty() {
+            continue;
+        }
+        for child in objects(provenance, "target").filter_map(|target| at(text(target, "reference")?)) {
+            pairs.extend(parents.iter().filter(|parent| **parent != child).map(|parent| (child, *parent)));
+        }
+    }
+    pairs
 }
 
 fn entries_of(mark: &Mark, message: &Message, orders: &[Order<'_>], bundle: &Bundle) -> BTreeSet<usize> {

@@ -35,6 +35,8 @@ pub(super) struct Stamps<'a> {
     pub(super) purposes: Option<&'a BTreeSet<Purpose>>,
     /// It is test data.
     pub(super) test: bool,
+    /// What was done to the data: codes of v3-ObservationValue, such as `MAPPED`.
+    pub(super) integrity: &'a [&'static str],
 }
 
 /// Stamps `resource`, with `labels` of its own besides, and adds to `flags` what its labels say then.
@@ -86,6 +88,22 @@ pub(super) fn former_sources<'a>(resource: &'a Map, ours: &'a str) -> impl Itera
     let text = |source: &'a Value| if let Value::String(text) = source { Some(text) } else { None };
     let sources = source.and_then(text).into_iter().chain(many.iter().filter_map(text));
     sources.filter(move |source| *source != ours)
+}
+
+/// How confidential `resource` is said to be, and its ActCode labels.
+pub(super) fn labels_of(resource: &Map) -> Labels {
+    let mut labels = Labels { level: stated(resource), ..Labels::default() };
+    for label in security_of(resource) {
+        match system_of(label) {
+            CONFIDENTIALITY => {
+                let level = Confidentiality::from_code(code_of(label)).unwrap_or(Confidentiality::R);
+                labels.level = labels.level.max(Some(level));
+            }
+            ACT_CODE => labels.add_code(code_of(label)),
+            _ => {}
+        }
+    }
+    labels
 }
 
 /// Adds to `flags` what the labels of `resource` say as it stands, and of all that is in it if it is
@@ -176,6 +194,8 @@ fn secure(security: &mut Vec<Value>, stamps: Stamps<'_>, labels: &[&Labels], fla
     if stamps.test {
         security.push(coding(ACT_REASON, TEST));
     }
+    let asserted = labels.iter().flat_map(|labels| &labels.assertions).chain(stamps.integrity);
+    security.extend(asserted.map(|code| coding(OBSERVATION_VALUE, Text::new_static(code))));
     security.iter().filter(|label| system_of(label) == ACT_CODE).for_each(|label| flags.refrain(code_of(label)));
     if security.len() > 1 {
         security.sort_by(|a, b| order_of(a).cmp(&order_of(b)));

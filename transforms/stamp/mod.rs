@@ -10,7 +10,10 @@
 
 mod actors;
 mod agents;
+mod authors;
+mod became;
 mod bundle;
+mod complete;
 mod custody;
 mod events;
 mod ids;
@@ -20,6 +23,7 @@ mod meta;
 mod normalise;
 mod orders;
 mod references;
+mod results;
 mod source;
 mod stamping;
 #[cfg(test)]
@@ -28,8 +32,8 @@ mod uri;
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use message::consent::Flags;
 use message::json::Value;
 use message::{Body, Context, Finding, Message, Provider, TransformError};
@@ -45,12 +49,34 @@ pub use labels::{Beside, LabelRule, LabelRuleError, On};
 
 /// How a channel's messages are stamped: `[stamp]` in its file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(default, deny_unknown_fields)]
 pub struct StampOptions {
     /// What becomes of document and message Bundles.
     pub documents: Documents,
     /// The site's own label rules, asked before those that come with the engine.
     pub label: Vec<LabelRule>,
+    /// How far a sender's clock may be ahead of ours before that is told.
+    pub clock_skew: ClockSkew,
+}
+
+/// How far clocks may differ: `"5m"` unless said otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ClockSkew(pub SignedDuration);
+
+impl Default for ClockSkew {
+    fn default() -> Self {
+        Self(SignedDuration::from_mins(5))
+    }
+}
+
+impl TryFrom<String> for ClockSkew {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let span = text.parse::<SignedDuration>().ok().filter(|span| !span.is_negative());
+        span.map(Self).ok_or("this is no duration: write it like \"5m\" or \"90s\"")
+    }
 }
 
 /// What becomes of document and message Bundles.
@@ -73,6 +99,7 @@ pub struct Stamper {
     channel: Flags,
     documents: Documents,
     rules: LabelRules,
+    clock_skew: SignedDuration,
     ids: Ids,
     actors: Actors,
 }
@@ -92,6 +119,7 @@ impl Stamper {
             channel,
             documents: options.documents,
             rules: LabelRules::new(&options.label)?,
+            clock_skew: options.clock_skew.0,
             actors: Actors::new(context, &ids),
             ids,
         })
@@ -115,7 +143,7 @@ impl Stamper {
             let naming = Naming { ids: &self.ids, message: &hash, whole };
             let mut bundle = normalise(resource, naming, &mut findings)?;
             let stamping = Stamping { stamper: self, message: &message, handling: &handling, now };
-            flags.add(&stamping.apply(&mut bundle)?);
+            flags.add(&stamping.apply(&mut bundle, &mut findings)?);
             message.body = Body::Fhir(bundle.into_value());
         }
         message.flags.add(&flags);

@@ -129,6 +129,8 @@ fn assign(mut bundle: Bundle, naming: Naming<'_>, findings: &mut Vec<Finding>) -
 
 /// Checks the requests of a transaction or batch and makes each plain create repeatable.
 fn keep(mut bundle: Bundle, naming: Naming<'_>) -> Result<Bundle, TransformError> {
+    // It is not of what leaves: stamps, ids and references are others.
+    bundle.fields.shift_remove("signature");
     let creates = bundle.entries.iter().any(|entry| entry.method() == "POST");
     let shared = if creates { shared_identifiers(&bundle) } else { HashSet::new() };
     let plans = bundle.entries.iter().enumerate().map(|(i, entry)| {

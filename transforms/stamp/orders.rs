@@ -57,10 +57,20 @@ pub(super) fn orders(message: &Message) -> Vec<Order<'_>> {
     orders
 }
 
+/// Who produced the results of all orders, each once.
+pub(super) fn producers_of(message: &Message, site: Site<'_>) -> Vec<Reference> {
+    distinct(orders(message).iter().flat_map(|order| order.producers(site)))
+}
+
 impl<'m> Order<'m> {
     /// Its first segment called `name`.
     pub(super) fn first(&self, name: &str) -> Option<Segment<'m>> {
         self.segments.iter().find(|segment| segment.name() == name).copied()
+    }
+
+    /// Its segments called `name`.
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Segment<'m>> + 'a {
+        self.segments.iter().filter(move |segment| segment.is_named(name)).copied()
     }
 
     /// True if segment `number` is one of its own.
@@ -79,10 +89,7 @@ impl<'m> Order<'m> {
     /// Who produced its results: the nearest of OBX-23, OBX-15 and ORC-21.
     pub(super) fn producers(&self, site: Site<'_>) -> Vec<Reference> {
         let results = || self.segments.iter().filter(|segment| segment.name() == "OBX");
-        let mut producers = distinct(results().filter_map(|obx| site.organisation(&obx.field(23).repetition(1))));
-        if producers.is_empty() {
-            producers = distinct(results().filter_map(|obx| site.coded_organisation(&obx.field(15).repetition(1))));
-        }
+        let mut producers = distinct(results().filter_map(|obx| site.performing(obx)));
         if producers.is_empty() {
             let ordering = self.first("ORC").and_then(|orc| site.organisation(&orc.field(21).repetition(1)));
             producers.extend(ordering);
@@ -148,7 +155,7 @@ fn targets<'a>(resource: &'a Map, keys: &'a [&str], places: &'a Places<'a>) -> i
 }
 
 /// Each of `references` once, in order.
-pub(super) fn distinct(references: impl Iterator<Item = Reference>) -> Vec<Reference> {
+fn distinct(references: impl Iterator<Item = Reference>) -> Vec<Reference> {
     let mut out = Vec::new();
     for reference in references {
         if !out.contains(&reference) {

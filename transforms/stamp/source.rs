@@ -3,15 +3,16 @@
 use jiff::tz::TimeZone;
 use message::Original;
 use message::hl7v2::timestamp::Dtm;
-use message::hl7v2::{Message, Segment};
+use message::hl7v2::{Message, Repetition, Segment};
 use message::json::{Map, Text};
 use message::provenance::{Agent, Reference, Role};
 
 use super::agents::{Hd, Site};
+use super::authors::{author, producers};
 use super::bundle::{Bundle, Kind, objects, text};
 use super::meta::{PROCESSING_ID, PROCESSING_MODE};
-use super::orders::{distinct, orders};
 use super::uri::encode;
+use crate::universal;
 
 /// What a message says of where it comes from.
 #[derive(Clone, Debug)]
@@ -22,8 +23,18 @@ pub(super) struct Source {
     pub(super) occurred: Option<Text>,
     /// `meta.tag`: system and code.
     pub(super) tags: Vec<(&'static str, Text)>,
-    /// Authors and transmitter; the custodian is the provider.
-    pub(super) agents: Vec<Agent>,
+    /// Who wrote what no record says otherwise of.
+    pub(super) authors: Vec<Agent>,
+    /// Who sent it.
+    pub(super) transmitter: Agent,
+    /// Who else took part in the whole: who entered it, who signed it.
+    pub(super) others: Vec<Agent>,
+    /// Who keeps it, where that is said; else the provider does.
+    pub(super) custodian: Option<Reference>,
+    /// Which profiles it says that it follows: URIs (MSH-21).
+    pub(super) policy: Vec<Text>,
+    /// Why it was sent: system and code.
+    pub(super) reasons: Vec<(Text, Text)>,
 }
 
 impl Source {
@@ -48,18 +59,22 @@ impl Source {
         let sender = sender.unwrap_or_else(|| provider.clone());
         let behind = responsible.unwrap_or_else(|| sender.clone());
         let authors = if site.provider.hub { producers(message, site) } else { vec![behind.clone()] };
-        let mut agents: Vec<Agent> = authors.into_iter().map(author).collect();
-        agents.push(Agent {
+        let transmitter = Agent {
             role: Role::Transmitter,
             who: Reference::uri("Device", system.clone(), display(&application, &facility)),
             on_behalf_of: Some(if site.provider.hub { sender } else { behind }),
-        });
+        };
         let tags = [(PROCESSING_ID, value(&msh, 11, 1)), (PROCESSING_MODE, value(&msh, 11, 2))];
         Self {
             uri: format!("{system}#{}", key_of(original)).into(),
             occurred: Dtm::parse(&value(&msh, 7, 1)).ok().map(|time| time.to_fhir_date_time(zone).into()),
             tags: tags.into_iter().filter(|(_, code)| !code.is_empty()).collect(),
-            agents,
+            authors: authors.into_iter().map(author).collect(),
+            transmitter,
+            others: Vec::new(),
+            custodian: None,
+            policy: msh.field(21).repetitions().filter_map(|profile| profile_of(&profile)).collect(),
+            reasons: Vec::new(),
         }
     }
 
@@ -71,17 +86,29 @@ impl Source {
             endpoint.and_then(|source| text(source, "endpoint")).filter(|uri| uri.contains(':') && !uri.contains('#'));
         let system = system.map_or_else(|| site.own_system(), Text::new);
         let display = endpoint.and_then(|source| text(source, "name")).map(Text::new);
-        let mut agents = written_by(bundle, header, site, provider);
-        agents.push(Agent {
+        let transmitter = Agent {
             role: Role::Transmitter,
             who: Reference::uri("Device", system.clone(), display),
             on_behalf_of: Some(provider.clone()),
-        });
+        };
+        let enterer = header.and_then(|header| reference_at(header, "enterer"));
+        let behind = header.and_then(|header| reference_at(header, "sender")).unwrap_or_else(|| provider.clone());
+        let enterer = enterer.map(|who| Agent { role: Role::Enterer, who, on_behalf_of: Some(behind) });
+        let document = bundle.first("Composition");
+        let signed = document.into_iter().flat_map(|document| signed_by(document, provider));
+        let reason = header.into_iter().flat_map(|header| objects(header, "reason"));
+        let reason = reason.flat_map(|reason| objects(reason, "coding"));
+        let reason = reason.filter_map(|coding| Some((text(coding, "system")?.into(), text(coding, "code")?.into())));
         Self {
             uri: format!("{system}#{}", key_of(original)).into(),
             occurred: text(&bundle.fields, "timestamp").map(Text::new),
             tags: Vec::new(),
-            agents,
+            authors: written_by(bundle, header, site, provider),
+            transmitter,
+            others: enterer.into_iter().chain(signed).collect(),
+            custodian: document.and_then(|document| reference_at(document, "custodian")),
+            policy: Vec::new(),
+            reasons: reason.collect(),
         }
     }
 }
@@ -114,14 +141,19 @@ fn value(segment: &Segment<'_>, field: usize, component: usize) -> Text {
     if component.is_valued() { Text::new(component.value().trim()) } else { Text::default() }
 }
 
-fn author(who: Reference) -> Agent {
-    Agent { role: Role::Author, who, on_behalf_of: None }
+/// A message profile (EI, MSH-21) as a URI, where it is one.
+fn profile_of(profile: &Repetition<'_>) -> Option<Text> {
+    let part = |n| profile.component(n).value();
+    universal::uri(&part(3), &part(4)).map(Text::from)
 }
 
-/// Who wrote what a hub passes on: one organisation if all results name the same, else unknown here.
-fn producers(message: &Message, site: Site<'_>) -> Vec<Reference> {
-    let producers = distinct(orders(message).iter().flat_map(|order| order.producers(site)));
-    if producers.len() == 1 { producers } else { vec![Reference::Unknown] }
+/// Who signed a document: for the law, or otherwise (Composition.attester).
+fn signed_by<'a>(document: &'a Map, provider: &'a Reference) -> impl Iterator<Item = Agent> + 'a {
+    objects(document, "attester").filter_map(|attester| {
+        let who = reference_at(attester, "party")?;
+        let role = if text(attester, "mode") == Some("legal") { Role::Legal } else { Role::Attester };
+        Some(Agent { role, who, on_behalf_of: Some(provider.clone()) })
+    })
 }
 
 /// The authors that a document or message names, each for its custodian; else the provider, or
@@ -149,7 +181,7 @@ fn reference_at(resource: &Map, key: &str) -> Option<Reference> {
 }
 
 /// A FHIR Reference as it stands.
-fn reference(value: &Map) -> Option<Reference> {
+pub(super) fn reference(value: &Map) -> Option<Reference> {
     let display = text(value, "display").map(Text::new);
     if let Some(reference) = text(value, "reference").filter(|reference| !reference.starts_with('#')) {
         return Some(Reference::Literal { reference: Text::new(reference), display });

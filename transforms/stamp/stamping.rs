@@ -5,19 +5,22 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use message::consent::{ACT_REASON, CONFIDENTIALITY, Confidentiality, Flags, Purpose};
 use message::json::{Text, Value, json};
-use message::provenance::{Provenance, Reference, Role, source_entity};
-use message::{Message, TransformError};
+use message::provenance::{Provenance, Reference};
+use message::{Finding, FindingKind, Message, TransformError};
 
 use smol_str::format_smolstr;
 
 use super::Stamper;
 use super::agents::Site;
+use super::authors::{self, name_of};
 use super::bundle::{Bundle, Entry, error, text};
-use super::custody::Custody;
-use super::events::Events;
+use super::complete::{Converted, complete};
+use super::custody::{Custody, LABELLING};
+use super::events::{Events, trigger};
 use super::labels::{Handling, Labels};
 use super::marks::Marked;
 use super::meta::{self, Fresh, Stamps};
+use super::results::Assertions;
 use super::source::Source;
 
 /// Resources that stand for others: labelled with the highest level of all.
@@ -33,26 +36,36 @@ pub(super) struct Stamping<'a> {
 
 impl Stamping<'_> {
     /// Stamps all of `bundle` and returns what its labels say.
-    pub(super) fn apply(&self, bundle: &mut Bundle) -> Result<Flags, TransformError> {
+    pub(super) fn apply(&self, bundle: &mut Bundle, findings: &mut Vec<Finding>) -> Result<Flags, TransformError> {
         let whole = Whole::of(bundle);
-        let targets = self.targets(bundle);
+        let records = self.records(bundle);
+        let targets: Vec<Reference> = references(bundle, records.iter().copied());
         if bundle.records().next().is_none() {
             return Ok(Flags::default());
         }
         let (provider, engine) = self.stamper.actors.join(bundle);
         let source = self.source(bundle, &provider);
-        for provenance in self.chain(bundle, &source, &targets, &provider, &engine) {
+        let sender = source.transmitter.on_behalf_of.as_ref().unwrap_or(&provider);
+        let trigger = self.message.as_received().map(trigger).unwrap_or_default();
+        let converted = self.message.as_received().is_some();
+        let hash = &self.message.original.sha256;
+        let converted = converted.then_some(Converted { hash, trigger: &trigger, sender });
+        let mut late = complete(bundle, &targets, converted, self.stamper.clock_skew);
+        let (chain, assertions) = self.chain(bundle, &source, (&records, &targets), (&provider, &engine), &trigger);
+        late += chain.iter().filter(|provenance| self.is_ahead(provenance)).count();
+        if late > 0 {
+            findings.push(ahead());
+        }
+        for provenance in chain {
             attach(bundle, provenance);
         }
-        self.complete(bundle, &targets);
-        self.label(bundle, &source, &whole)
+        self.label(bundle, &source, &whole, &assertions)
     }
 
-    /// The records that are about patients and their care: all but Provenance and our own.
-    fn targets(&self, bundle: &Bundle) -> Vec<Reference> {
-        let records = bundle.entries.iter().filter(|entry| !self.stamper.actors.are_at(entry));
-        let clinical = records.filter(|entry| entry.record().is_some() && entry.kind() != "Provenance");
-        clinical.filter_map(|entry| bundle.reference_to(entry)).collect()
+    /// The records that are about patients and their care, by place: all but Provenance and our own.
+    fn records(&self, bundle: &Bundle) -> Vec<usize> {
+        let records = bundle.records().filter(|(_, entry, _)| !self.stamper.actors.are_at(entry));
+        records.filter(|(_, entry, _)| entry.kind() != "Provenance").map(|(i, ..)| i).collect()
     }
 
     fn site(&self) -> Site<'_> {
@@ -73,16 +86,20 @@ impl Stamping<'_> {
         &self,
         bundle: &Bundle,
         source: &Source,
-        targets: &[Reference],
-        provider: &Reference,
-        engine: &Reference,
-    ) -> Vec<Provenance> {
+        (records, targets): (&[usize], &[Reference]),
+        (provider, engine): (&Reference, &Reference),
+        trigger: &str,
+    ) -> (Vec<Provenance>, Assertions) {
         let original = &self.message.original;
         let former_sources = self.former_sources(bundle, &source.uri);
+        let labels = self.message.steps.iter().any(|step| step.transform == LABELLING);
+        let labelled = (0..bundle.entries.len()).filter(|i| labels && is_labelled(bundle, *i));
+        let labelled = references(bundle, labelled);
         let custody = Custody {
             original,
             source,
             steps: &self.message.steps,
+            labelled: &labelled,
             former_sources: &former_sources,
             provider,
             engine,
@@ -90,22 +107,44 @@ impl Stamping<'_> {
             ids: &self.stamper.ids,
             now: self.now,
         };
-        let mut chain = custody.chain(targets);
+        let own = match self.message.as_received() {
+            Some(message) => authors::of_hl7v2(message, bundle, self.site()),
+            None => authors::of_fhir(bundle, provider, |entry| self.is_ours(bundle, entry)),
+        };
+        let mut chain = custody.chain(targets, authors::groups(bundle, records, &source.authors, own));
+        let mut assertions = Assertions::new();
         if let Some(message) = self.message.as_received() {
-            let sender = source.agents.iter().find(|agent| agent.role == Role::Transmitter);
             let events = Events {
                 message,
+                trigger,
                 site: self.site(),
                 zone: &self.stamper.time_zone,
                 received: original.received,
-                sender: sender.and_then(|agent| agent.on_behalf_of.as_ref()).unwrap_or(provider),
+                sender: source.transmitter.on_behalf_of.as_ref().unwrap_or(provider),
                 ids: &self.stamper.ids,
                 hash: &original.sha256,
             };
             let told = events.of(bundle, &chain);
-            chain.extend(told);
+            chain.extend(told.0);
+            assertions = told.1;
         }
-        chain
+        (chain, assertions)
+    }
+
+    /// True for a Provenance of where this message comes from, as an earlier stamp wrote it.
+    fn is_ours(&self, bundle: &Bundle, entry: &Entry) -> bool {
+        let id = entry.record().and_then(|provenance| text(provenance, "id"));
+        let ours = (0..bundle.entries.len()).map(|n| {
+            self.stamper.ids.of_part(&self.message.original.sha256, &format!("provenance/{}", name_of(n))).to_string()
+        });
+        // Only what says where it comes from names authors.
+        id.is_some_and(|id| ours.into_iter().any(|ours| ours == id))
+    }
+
+    /// True if something happened, by its sender's clock, later than it was recorded.
+    fn is_ahead(&self, provenance: &Provenance) -> bool {
+        let occurred = provenance.occurred.as_deref().and_then(|time| time.parse::<Timestamp>().ok());
+        occurred.is_some_and(|occurred| occurred.duration_since(provenance.recorded) > self.stamper.clock_skew)
     }
 
     /// What the records and the Bundle say of their source, each once.
@@ -121,27 +160,19 @@ impl Stamping<'_> {
         former
     }
 
-    /// A Provenance that names no target, as it comes beside what it is about, is about all of it; one that
-    /// the conversion made names the message that it was made from.
-    fn complete(&self, bundle: &mut Bundle, targets: &[Reference]) {
-        let converted = self.message.as_received().is_some();
-        let provenances = bundle.entries.iter_mut().filter(|entry| entry.kind() == "Provenance");
-        for provenance in provenances.filter_map(Entry::record_mut) {
-            if !provenance.contains_key("target") {
-                let references = targets.iter().cloned().map(Reference::into_r4).collect();
-                provenance.put("target", Value::Array(references));
-            }
-            if converted && !provenance.contains_key("entity") {
-                let source = source_entity(self.message.original.sha256.to_ni_uri().into());
-                provenance.put("entity", Value::Array(vec![source]));
-            }
-        }
-    }
-
     /// `meta` of every record, then of what stands for them, then of the Bundle.
-    fn label(&self, bundle: &mut Bundle, source: &Source, whole: &Whole) -> Result<Flags, TransformError> {
+    fn label(
+        &self,
+        bundle: &mut Bundle,
+        source: &Source,
+        whole: &Whole,
+        assertions: &Assertions,
+    ) -> Result<Flags, TransformError> {
         let received = self.message.as_received();
-        let marked = received.map(|message| Marked::place(&self.handling.marks, message, bundle)).unwrap_or_default();
+        let mut marked =
+            received.map(|message| Marked::place(&self.handling.marks, message, bundle)).unwrap_or_default();
+        marked.assert(assertions, bundle.entries.len());
+        marked.inherit(bundle);
         let purposes = self.purposes(whole);
         let test = whole.test || self.handling.flags.test_data || self.stamper.channel.test_data;
         let stamps = Stamps {
@@ -151,21 +182,28 @@ impl Stamping<'_> {
             inherited: &whole.labels,
             purposes: purposes.as_ref(),
             test,
+            integrity: &[],
         };
+        // What was HL7 v2 has been mapped to what it is now.
+        let mapped = Stamps { integrity: if received.is_some() { &["MAPPED"] } else { &[] }, ..stamps };
         let mut flags = Flags { purposes: purposes.clone(), test_data: test, ..Flags::default() };
-        let fresh = Fresh::new(stamps, &marked.all).map_err(|reason| error("Bundle", reason))?;
+        let fresh = |stamps| Fresh::new(stamps, &marked.all).map_err(|reason| error("Bundle", reason));
+        let (fresh, fresh_mapped) = (fresh(stamps)?, fresh(mapped)?);
         let ours = |entry: &Entry| self.stamper.actors.are_at(entry);
         for (i, entry) in bundle.entries.iter_mut().enumerate().filter(|(_, entry)| !ours(entry) && !is_envelope(entry))
         {
             let plain = entry.kind() != "Bundle" && marked.of(i).is_none_or(|labels| *labels == Labels::default());
+            let is_provenance = entry.kind() == "Provenance";
+            let fresh = if is_provenance { &fresh } else { &fresh_mapped };
             if !(plain && entry.record_mut().is_some_and(|resource| fresh.stamp(resource, &mut flags))) {
+                let stamps = if is_provenance { stamps } else { mapped };
                 stamp_entry(entry, i, stamps, &marked, &mut flags)?;
             }
         }
-        let stamps = Stamps { level: stamps.level.max(flags.confidentiality), ..stamps };
+        let mapped = Stamps { level: stamps.level.max(flags.confidentiality), ..mapped };
         for (i, entry) in bundle.entries.iter_mut().enumerate().filter(|(_, entry)| !ours(entry) && is_envelope(entry))
         {
-            stamp_entry(entry, i, stamps, &marked, &mut flags)?;
+            stamp_entry(entry, i, mapped, &marked, &mut flags)?;
         }
         // The mark of the whole tells how confidential it is and nothing else (DS4P, high-water mark).
         let stamps = Stamps { level: flags.confidentiality, inherited: &[], purposes: None, ..stamps };
@@ -185,6 +223,27 @@ impl Stamping<'_> {
         let stated = [self.handling.flags.purposes.as_ref(), Some(&whole.purposes).filter(|p| !p.is_empty())];
         stated.into_iter().flatten().for_each(|purposes| flags.restrict(purposes));
         flags.purposes
+    }
+}
+
+fn references(bundle: &Bundle, places: impl Iterator<Item = usize>) -> Vec<Reference> {
+    places.filter_map(|i| bundle.reference_to(bundle.entries.get(i)?)).collect()
+}
+
+/// True if a transform of ours has labelled the entry.
+fn is_labelled(bundle: &Bundle, i: usize) -> bool {
+    let resource = bundle.entries.get(i).and_then(Entry::record);
+    resource.is_some_and(|resource| meta::security_of(resource).any(crate::label::is_classified))
+}
+
+/// That a sender's clock is ahead is told, and never mended.
+fn ahead() -> Finding {
+    Finding {
+        kind: FindingKind::Malformed,
+        location: "Provenance.occurred".into(),
+        text: "something happened later than it was recorded, by more than clocks differ: check the sender's clock \
+               and its time zone"
+            .into(),
     }
 }
 

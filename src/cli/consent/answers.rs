@@ -59,7 +59,7 @@ fn labels(vector: &Value, suite: &Suite) -> Value {
     let labels = suite.rules.labels(&entries, &suite.folder.directory, &BTreeSet::new());
     for (resource, labels) in resources.iter_mut().zip(&labels) {
         if let Some(members) = resource.as_object_mut() {
-            add_labels(members, labels);
+            add_labels(members, labels, ENGINE);
         }
     }
     resources.truncate(list(vector, "resources").len());

@@ -1,7 +1,7 @@
 //! `channels/NAME.toml`.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use channels::{Acknowledge, file, http, mllp};
 use jiff::tz::TimeZone;
@@ -15,9 +15,10 @@ use super::document::Document;
 use super::files::Part;
 use super::reader::{keys_of, read};
 use super::tree::Node;
-use super::{Base, labels, one_kind, plain_text, purpose, zone};
+use super::{Base, keys, labels, one_kind, plain_text, purpose, zone};
 use crate::config::channel::{
     ChannelConfig, InboundKind, LaneKey, LateConfig, RouteConfig, TestConfig, TransformConfig, Validate,
+    VerifySignatures,
 };
 
 /// The keys at the top of the file.
@@ -34,6 +35,8 @@ pub(in crate::config) struct Top {
     confidentiality: Confidentiality,
     stamp: StampOptions,
     validate: Validate,
+    verify_signatures: VerifySignatures,
+    trusted_keys: Vec<PathBuf>,
     lane: LaneKey,
     late_events: LateConfig,
     #[serde(rename = "transform")]
@@ -55,6 +58,8 @@ impl Default for Top {
             confidentiality: Confidentiality::default(),
             stamp: StampOptions::default(),
             validate: Validate::default(),
+            verify_signatures: VerifySignatures::default(),
+            trusted_keys: Vec::new(),
             lane: LaneKey::default(),
             late_events: LateConfig::default(),
             transforms: Vec::new(),
@@ -98,6 +103,7 @@ pub(in crate::config) fn channel(part: &Part, base: &Base<'_>) -> Option<Channel
             TransformConfig::Label(_) => {}
         }
     }
+    let key_files: Vec<PathBuf> = top.trusted_keys.iter().map(|file| base.dir.join(file)).collect();
     let beside = document.path().parent().unwrap_or(base.dir);
     for test in &mut top.tests {
         test.send = beside.join(&test.send);
@@ -106,7 +112,7 @@ pub(in crate::config) fn channel(part: &Part, base: &Base<'_>) -> Option<Channel
     Some(ChannelConfig {
         name: part.name.clone(),
         hash: String::new(),
-        filled: document.filled(&[]),
+        filled: document.filled(&key_files.iter().map(PathBuf::as_path).collect::<Vec<_>>()),
         file: document.path().to_owned(),
         description: top.description,
         enabled: top.enabled,
@@ -119,6 +125,8 @@ pub(in crate::config) fn channel(part: &Part, base: &Base<'_>) -> Option<Channel
         confidentiality: top.confidentiality,
         stamp: top.stamp,
         validate: top.validate,
+        verify_signatures: top.verify_signatures,
+        trusted_keys: keys::trusted(document, base.dir, &top.trusted_keys, top.verify_signatures),
         lane: top.lane,
         late_events: top.late_events,
         transforms: top.transforms,

@@ -14,8 +14,8 @@ use super::document::Document;
 use super::files::Part;
 use super::reader::{keys_of, read};
 use super::tree::{Node, Value};
-use super::{Base, is_this_machine, one_kind, plain_text};
-use crate::config::destination::{DestinationConfig, OutboundKind, PauseConfig, RetryConfig};
+use super::{Base, is_this_machine, keys, one_kind, plain_text};
+use crate::config::destination::{DestinationConfig, OutboundKind, PauseConfig, RetryConfig, SignConfig};
 
 /// The keys at the top of the file.
 #[derive(Deserialize)]
@@ -38,6 +38,7 @@ pub(in crate::config) struct Top {
     min_interval: Span,
     concurrency: NonZeroUsize,
     block_lane: bool,
+    sign: Option<SignConfig>,
 }
 
 impl Default for Top {
@@ -58,6 +59,7 @@ impl Default for Top {
             min_interval: Span(std::time::Duration::ZERO),
             concurrency: NonZeroUsize::MIN.saturating_add(15),
             block_lane: false,
+            sign: None,
         }
     }
 }
@@ -78,10 +80,12 @@ pub(in crate::config) fn destination(part: &Part, base: &Base<'_>) -> Option<Des
     check_numbers(document);
     let (top, outbound) = (top?, outbound?);
     check_waits(document, &top.retry);
+    let sign = top.sign.as_ref().and_then(|sign| keys::signing(document, base.dir, sign, &outbound));
+    let key = top.sign.as_ref().map(|sign| base.dir.join(&sign.key));
     Some(DestinationConfig {
         name: part.name.clone(),
         hash: String::new(),
-        filled: document.filled(&secret_files(&outbound)),
+        filled: document.filled(&[secret_files(&outbound), key.iter().map(PathBuf::as_path).collect()].concat()),
         file: document.path().to_owned(),
         description: top.description,
         enabled: top.enabled,
@@ -98,6 +102,7 @@ pub(in crate::config) fn destination(part: &Part, base: &Base<'_>) -> Option<Des
         min_interval: top.min_interval,
         concurrency: top.concurrency,
         block_lane: top.block_lane,
+        sign,
     })
 }
 
@@ -142,7 +147,7 @@ fn secret_files(outbound: &OutboundKind) -> Vec<&Path> {
 }
 
 /// Certificates and keys that are named must be there.
-fn certificates(document: &Document, table: &Node, dir: &Path) {
+pub(super) fn certificates(document: &Document, table: &Node, dir: &Path) {
     for node in ["ca_file", "identity_file"].iter().filter_map(|key| table.at(&[key])) {
         let file = node.text().map(|name| dir.join(name)).filter(|file| !file.is_file());
         if let Some(file) = file {
@@ -153,7 +158,7 @@ fn certificates(document: &Document, table: &Node, dir: &Path) {
 }
 
 /// True if requests to `url` could be read on the way.
-fn is_clear(url: &str) -> bool {
+pub(super) fn is_clear(url: &str) -> bool {
     reqwest::Url::parse(url).is_ok_and(|url| url.scheme() == "http" && !url.host_str().is_some_and(is_this_machine))
 }
 

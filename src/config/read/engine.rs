@@ -6,18 +6,31 @@ use std::sync::Arc;
 
 use message::Provider;
 
+use super::destination::{certificates, is_clear};
 use super::document::Document;
+use super::plain_text;
 use super::reader::read;
+use super::tree::Node;
 use crate::config::site::{EngineConfig, key_of};
 
 /// Reads `tributary.toml`. `data_dir` is used in place of the file's own, if given.
 pub(in crate::config) fn engine(document: &Document, dir: &Path, data_dir: Option<&Path>) -> Option<EngineConfig> {
     let engine = read::<EngineConfig>(document, document.root(), &[]);
     check(document);
+    check_audit(document, dir);
     let mut engine = engine?;
     engine.data_dir = data_dir.map_or_else(|| dir.join(&engine.data_dir), Path::to_owned);
     engine.admin.socket = engine.data_dir.join(&engine.admin.socket);
-    for path in [&mut engine.audit.key, &mut engine.audit.anchor].into_iter().flatten() {
+    let audit = &mut engine.audit;
+    let mut files = vec![&mut audit.key, &mut audit.anchor, &mut audit.anchors];
+    if let Some(repository) = &mut audit.repository {
+        files.extend([&mut repository.ca_file, &mut repository.identity_file]);
+    }
+    if let Some(syslog) = &mut audit.syslog {
+        syslog.ca_file = dir.join(&syslog.ca_file);
+        files.push(&mut syslog.identity_file);
+    }
+    for path in files.into_iter().flatten() {
         *path = dir.join(&*path);
     }
     Some(engine)
@@ -51,6 +64,19 @@ fn check(document: &Document) {
         let help =
             "write \"127.0.0.1:PORT\", and reach it from elsewhere through a proxy that asks who it is".to_owned();
         document.error(node.span.clone(), "the admin port must be on a loopback address", Some(help));
+    }
+}
+
+/// Certificates must be there, and what tells of patients does not leave in the clear.
+fn check_audit(document: &Document, dir: &Path) {
+    let table = |key| document.root().at(&["audit", key]);
+    for table in [table("repository"), table("syslog")].into_iter().flatten() {
+        certificates(document, table, dir);
+    }
+    let Some(repository) = table("repository") else { return };
+    if repository.at(&["url"]).and_then(Node::text).is_some_and(is_clear) {
+        let reason = repository.at(&["plain_text"]).and_then(Node::text);
+        plain_text(document, repository, reason, "the audit leaves", "use https://, ");
     }
 }
 

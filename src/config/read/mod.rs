@@ -12,6 +12,7 @@ mod engine;
 mod files;
 mod fill;
 mod hide;
+mod keys;
 mod labels;
 mod maps;
 mod nearest;

@@ -2,15 +2,16 @@
 
 use std::path::Path;
 
-use channels::{fhir, file, http, mllp};
+use channels::{fhir, file, http, mllp, syslog};
 use message::Provider;
 use transforms::stamp::{LabelRule, StampOptions};
 
 use super::{env, load_in};
 use crate::config::read::{ChannelTop, DestinationTop, InboundCommon, OutboundCommon, keys_of};
 use crate::config::{
-    AdminConfig, Attempts, AuditConfig, EngineConfig, Expectation, Hl7v2ToFhirConfig, LateConfig, LimitsConfig,
-    LogConfig, PauseConfig, RetryConfig, RouteConfig, ScriptConfig, Site, StoreConfig, TestConfig, load,
+    AdminConfig, Attempts, AuditConfig, AuditRepositoryConfig, EngineConfig, Expectation, Hl7v2ToFhirConfig,
+    LateConfig, LimitsConfig, LogConfig, PauseConfig, RetryConfig, RouteConfig, ScriptConfig, SignConfig, Site,
+    StoreConfig, TestConfig, load,
 };
 
 /// One table of the page.
@@ -39,7 +40,9 @@ fn tables() -> Vec<Table> {
         table("`[log]`", keys_of::<LogConfig>()),
         table("`[store]`", keys_of::<StoreConfig>()),
         table("`[limits]`", keys_of::<LimitsConfig>()),
-        table("`[audit]`", keys_of::<AuditConfig>()),
+        table("`[audit]`", &without(keys_of::<AuditConfig>(), &["repository", "syslog"])),
+        table("`[audit.repository]`", keys_of::<AuditRepositoryConfig>()),
+        table("`[audit.syslog]`", keys_of::<syslog::Config>()),
         table("`[PROVIDER]`", keys_of::<Provider>()),
         table("`channels/NAME.toml`, at its top", keys_of::<ChannelTop>()),
         table("`[inbound.…]`, whatever the protocol", inbound),
@@ -55,6 +58,7 @@ fn tables() -> Vec<Table> {
         table("`[[test]]`", keys_of::<TestConfig>()),
         table("`[[test]]`, `expect = { … }`", keys_of::<Expectation>()),
         table("`destinations/NAME.toml`, at its top", keys_of::<DestinationTop>()),
+        table("`sign = { … }`", keys_of::<SignConfig>()),
         table("`[outbound.…]`, whatever the protocol", outbound),
         own("`[outbound.fhir]`", keys_of::<fhir::OutboundConfig>(), outbound),
         own("`[outbound.mllp]`", keys_of::<mllp::OutboundConfig>(), outbound),
@@ -138,8 +142,24 @@ const ROUTE: &str = "[[route]]\nto = \"repository\"\npurpose = \"TREAT\"\n";
 fn the_engines_defaults_are_right() {
     check_defaults(
         "tributary.toml",
-        &["", "[admin]\n", "[log]\n", "[store]\n", "[limits]\n"],
-        &["`tributary.toml`, at its top", "`[admin]`", "`[log]`", "`[store]`", "`[limits]`"],
+        &[
+            "",
+            "[admin]\n",
+            "[log]\n",
+            "[store]\n",
+            "[limits]\n",
+            "[audit.repository]\nurl = \"https://arr.example.org/fhir\"\n",
+            "[audit.syslog]\naddress = \"arr.example.org:6514\"\nca_file = \"providers.toml\"\n",
+        ],
+        &[
+            "`tributary.toml`, at its top",
+            "`[admin]`",
+            "`[log]`",
+            "`[store]`",
+            "`[limits]`",
+            "`[audit.repository]`",
+            "`[audit.syslog]`",
+        ],
         &[],
     );
     check_defaults(

@@ -80,6 +80,34 @@ fn clear_text_off_this_machine_needs_a_reason() {
     check_destination(&fhir("http://[::1]:8090"), expect![[""]]);
 }
 
+/// What an audit tells is restricted: it leaves as messages do.
+#[test]
+fn the_audit_does_not_leave_in_clear_text_without_a_reason() {
+    #[track_caller]
+    fn check_audit(text: &str, expected: expect_test::Expect) {
+        check(&[("tributary.toml", text)], expected);
+    }
+    let to = |url: &str, more: &str| format!("[audit.repository]\nurl = \"{url}\"\n{more}");
+    check_audit(
+        &to("http://arr.example/fhir", ""),
+        expect![[r#"
+        error: tributary.toml:1:1: the audit leaves in clear text, to be read on the way
+          help: use https://, or say why it may be so: plain_text = "the reason""#]],
+    );
+    check_audit(&to("http://arr.example/fhir", "plain_text = \"a VLAN of its own\"\n"), expect![[""]]);
+    check_audit(&to("https://arr.example/fhir", ""), expect![[""]]);
+    check_audit(
+        "[audit.syslog]\naddress = \"arr.example:6514\"\nca_file = \"none.pem\"\n",
+        expect![[r#"
+        error: tributary.toml:3:11: there is no such file
+          help: it is looked for at none.pem"#]],
+    );
+    check_audit(
+        "[audit.syslog]\naddress = \"arr.example:6514\"\n",
+        expect!["error: tributary.toml:1:1: `ca_file` is missing in [audit.syslog]"],
+    );
+}
+
 #[test]
 fn numbers_are_in_their_bounds() {
     check_destination(

@@ -11,6 +11,7 @@ use message::json::Value;
 use super::judge::{Case, Judged};
 use super::obligations::carry;
 use super::people::parts;
+use super::told::tell;
 use super::{Answer, proof, suppressed};
 
 /// What only stands in a message because something else refers to it.
@@ -34,8 +35,12 @@ pub(super) fn rendered(case: &Case<'_>, judged: &Judged, content: &Value) -> Ans
         let proof = proof(case, judged, 0, bytes.as_deref());
         return Answer::Permit { bytes, proof };
     }
-    let redacted = redact(content, &with_support(content, denied), notice(case.policy.policy.notice, content));
-    let Some(rest) = redacted.rest else { return suppressed(judged) };
+    let notice = notice(case.policy.policy.notice, content);
+    let redacted = redact(content, &with_support(content, denied), notice);
+    let Some(mut rest) = redacted.rest else { return suppressed(judged) };
+    if notice == Notice::Label {
+        tell(case, &mut rest);
+    }
     let rest = carry(&rest, &judged.obligations, &consents).unwrap_or(rest);
     let bytes = Bytes::from(rest.to_vec());
     let proof = proof(case, judged, redacted.removed.len(), Some(&bytes));

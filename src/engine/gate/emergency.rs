@@ -26,6 +26,9 @@ pub struct Declaration {
     pub at: Timestamp,
     /// Until when.
     pub until: Timestamp,
+    /// Who ended it, once it is over and that is written down; empty where it ended by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<String>,
 }
 
 impl Declaration {

@@ -11,6 +11,7 @@ mod bundle;
 mod emergency;
 pub(super) mod filing;
 mod foresee;
+mod hindsight;
 mod hl7v2;
 mod judge;
 mod leaving;
@@ -19,6 +20,7 @@ mod operators;
 
 mod parked;
 pub(super) mod people;
+mod told;
 mod watch;
 
 use std::collections::{BTreeSet, HashMap};
@@ -36,6 +38,7 @@ use message::{Format, Provider, Sha256, fhir};
 
 pub use self::emergency::Declaration;
 pub(super) use self::foresee::Foreseen;
+pub use self::hindsight::Hindsight;
 pub(crate) use self::operators::Made;
 pub use self::operators::{Explained, FiledConsent, Simulated, SimulatedChange, policy_of};
 
@@ -214,20 +217,32 @@ impl Gate {
             Ok(content) => content,
             Err(reason) => return Ok((unreadable(&reason), Guard::default())),
         };
-        let weighed = self.weigh(site, policy, asked, &content).await?;
+        let weighed = self.weigh(site, policy, asked, &content, None).await?;
         let case = self.case(&site.consent, policy, asked, &content);
-        let answer = match weighed.judged.release {
+        let answer = self.answer(site, &case, asked, &content, &weighed);
+        Ok((answer, weighed.guard))
+    }
+
+    /// What of a content may leave, by what was decided about it.
+    fn answer(
+        &self,
+        site: &Arc<Site>,
+        case: &Case<'_>,
+        asked: Asked<'_>,
+        content: &Value,
+        weighed: &Weighed,
+    ) -> Answer {
+        match weighed.judged.release {
             Release::Park => Answer::Park {
-                reason: format!("{PARKED}{}", weighed.judged.grounds()),
+                reason: format!("{PARKED}{}", grounds(&weighed.judged)),
                 until: weighed.judged.valid_until.and_then(|at| Timestamp::from_microsecond(at).ok()),
             },
             Release::Suppress => suppressed(&weighed.judged),
             Release::Deliver | Release::DeliverRedacted => match asked.format {
-                Format::FhirJson => bundle::rendered(&case, &weighed.judged, &content),
-                Format::Hl7v2 => self.hl7v2(site, &case, asked, &weighed),
+                Format::FhirJson => bundle::rendered(case, &weighed.judged, content),
+                Format::Hl7v2 => self.hl7v2(site, case, asked, weighed),
             },
-        };
-        Ok((answer, weighed.guard))
+        }
     }
 
     /// Reads bytes as the entries that are decided about.
@@ -270,13 +285,15 @@ impl Gate {
         }
     }
 
-    /// Decides about a content, by what is on file of everyone it is about.
+    /// Decides about a content, by what is on file of everyone it is about: now, or as is known now to have been in
+    /// force `then`.
     async fn weigh(
         &self,
         site: &Site,
         policy: &PolicyConfig,
         asked: Asked<'_>,
         content: &Value,
+        then: Option<Timestamp>,
     ) -> Result<Weighed, StoreError> {
         let generation = self.generation.load(Ordering::Acquire);
         let provider = provider_of(site, asked.channel);
@@ -284,8 +301,9 @@ impl Gate {
             let parts = parts(content);
             (entries(&parts, site, asked.channel), people(&parts, &provider, &self.hash))
         };
-        let (known, patients) = self.known(&site.consent, persons, asked).await?;
-        let case = Case { custodian: Some(&provider.key), ..self.case(&site.consent, policy, asked, content) };
+        let (known, patients) = self.known(&site.consent, persons, asked, then).await?;
+        let mut case = Case { custodian: Some(&provider.key), ..self.case(&site.consent, policy, asked, content) };
+        case.now = then.map_or(case.now, Timestamp::as_microsecond);
         let judged = judge::judge(&case, &entries, &known);
         Ok(Weighed { judged, known, guard: Guard { generation, patients } })
     }
@@ -296,8 +314,9 @@ impl Gate {
         rules: &ConsentConfig,
         persons: Vec<Person>,
         asked: Asked<'_>,
+        then: Option<Timestamp>,
     ) -> Result<(Vec<Known>, Vec<Basis>), StoreError> {
-        let now = (self.clock)();
+        let now = then.unwrap_or_else(|| (self.clock)());
         let declarations = self.declarations.load();
         // An emergency opens what is for care, and nothing else.
         let for_care = asked.purposes.iter().all(|code| rules.terms.is_purpose_within(code, "TREAT"));
@@ -314,7 +333,7 @@ impl Gate {
         if is_one {
             let own = persons.first().map(|person| person.subjects.as_slice()).unwrap_or_default();
             let subjects = if asked.subjects.is_empty() { own } else { asked.subjects };
-            let file = self.file(subjects).await?;
+            let file = self.file(subjects, then).await?;
             // What tells of nobody is nobody's; what tells of someone must say of whom.
             let certain = file.certain && !several && (!subjects.is_empty() || persons.is_empty());
             let basis = file.basis(subjects.to_vec());
@@ -324,7 +343,7 @@ impl Gate {
         let mut groups: Vec<(File, BTreeSet<usize>, bool)> = Vec::new();
         let mut patients = Vec::new();
         for Person { subjects, places } in persons {
-            let file = self.file(&subjects).await?;
+            let file = self.file(&subjects, then).await?;
             // Read from what leaves, they must be among those that came.
             let certain = file.certain && file.subjects.iter().any(|subject| asked.subjects.contains(subject));
             patients.push(file.basis(subjects));
@@ -345,8 +364,11 @@ impl Gate {
         Ok((known.collect(), patients))
     }
 
-    /// What is on file of a patient; compiled once while it stays.
-    async fn file(&self, subjects: &[Lane]) -> Result<File, StoreError> {
+    /// What is on file of a patient; compiled once while it stays. With `then`, what of it was in force at that time.
+    async fn file(&self, subjects: &[Lane], then: Option<Timestamp>) -> Result<File, StoreError> {
+        if let Some(then) = then {
+            return Ok(compiled(self.in_force(subjects, then).await?));
+        }
         if subjects.is_empty() {
             let snapshot = Arc::new(Snapshot::new(Vec::new(), Source::Fresh));
             return Ok(File {
@@ -451,7 +473,17 @@ fn unreadable(reason: &str) -> Answer {
 }
 
 fn suppressed(judged: &Judged) -> Answer {
-    Answer::Suppress { reason: format!("denied by consent: {}", judged.grounds()) }
+    Answer::Suppress { reason: format!("denied by consent: {}", grounds(judged)) }
+}
+
+/// What it rests on, with the Consents that were weighed and their versions.
+fn grounds(judged: &Judged) -> String {
+    let weighed: Vec<String> = judged.weighed().into_iter().collect();
+    if weighed.is_empty() {
+        judged.grounds()
+    } else {
+        format!("{}; by Consent {}", judged.grounds(), weighed.join(", "))
+    }
 }
 
 /// What a delivery rested on, in one line: the policy, the Consents with their versions, what was left out, what the

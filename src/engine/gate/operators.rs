@@ -203,7 +203,7 @@ impl Gate {
     ) -> Result<Result<(Value, Weighed), String>, StoreError> {
         match self.read(site, &made.channel, made.format, &made.bytes) {
             Ok(content) => {
-                let weighed = self.weigh(site, policy, asked(destination, made), &content).await?;
+                let weighed = self.weigh(site, policy, asked(destination, made), &content, None).await?;
                 Ok(Ok((content, weighed)))
             }
             Err(reason) => Ok(Err(format!("it cannot be read as entries: {reason}"))),
@@ -317,11 +317,16 @@ impl Gate {
     ///
     /// [`StoreError`] if it cannot be written down: then it does not hold.
     pub(in crate::engine) async fn declare(&self, declaration: Declaration) -> Result<(), StoreError> {
-        let Declaration { id, destination, reason, until, .. } = &declaration;
+        let Declaration { id, destination, reason, until, ended_by, .. } = &declaration;
         let value = serde_json::to_string(&declaration).map_err(|error| StoreError::Invalid(error.to_string()))?;
         let record = Record::Setting { key: format!("{PREFIX}{id}"), value: Some(value) };
         self.store.commit_synced(vec![record]).await?;
-        tracing::error!(declaration = %id, destination, reason, %until, "break-glass: a patient's record is opened");
+        match ended_by {
+            None => {
+                tracing::error!(declaration = %id, destination, reason, %until, "break-glass: a patient's record is opened");
+            }
+            Some(_) => tracing::warn!(declaration = %id, destination, "break-glass: it is over"),
+        }
         let subjects = declaration.subjects.clone();
         self.declarations.rcu(|known| {
             let others = known.iter().filter(|other| other.id != declaration.id).cloned();
@@ -333,7 +338,22 @@ impl Gate {
     }
 }
 
-fn asked<'a>(destination: &'a DestinationConfig, made: &'a Made) -> Asked<'a> {
+impl Gate {
+    /// Writes down of each emergency that its time is over.
+    pub(super) async fn end_what_is_over(&self) {
+        let now = (self.clock)();
+        let over = |one: &Declaration| one.ended_by.is_none() && one.until <= now;
+        for declaration in self.declared().into_iter().filter(over) {
+            let ended = Declaration { ended_by: Some(String::new()), ..declaration };
+            if let Err(error) = self.declare(ended).await {
+                tracing::warn!(%error, "that an emergency is over cannot be written down yet");
+                return;
+            }
+        }
+    }
+}
+
+pub(super) fn asked<'a>(destination: &'a DestinationConfig, made: &'a Made) -> Asked<'a> {
     Asked {
         destination,
         channel: &made.channel,

@@ -96,6 +96,7 @@ impl Gate {
             }
         }
         self.wake(self.parked.of(None)).await;
+        self.end_what_is_over().await;
         while !stop.is_stopped() {
             let now = (self.clock)();
             let next = self.parked.next_due().map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
@@ -110,6 +111,7 @@ impl Gate {
                 () = tokio::time::sleep(wait) => {
                     self.wake(self.parked.due((self.clock)())).await;
                     self.look().await;
+                    self.end_what_is_over().await;
                 }
             }
         }

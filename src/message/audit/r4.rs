@@ -9,11 +9,14 @@ const LIFECYCLE: &str = "http://terminology.hl7.org/CodeSystem/iso-21089-lifecyc
 const AUTHZ: &str = "https://profiles.ihe.net/ITI/BALP/CodeSystem/AuthZsubType";
 const ACT_REASON: &str = "http://terminology.hl7.org/CodeSystem/v3-ActReason";
 const BALP: &str = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.";
+const BALP_ENTITY: &str = "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType";
 const CONFIDENTIALITY: &str = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
 
 impl Event {
     /// The AuditEvent in FHIR R4. A disclosure of a known patient's data claims BALP's `PrivacyDisclosure.Source`,
-    /// an import of such its `PrivacyDisclosure.Recipient`; both ask for the network addresses of both sides.
+    /// an import of such its `PrivacyDisclosure.Recipient`; both ask for the network addresses of both sides. A decision
+    /// by a Consent about a delivery claims `AuthZconsent`, which names nobody and nothing but the patient and the Consents:
+    /// the message and the delivery are in `outcomeDesc` there.
     #[must_use]
     pub fn into_r4(&self, observer: &Observer) -> Value {
         let mut out = Map::new();
@@ -25,20 +28,38 @@ impl Event {
         out.insert("action".into(), json!(self.class().1));
         out.insert("recorded".into(), json!(self.at.to_string()));
         out.insert("outcome".into(), json!(self.outcome.code()));
-        if !self.text.is_empty() {
-            out.insert("outcomeDesc".into(), json!(self.text));
+        let description = self.description();
+        if !description.is_empty() {
+            out.insert("outcomeDesc".into(), json!(description));
         }
         let purposes: Vec<Value> = self.purposes.iter().map(|code| concept(ACT_REASON, code)).collect();
         if !purposes.is_empty() {
             out.insert("purposeOfEvent".into(), Value::Array(purposes));
         }
         out.insert("agent".into(), Value::Array(self.agents(observer)));
-        out.insert("source".into(), source(observer));
+        out.insert("source".into(), self.source(observer));
         let entities = self.entities(observer);
         if !entities.is_empty() {
             out.insert("entity".into(), Value::Array(entities));
         }
         Value::Object(out)
+    }
+
+    /// True if it has all that BALP's `AuthZconsent` asks for.
+    fn is_by_consent(&self) -> bool {
+        self.kind == Kind::Decision && !self.consents.is_empty() && !self.subjects.is_empty() && self.party.is_some()
+    }
+
+    fn description(&self) -> String {
+        if !self.is_by_consent() {
+            return self.text.clone();
+        }
+        let of = [
+            self.message.map(|id| format!("message {id}")),
+            self.delivery.map(|id| format!("delivery {id}")),
+            self.destination.as_ref().map(|name| format!("to {name}")),
+        ];
+        format!("{} ({})", self.text, of.into_iter().flatten().collect::<Vec<_>>().join(", "))
     }
 
     /// An audit tells more than one may think: it is restricted.
@@ -48,6 +69,7 @@ impl Event {
         let profile = match self.kind {
             Kind::Disclosure if known && !self.purposes.is_empty() => Some("PrivacyDisclosure.Source"),
             Kind::Import if known && !self.purposes.is_empty() => Some("PrivacyDisclosure.Recipient"),
+            _ if self.is_by_consent() => Some("AuthZconsent"),
             _ => None,
         };
         if let (Some(profile), Some(meta)) = (profile, meta.as_object_mut()) {
@@ -60,8 +82,10 @@ impl Event {
     fn class(&self) -> (Value, &'static str) {
         let (code, display, action) = match self.kind {
             Kind::Import => ("110107", "Import", "C"),
-            Kind::Disclosure => ("110106", "Export", "R"),
-            Kind::Decision | Kind::BreakGlass | Kind::Gap => ("110113", "Security Alert", "E"),
+            Kind::Disclosure | Kind::Transfer => ("110106", "Export", "R"),
+            Kind::Decision | Kind::BreakGlass | Kind::BreakGlassEnd | Kind::LateRevocation | Kind::Gap => {
+                ("110113", "Security Alert", "E")
+            }
             Kind::Hold | Kind::Release | Kind::Skip | Kind::Replay => ("110106", "Export", "E"),
             Kind::Consent | Kind::Configuration => ("110129", "Security Configuration", "U"),
             Kind::Identity => ("110110", "Patient Record", "U"),
@@ -69,7 +93,7 @@ impl Event {
             Kind::Query => ("110112", "Query", "E"),
             Kind::Store => ("110106", "Export", "R"),
             Kind::AuditRead => ("110101", "Audit Log Used", "R"),
-            Kind::Start | Kind::Stop => ("110100", "Application Activity", "E"),
+            Kind::Start | Kind::Stop | Kind::Checkpoint => ("110100", "Application Activity", "E"),
         };
         (json!({ "system": DCM, "code": code, "display": display }), action)
     }
@@ -78,8 +102,10 @@ impl Event {
         let standard = match self.kind {
             Kind::Import => Some((LIFECYCLE, "receive")),
             Kind::Disclosure => Some((LIFECYCLE, "disclose")),
+            Kind::Transfer => Some((LIFECYCLE, "transmit")),
             Kind::Decision => Some((AUTHZ, "AuthZ-Consent")),
             Kind::BreakGlass => Some((DCM, "110127")),
+            Kind::BreakGlassEnd => Some((DCM, "110138")),
             Kind::Start => Some((DCM, "110120")),
             Kind::Stop => Some((DCM, "110121")),
             _ => None,
@@ -104,7 +130,10 @@ impl Event {
             agent(code, display, who, false, Some(&network(self.address.as_deref().unwrap_or("unknown"))))
         };
         match self.kind {
-            Kind::Disclosure => vec![ours("110153", "Source Role ID"), theirs("110152", "Destination Role ID")],
+            Kind::Decision if self.is_by_consent() => self.parties_to_a_decision(observer),
+            Kind::Disclosure | Kind::Transfer => {
+                vec![ours("110153", "Source Role ID"), theirs("110152", "Destination Role ID")]
+            }
             Kind::Import => vec![theirs("110153", "Source Role ID"), ours("110152", "Destination Role ID")],
             _ if self.by.is_empty() => vec![agent("110150", "Application", device(observer), true, None)],
             _ => {
@@ -115,6 +144,49 @@ impl Event {
                 ]
             }
         }
+    }
+
+    /// BALP `AuthZconsent`: the client, the user, the user's organisation and who authorizes, each once. Deliveries are
+    /// unattended: the user is the organisation that is to receive.
+    fn parties_to_a_decision(&self, observer: &Observer) -> Vec<Value> {
+        let organization = || self.party.as_ref().map(|party| organization(observer, party));
+        let coded = |system: &str, code: &str, who: Value, requestor: bool| json!({ "type": concept(system, code), "who": who, "requestor": requestor });
+        let route = json!({ "system": format!("{}/destination", observer.base_uri), "value": self.destination });
+        let to = network(self.address.as_deref().unwrap_or("unknown"));
+        let client = agent("110150", "Application", json!({ "identifier": route }), false, Some(&to));
+        let mut user =
+            coded("http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "IRCP", json!(organization()), true);
+        let purposes: Vec<Value> = self.purposes.iter().map(|code| concept(ACT_REASON, code)).collect();
+        if let (Some(user), false) = (user.as_object_mut(), purposes.is_empty()) {
+            user.insert("purposeOfUse".into(), Value::Array(purposes));
+        }
+        let roles = "http://terminology.hl7.org/CodeSystem/extra-security-role-type";
+        vec![
+            client,
+            user,
+            coded("http://terminology.hl7.org/CodeSystem/v3-RoleClass", "PROV", json!(organization()), false),
+            coded(roles, "authserver", device(observer), false),
+        ]
+    }
+
+    fn source(&self, observer: &Observer) -> Value {
+        let (code, display) = if self.is_by_consent() { ("6", "Security Server") } else { ("4", "Application Server") };
+        let kind = coded("http://terminology.hl7.org/CodeSystem/security-source-type", code, display);
+        json!({ "site": observer.base_uri, "observer": device(observer), "type": [kind] })
+    }
+
+    /// Consents, each with its version.
+    fn consent_entities(&self) -> impl Iterator<Item = Value> {
+        self.consents.iter().map(|consent| {
+            let (id, version) = consent.split_once('/').unwrap_or((consent, ""));
+            let what = match version {
+                // No id that a reference can name (FHIR R4 id).
+                _ if !is_id(id) => json!({ "type": "Consent", "identifier": { "value": consent } }),
+                "" => json!({ "reference": format!("Consent/{id}") }),
+                _ => json!({ "reference": format!("Consent/{id}/_history/{version}") }),
+            };
+            json!({ "type": { "system": "http://hl7.org/fhir/resource-types", "code": "Consent" }, "what": what })
+        })
     }
 
     fn entities(&self, observer: &Observer) -> Vec<Value> {
@@ -132,6 +204,22 @@ impl Event {
             entity("1", "Person", "1", "Patient", what)
         });
         let mut entities: Vec<Value> = patients.collect();
+        if self.is_by_consent() {
+            // One patient, as the profile has it; further identifiers of theirs beside the first.
+            let others: Vec<Value> = self
+                .subjects
+                .iter()
+                .skip(1)
+                .map(|subject| json!({ "type": format!("{base}/subject"), "valueString": subject }))
+                .collect();
+            entities.truncate(1);
+            if let (Some(patient), false) = (entities.first_mut().and_then(Value::as_object_mut), others.is_empty()) {
+                patient.insert("detail".into(), Value::Array(others));
+            }
+            entities.extend(self.consent_entities());
+            return entities;
+        }
+        entities.extend(self.consent_entities());
         if let Some(sha256) = self.sha256 {
             let what = identified("urn:ietf:rfc:3986".into(), sha256.to_ni_uri());
             entities.push(match self.kind {
@@ -148,13 +236,15 @@ impl Event {
         entities.extend(numbered.into_iter().flatten().map(|(what, value)| {
             entity("2", "System Object", "20", "Job", identified(format!("{base}/{what}"), value))
         }));
+        if let (Kind::Disclosure | Kind::Transfer, Some(message)) = (self.kind, self.message) {
+            // What the decision about it is joined by.
+            entities.push(json!({
+                "type": { "system": BALP_ENTITY, "code": "XrequestId" },
+                "what": { "identifier": { "value": message.to_string() } },
+            }));
+        }
         entities
     }
-}
-
-fn source(observer: &Observer) -> Value {
-    let kind = coded("http://terminology.hl7.org/CodeSystem/security-source-type", "4", "Application Server");
-    json!({ "site": observer.base_uri, "observer": device(observer), "type": [kind] })
 }
 
 /// The engine.
@@ -191,6 +281,10 @@ fn network(address: &str) -> Value {
         _ => (host, "1"),
     };
     json!({ "address": address, "type": kind })
+}
+
+fn is_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
 }
 
 fn coded(system: &str, code: &str, display: &str) -> Value {
@@ -237,7 +331,8 @@ mod tests {
         for kind in Kind::ALL {
             let bare = Event::new(Uuid::from_u128(1), jiff::Timestamp::UNIX_EPOCH, kind);
             let by = Event { by: "Ada Officer".into(), text: "why".into(), ..event(kind) };
-            for event in [bare, event(kind), by] {
+            let consents = vec!["c1/3".to_owned(), "c2/1".to_owned()];
+            for event in [bare, event(kind), by, Event { consents, ..event(kind) }] {
                 let text = event.into_r4(&observer()).to_string();
                 let read = fhir::read(text.as_bytes(), &fhir::Limits::default()).unwrap();
                 assert_eq!(validate::validate(&read, &validate::Options::default()), [], "{kind}: {text}");
@@ -258,6 +353,32 @@ mod tests {
         assert_eq!(agents[0]["who"], told["source"]["observer"]);
         expect![[r#"[[{"address":"https://ehr.example.org/tributary","type":"5"},{"address":"https://gp.example.org/fhir","type":"5"}],{"security":[{"system":"http://terminology.hl7.org/CodeSystem/v3-Confidentiality","code":"R"}],"profile":["https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.PrivacyDisclosure.Source"]}]"#]]
         .assert_eq(&json!([[agents[0]["network"], agents[1]["network"]], told["meta"]]).to_string());
+    }
+
+    /// BALP `AuthZconsent`: four agents, and no entity but the patient and the Consents.
+    #[test]
+    fn a_decision_by_consent_is_as_balp_has_it() {
+        let subjects = vec!["0a".repeat(16), "0b".repeat(16)];
+        let event = Event { consents: vec!["c1/3".into()], subjects, text: "deny".into(), ..event(Kind::Decision) };
+        let told = Event { outcome: Outcome::Denied, ..event.clone() }.into_r4(&observer());
+        let roles: Vec<&Value> =
+            told["agent"].as_array().unwrap().iter().map(|agent| &agent["type"]["coding"][0]["code"]).collect();
+        expect![[r#"[["110150","IRCP","PROV","authserver"],["1","Consent"],"Consent/c1/_history/3","deny (message 00000000-0000-0000-0000-000000000007, delivery 42, to gp)",["https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.AuthZconsent"],"8"]"#]]
+        .assert_eq(
+            &json!([
+                roles,
+                told["entity"].as_array().unwrap().iter().map(|one| &one["type"]["code"]).collect::<Vec<_>>(),
+                told["entity"][1]["what"]["reference"],
+                told["outcomeDesc"],
+                told["meta"]["profile"],
+                told["outcome"],
+            ])
+            .to_string(),
+        );
+        assert_eq!(told["entity"][0]["detail"][0]["valueString"], "0b".repeat(16));
+        // Without a Consent it is no such event, and does not say so.
+        let without = Event { consents: Vec::new(), ..event }.into_r4(&observer());
+        assert_eq!(without["meta"]["profile"], Value::Null);
     }
 
     #[test]

@@ -25,12 +25,18 @@ pub struct Provenance {
     pub policy: Vec<Text>,
     /// What happened.
     pub activity: Option<Activity>,
-    /// Why, as the sender coded it: system and code.
-    pub reason: Option<(Text, Text)>,
+    /// Why: systems and codes, as the sender coded them or as purposes of use.
+    pub reasons: Vec<(Text, Text)>,
+    /// Where it happened.
+    pub location: Option<Reference>,
     /// Who took part, at least one.
     pub agents: Vec<Agent>,
     /// What it was made from: URIs, the original bytes first.
     pub sources: Vec<Text>,
+    /// Which records it made new versions of.
+    pub revisions: Vec<Reference>,
+    /// What was derived from something larger that is not told of: an opaque URI.
+    pub derived_from: Option<Text>,
 }
 
 /// One participant (FHIR R4 Provenance.agent).
@@ -95,8 +101,10 @@ pub enum Activity {
     V2ToFhir,
     /// An event in a record's life, a code of ISO 21089: `receive`, `transform`, `merge`, `link`.
     Lifecycle(&'static str),
-    /// An operation on data, a code of v3-DataOperation: `CREATE`, `UPDATE`, `CANCEL`.
+    /// An operation on data, a code of v3-DataOperation: `CREATE`, `UPDATE`, `CANCEL`, `NULLIFY`.
     Operation(&'static str),
+    /// What a security service does to data, a code of v3-ActCode: `LABEL`, `REDACT`.
+    Act(&'static str),
 }
 
 /// Who or what is meant.
@@ -136,6 +144,17 @@ impl Reference {
     #[must_use]
     pub fn to(reference: impl Into<Text>) -> Self {
         Self::Literal { reference: reference.into(), display: None }
+    }
+
+    /// True if it means a person or a device, as far as it says: what acts for somebody.
+    #[must_use]
+    pub fn acts_for_somebody(&self) -> bool {
+        let kind = match self {
+            Self::Literal { reference, .. } => reference.split_once('/').map(|(kind, _)| kind),
+            Self::Logical { kind, .. } | Self::Named { kind, .. } => *kind,
+            Self::Unknown => None,
+        };
+        matches!(kind, Some("Practitioner" | "PractitionerRole" | "Device"))
     }
 
     /// What a URI identifies.

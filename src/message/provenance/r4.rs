@@ -8,6 +8,7 @@ const US_CORE_PARTICIPANT: &str = "http://hl7.org/fhir/us/core/CodeSystem/us-cor
 const V2_TO_FHIR: &str = "http://hl7.org/fhir/uv/v2mappings/CodeSystem/provenance-activity-type-v2-to-fhir";
 const LIFECYCLE: &str = "http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle";
 const DATA_OPERATION: &str = "http://terminology.hl7.org/CodeSystem/v3-DataOperation";
+const ACT_CODE: &str = "http://terminology.hl7.org/CodeSystem/v3-ActCode";
 const ABSENT: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
 
 impl Provenance {
@@ -25,26 +26,36 @@ impl Provenance {
         if !self.policy.is_empty() {
             out.put("policy", self.policy);
         }
-        if let Some((system, code)) = self.reason {
-            out.put("reason", vec![concept([coding(system, code)])]);
+        if let Some(location) = self.location {
+            out.put("location", location.into_r4());
+        }
+        if !self.reasons.is_empty() {
+            out.put("reason", list(self.reasons, |(system, code)| concept([coding(system, code)])));
         }
         if let Some(activity) = self.activity {
             out.put("activity", activity.into_r4());
         }
         out.put("agent", list(self.agents, Agent::into_r4));
-        if !self.sources.is_empty() {
-            out.put("entity", list(self.sources, source_entity));
+        let sources = self.sources.into_iter().map(source_entity);
+        let revisions = self.revisions.into_iter().map(|record| entity("revision", record.into_r4()));
+        let derived = self.derived_from.map(|uri| entity("derivation", Reference::uri(None, uri, None).into_r4()));
+        let entities: Vec<Value> = sources.chain(revisions).chain(derived).collect();
+        if !entities.is_empty() {
+            out.put("entity", entities);
         }
         out
     }
 }
 
 impl Activity {
-    fn into_r4(self) -> Value {
+    /// As FHIR R4 Provenance.activity.
+    #[must_use]
+    pub fn into_r4(self) -> Value {
         match self {
             Self::V2ToFhir => concept([fixed(V2_TO_FHIR, "v2-fhir-transformation"), fixed(LIFECYCLE, "transform")]),
             Self::Lifecycle(code) => concept([fixed(LIFECYCLE, code)]),
             Self::Operation(code) => concept([fixed(DATA_OPERATION, code)]),
+            Self::Act(code) => concept([fixed(ACT_CODE, code)]),
         }
     }
 }
@@ -52,18 +63,24 @@ impl Activity {
 impl Agent {
     fn into_r4(self) -> Value {
         let mut out = Map::with_capacity(3);
+        let acts = self.who.acts_for_somebody();
         out.put("type", self.role.into_r4());
         out.put("who", self.who.into_r4());
         if let Some(organisation) = self.on_behalf_of {
             out.put("onBehalfOf", organisation.into_r4());
+        } else if acts {
+            // US Core provenance-1: who acts for somebody says for whom, or that nobody knows.
+            out.put("onBehalfOf", Reference::Unknown.into_r4());
         }
         Value::Object(out)
     }
 }
 
 impl Role {
-    /// R4's own participant types know no transmitter; US Core does, and HL7 Terminology since 2.0.
-    fn into_r4(self) -> Value {
+    /// As FHIR R4 Provenance.agent.type. R4's own participant types know no transmitter; US Core does, and HL7
+    /// Terminology since 2.0.
+    #[must_use]
+    pub fn into_r4(self) -> Value {
         let ours = fixed(PARTICIPANT, self.code());
         match self {
             Self::Transmitter => concept([ours, fixed(US_CORE_PARTICIPANT, self.code())]),
@@ -108,10 +125,14 @@ impl Reference {
 /// What something was made from, known by `uri`: one `Provenance.entity` of FHIR R4 in the role `source`.
 #[must_use]
 pub fn source_entity(uri: Text) -> Value {
-    let mut out = Map::with_capacity(2);
-    out.put("role", Value::fixed("source"));
     let kind = uri.starts_with("ni:").then_some("DocumentReference");
-    out.put("what", Reference::uri(kind, uri, None).into_r4());
+    entity("source", Reference::uri(kind, uri, None).into_r4())
+}
+
+fn entity(role: &'static str, what: Value) -> Value {
+    let mut out = Map::with_capacity(2);
+    out.put("role", Value::fixed(role));
+    out.put("what", what);
     Value::Object(out)
 }
 
@@ -158,7 +179,8 @@ mod tests {
             recorded: "2026-03-01T12:00:01.2Z".parse().unwrap(),
             policy: vec!["https://example.org/transform/map:sha-256:aa".into()],
             activity: Some(Activity::V2ToFhir),
-            reason: Some(("urn:ex".into(), "01".into())),
+            reasons: vec![("urn:ex".into(), "01".into())],
+            location: Some(Reference::to("Location/1")),
             agents: vec![
                 Agent {
                     role: Role::Transmitter,
@@ -172,6 +194,8 @@ mod tests {
                 },
             ],
             sources: vec!["ni:///sha-256;abc".into(), "urn:ex:other".into()],
+            revisions: vec![Reference::to("Patient/1/_history/2")],
+            derived_from: Some("urn:uuid:00000000-0000-4000-8000-000000000001".into()),
         };
         let text = serde_json::to_string_pretty(&provenance.into_r4()).unwrap();
         expect![[r#"
@@ -188,6 +212,9 @@ mod tests {
               "policy": [
                 "https://example.org/transform/map:sha-256:aa"
               ],
+              "location": {
+                "reference": "Location/1"
+              },
               "reason": [
                 {
                   "coding": [
@@ -253,6 +280,14 @@ mod tests {
                   "who": {
                     "type": "Practitioner",
                     "display": "Entry, Tom"
+                  },
+                  "onBehalfOf": {
+                    "extension": [
+                      {
+                        "url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason",
+                        "valueCode": "unknown"
+                      }
+                    ]
                   }
                 }
               ],
@@ -273,6 +308,21 @@ mod tests {
                     "identifier": {
                       "system": "urn:ietf:rfc:3986",
                       "value": "urn:ex:other"
+                    }
+                  }
+                },
+                {
+                  "role": "revision",
+                  "what": {
+                    "reference": "Patient/1/_history/2"
+                  }
+                },
+                {
+                  "role": "derivation",
+                  "what": {
+                    "identifier": {
+                      "system": "urn:ietf:rfc:3986",
+                      "value": "urn:uuid:00000000-0000-4000-8000-000000000001"
                     }
                   }
                 }

@@ -8,6 +8,7 @@ pub(crate) mod mllp;
 mod running;
 pub(crate) mod sink;
 mod site;
+pub(crate) mod tls;
 mod wait;
 
 pub(crate) use fhir::Fhir;

@@ -212,7 +212,10 @@ fn tells_versions_of_a_transform_apart() {
 fn holds_test_data_from_production() {
     let text = RESULT.replace("|M1|P|", "|M1|T|");
     let (bundle, message) = stamped(&stamper(), converted(&text, result_bundle()));
-    assert_eq!(labels(resources(&bundle, "Patient")[0]), ["Confidentiality|N", "ActReason|HTEST"]);
+    assert_eq!(
+        labels(resources(&bundle, "Patient")[0]),
+        ["Confidentiality|N", "ActReason|HTEST", "ObservationValue|MAPPED"]
+    );
     let purposes = purposes("TREAT");
     let request = Request { recipient: "gp", purposes: &purposes, production: true, clearance: Confidentiality::V };
     assert!(matches!(decide(&request, &message.flags), Decision::Hold { .. }));
@@ -243,7 +246,8 @@ fn marks_the_bundle_with_the_highest_confidentiality_alone() {
 #[test]
 fn stamps_the_purposes_that_the_channel_allows() {
     let (bundle, message) = stamped(&stamper_for("TREAT HPAYMT"), converted(RESULT, result_bundle()));
-    assert_eq!(labels(resources(&bundle, "Patient")[0]), ["Confidentiality|N", "ActReason|HPAYMT", "ActReason|TREAT"]);
+    let expected = ["Confidentiality|N", "ActReason|HPAYMT", "ActReason|TREAT", "ObservationValue|MAPPED"];
+    assert_eq!(labels(resources(&bundle, "Patient")[0]), expected);
     assert_eq!(message.flags.purposes, Some(purposes("HPAYMT TREAT")));
 }
 
@@ -319,9 +323,15 @@ fn asks_the_sites_rules_first() {
     let stamper = Stamper::new(&context(provider()), Flags::default(), &options).unwrap();
     let text = format!("{RESULT}PV1|1|I||||||||PSI\r");
     let (bundle, _) = stamped(&stamper, converted(&text, result_bundle()));
-    assert_eq!(labels(resources(&bundle, "Encounter")[0]), ["Confidentiality|R", "ActCode|PSY"]);
-    assert_eq!(labels(resources(&bundle, "Observation")[0]), ["Confidentiality|R", "ActCode|PSY"]);
-    assert_eq!(labels(resources(&bundle, "Patient")[0]), ["Confidentiality|N"]);
+    assert_eq!(
+        labels(resources(&bundle, "Encounter")[0]),
+        ["Confidentiality|R", "ActCode|PSY", "ObservationValue|MAPPED"]
+    );
+    assert_eq!(
+        labels(resources(&bundle, "Observation")[0]),
+        ["Confidentiality|R", "ActCode|PSY", "ObservationValue|MAPPED"]
+    );
+    assert_eq!(labels(resources(&bundle, "Patient")[0]), ["Confidentiality|N", "ObservationValue|MAPPED"]);
 }
 
 fn toml_rule(text: &str) -> LabelRule {
