@@ -308,6 +308,20 @@ async fn what_the_log_tells_is_in_the_chain_by_patient() {
     assert!(memchr::memmem::find(&bytes, b"urn:a|1").is_none(), "an identifier is in the chain in clear");
 }
 
+/// A repository keeps the events of many engines: what has the same place in two stores has two ids.
+#[tokio::test]
+async fn an_event_has_the_id_of_its_store_alone() {
+    let mut all = std::collections::BTreeSet::new();
+    for _ in 0..2 {
+        let followed = Followed::new();
+        let store = followed.store();
+        disclosed(&store, "urn:a|1").await;
+        followed.follower(&store).finish(&followed.site).await.unwrap();
+        all.extend(followed.lines(Selection::default()).into_iter().map(|(_, event)| event.id));
+    }
+    assert_eq!(all.len(), 6);
+}
+
 /// The machine stops while the chain is being written, at any byte: the rest is told again, in the same words.
 #[tokio::test]
 async fn what_a_crash_leaves_unfinished_is_told_again() {

@@ -1,6 +1,6 @@
 //! `tributary audit` and `tributary disclosures`: what happened, told so that nobody can change it unseen.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -81,6 +81,9 @@ pub(super) struct Disclosures {
     /// All of them, and what was denied.
     #[arg(long)]
     all: bool,
+    /// Disclosures to one recipient for one purpose as one: the first, how many, the last (45 CFR 164.528(b)(3)).
+    #[arg(long, conflicts_with_all = ["all", "fhir"])]
+    summary: bool,
     /// Print a FHIR R4 Bundle of AuditEvents.
     #[arg(long)]
     fhir: bool,
@@ -200,6 +203,9 @@ pub(super) async fn disclosures(globals: &Globals, args: Disclosures) -> Outcome
     if !check(&site, None, Vec::new())?.faults.is_empty() {
         note!("warning: the audit is NOT whole, and this list may lack something; see `tributary audit verify`");
     }
+    if args.summary {
+        return summarised(globals, &found, &site);
+    }
     if args.fhir {
         return print_json(&bundle(&found, &observer(&site.engine)));
     }
@@ -216,6 +222,45 @@ pub(super) async fn disclosures(globals: &Globals, args: Disclosures) -> Outcome
         [table::time(event.at), recipient(event, &site), address, what, event.purposes.join(", "), ended(event)]
     });
     let head = ["date", "recipient", "address", "what", "purpose", "outcome"];
+    Ok(table::print(head, rows, "No disclosure has to be accounted for.")?)
+}
+
+/// Disclosures to one recipient for one purpose.
+#[derive(serde::Serialize)]
+struct Repeated {
+    recipient: String,
+    address: String,
+    purposes: Vec<String>,
+    first: Timestamp,
+    last: Timestamp,
+    count: usize,
+}
+
+fn summarised(globals: &Globals, found: &[(u64, Event)], site: &Site) -> Outcome {
+    let mut by_recipient: BTreeMap<_, Repeated> = BTreeMap::new();
+    for (_, event) in found {
+        let (recipient, address) = (recipient(event, site), event.address.clone().unwrap_or_default());
+        let purposes = event.purposes.clone();
+        let one = by_recipient.entry((recipient.clone(), address.clone(), purposes.clone())).or_insert(Repeated {
+            recipient,
+            address,
+            purposes,
+            first: event.at,
+            last: event.at,
+            count: 0,
+        });
+        (one.last, one.count) = (one.last.max(event.at), one.count + 1);
+    }
+    let mut all: Vec<Repeated> = by_recipient.into_values().collect();
+    all.sort_by_key(|one| one.first);
+    if globals.json {
+        return print_json(&all);
+    }
+    let rows = all.into_iter().map(|one| {
+        let (first, last) = (table::time(one.first), table::time(one.last));
+        [first, one.count.to_string(), last, one.recipient, one.address, one.purposes.join(", ")]
+    });
+    let head = ["first", "times", "last", "recipient", "address", "purpose"];
     Ok(table::print(head, rows, "No disclosure has to be accounted for.")?)
 }
 

@@ -88,9 +88,8 @@ pub(super) async fn start(site: Site, globals: &Globals) -> anyhow::Result<Runni
     let admin = site.engine.admin.clone();
     let store = open_store(&site).context("the store cannot be opened")?;
     let follower = Follower::open(&store, &site.engine, &clock::clock()).context("the audit cannot go on")?;
-    let config = site.engine.clone();
+    let shippers = shippers(&site.engine, &clock::clock()).context("the audit cannot be taken elsewhere")?;
     let engine = Engine::start(site, store, clock::clock()).await?;
-    let shippers = shippers(&config, engine.audit(), &clock::clock()).context("the audit cannot be taken elsewhere")?;
     note(&engine, Kind::Start).await?;
     let (version, data_dir) = (env!("CARGO_PKG_VERSION"), data_dir.display());
     tracing::info!(version, pid = std::process::id(), %data_dir, "up");
@@ -113,7 +112,7 @@ pub(super) async fn start(site: Site, globals: &Globals) -> anyhow::Result<Runni
     };
     doors.spawn(follower.run(site, Arc::clone(engine.audit()), stop.clone()));
     for shipper in shippers {
-        doors.spawn(shipper.run(stop.clone()));
+        doors.spawn(shipper.run(Arc::clone(engine.audit()), stop.clone()));
     }
     doors.spawn(keep_systemd_informed(stop));
     Ok(Running { engine, desk, doors, stopper })

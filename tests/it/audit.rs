@@ -316,4 +316,11 @@ fn what_stays_within_one_organisation_is_a_transfer() {
     let (disclosure, transfer) = (("disclosure".into(), "out".into()), ("transfer".into(), "own".into()));
     assert_eq!(of(&[]), [disclosure.clone()].into());
     assert_eq!(of(&["--all"]), [disclosure, transfer].into());
+    // What is repeated is told once, with how often.
+    Sender::connect(running.address("in")).accepted(&update("P1", "C2", "Ada"));
+    running.wait_deliveries("out", &[("delivered", 2)]);
+    let summary = site.json(&["disclosures", "--patient", &patient, "--summary"]);
+    let [once] = &summary.as_array().unwrap()[..] else { panic!("{summary}") };
+    assert_eq!((&once["count"], &once["purposes"]), (&2.into(), &serde_json::json!(["HRESCH"])));
+    assert!(once["first"].as_str() < once["last"].as_str(), "{once}");
 }

@@ -48,23 +48,25 @@ pub struct Shipper {
 /// # Errors
 ///
 /// [`AuditError`] if a certificate or a cursor cannot be read.
-pub fn shippers(engine: &EngineConfig, standing: &Arc<Standing>, clock: &Clock) -> Result<Vec<Shipper>, AuditError> {
+pub fn shippers(engine: &EngineConfig, clock: &Clock) -> Result<Vec<Shipper>, AuditError> {
     let dir = super::folder(&engine.data_dir);
     let targets = Target::all(&engine.audit, &observer(engine), clock)?;
-    targets.into_iter().map(|target| Shipper::new(dir.clone(), target, Arc::clone(standing))).collect()
+    targets.into_iter().map(|target| Shipper::new(dir.clone(), target)).collect()
 }
 
 impl Shipper {
-    fn new(dir: PathBuf, target: Target, standing: Arc<Standing>) -> Result<Self, AuditError> {
+    fn new(dir: PathBuf, target: Target) -> Result<Self, AuditError> {
         let cursor = Cursor::open(&dir, target.name())?;
-        let refused = cursor.refused()?;
-        standing.target(target.name(), |status| (status.sent, status.refused) = (cursor.sent(), refused));
+        let standing = Arc::default();
         let tail = Tail::after(&dir, cursor.line);
         Ok(Self { dir, target, standing, cursor, tail, pending: Vec::new() })
     }
 
-    /// Works until `stop` fires and the last lines are told, or for a little while after that.
-    pub async fn run(mut self, mut stop: Stop) {
+    /// Works until `stop` fires and the last lines are told, or for a little while after that. `standing` is told of it.
+    pub async fn run(mut self, standing: Arc<Standing>, mut stop: Stop) {
+        self.standing = standing;
+        let (sent, refused) = (self.cursor.sent(), self.cursor.refused());
+        self.standing.target(self.target.name(), |status| (status.sent, status.refused) = (sent, refused));
         let mut lines = self.standing.lines();
         let mut failures = 0;
         while !stop.is_stopped() {

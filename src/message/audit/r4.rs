@@ -112,6 +112,10 @@ impl Event {
         };
         let mut subtypes: Vec<Value> =
             standard.into_iter().map(|(system, code)| json!({ "system": system, "code": code })).collect();
+        if self.is_by_consent() {
+            // The profile has this one alone.
+            return Value::Array(subtypes);
+        }
         // BALP wants a disclosure to be named as one on the side that gets it, too.
         if self.kind == Kind::Import && !self.subjects.is_empty() {
             subtypes.push(json!({ "system": LIFECYCLE, "code": "disclose" }));
@@ -376,6 +380,7 @@ mod tests {
             .to_string(),
         );
         assert_eq!(told["entity"][0]["detail"][0]["valueString"], "0b".repeat(16));
+        assert_eq!(told["subtype"], json!([{ "system": AUTHZ, "code": "AuthZ-Consent" }]));
         // Without a Consent it is no such event, and does not say so.
         let without = Event { consents: Vec::new(), ..event }.into_r4(&observer());
         assert_eq!(without["meta"]["profile"], Value::Null);
