@@ -8,6 +8,7 @@ pub mod fhir;
 pub mod file;
 pub mod http;
 mod inbound;
+pub mod lookup;
 pub mod mllp;
 mod outbound;
 pub mod setting;

@@ -53,10 +53,12 @@ impl Outbound {
             .retry(retry::never())
             .referer(false)
             .no_proxy();
-        let client = tls::configure(builder, &config)?.build().map_err(|error| ChannelError {
-            what: format!("cannot set up TLS for {:?}: look at `ca_file` and `identity_file`", config.url),
-            source: error.source().map(|source| io::Error::other(source.to_string())),
-        })?;
+        let (ca, identity) = (config.ca_file.as_deref(), config.identity_file.as_deref());
+        let client =
+            tls::configure(builder, config.url.is_secure(), ca, identity)?.build().map_err(|error| ChannelError {
+                what: format!("cannot set up TLS for {:?}: look at `ca_file` and `identity_file`", config.url),
+                source: error.source().map(|source| io::Error::other(source.to_string())),
+            })?;
         let connections = Semaphore::new(config.connections.get().min(Semaphore::MAX_PERMITS));
         Ok(Self { client, config, connections, clock })
     }

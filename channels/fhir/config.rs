@@ -167,12 +167,12 @@ impl BaseUrl {
     }
 
     /// The base itself.
-    pub(super) fn root(&self) -> &Url {
+    pub(crate) fn root(&self) -> &Url {
         &self.0
     }
 
     /// `segments` under the base: `metadata`, or `Patient` and an id.
-    pub(super) fn join(&self, segments: &[&str]) -> Url {
+    pub(crate) fn join(&self, segments: &[&str]) -> Url {
         let mut url = self.0.clone();
         // Only a URL that has no host has no segments, and this one has.
         if let Ok(mut path) = url.path_segments_mut() {
@@ -182,7 +182,7 @@ impl BaseUrl {
     }
 
     /// True if it is reached by TLS.
-    pub(super) fn is_secure(&self) -> bool {
+    pub(crate) fn is_secure(&self) -> bool {
         self.0.scheme() == "https"
     }
 }
@@ -231,7 +231,7 @@ const OWN: [&str; 9] = [
 ];
 
 impl Headers {
-    pub(super) fn map(&self) -> &HeaderMap {
+    pub(crate) fn map(&self) -> &HeaderMap {
         &self.0
     }
 }

@@ -15,8 +15,8 @@ mod resource;
 mod retry_after;
 #[cfg(test)]
 mod tests;
-mod tls;
-mod transport;
+pub(crate) mod tls;
+pub(crate) mod transport;
 mod verdict;
 
 pub use client::Outbound;

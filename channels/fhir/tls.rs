@@ -6,23 +6,27 @@ use std::path::Path;
 
 use reqwest::{Certificate, ClientBuilder, Identity};
 
-use super::config::OutboundConfig;
 use crate::ChannelError;
 
-/// `builder` with the certificates of `config`. Reads its files.
-pub(super) fn configure(builder: ClientBuilder, config: &OutboundConfig) -> Result<ClientBuilder, ChannelError> {
+/// `builder` for a server that is reached by TLS or not, with the certificates in these files. Reads them.
+pub(crate) fn configure(
+    builder: ClientBuilder,
+    secure: bool,
+    ca_file: Option<&Path>,
+    identity_file: Option<&Path>,
+) -> Result<ClientBuilder, ChannelError> {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::trace!("the program has a crypto provider already");
     }
-    if !config.url.is_secure() {
+    if !secure {
         // No roots: loading the system's takes longer than all else, and redirects are not followed.
         return Ok(builder.tls_certs_only([]));
     }
-    let builder = match &config.ca_file {
+    let builder = match ca_file {
         Some(path) => builder.tls_certs_only(authorities(path)?),
         None => builder,
     };
-    match &config.identity_file {
+    match identity_file {
         Some(path) => Ok(builder.identity(identity(path)?)),
         None => Ok(builder),
     }

@@ -23,7 +23,7 @@ pub(super) fn failure(error: &reqwest::Error) -> DeliveryError {
 }
 
 /// What happened, in words that hold nothing of the message nor of the URL.
-pub(super) fn reason(error: &reqwest::Error) -> String {
+pub(crate) fn reason(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return if error.is_connect() { "no connection in time" } else { "no whole answer in time" }.to_owned();
     }

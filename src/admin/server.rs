@@ -97,6 +97,7 @@ async fn health(State(engine): State<Arc<Engine>>) -> Response {
 }
 
 async fn metrics(State(engine): State<Arc<Engine>>) -> Response {
+    engine.metrics().services(&engine.gate().services());
     match engine.metrics().render(engine.store(), &engine.audit().status(), clock::now()) {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";

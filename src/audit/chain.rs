@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use message::audit::Event;
 
 use super::line::{Checkpoint, Hash, Line, NOTHING, Place};
+use super::tail::number;
 use super::{AuditError, Signer, checkpoints, files};
 use crate::store::Mark;
 
@@ -176,7 +177,7 @@ fn healed(path: &Path, signed: u64) -> Result<Option<(Line, u64)>, AuditError> {
     let (mut end, mut last) = (0, None::<Line>);
     for text in bytes.split_inclusive(|byte| *byte == b'\n') {
         let whole = text.strip_suffix(b"\n").and_then(|text| std::str::from_utf8(text).ok());
-        let is_signed = whole.and_then(number).is_some_and(|seq| seq < signed);
+        let is_signed = whole.and_then(|text| number(text.as_bytes())).is_some_and(|seq| seq < signed);
         if !is_signed {
             let line = whole.and_then(Line::read).filter(|line| follows(line, last.as_ref(), signed));
             match line {
@@ -207,11 +208,6 @@ fn broken(path: &Path) -> AuditError {
          with what the log still has",
         path.display()
     ))
-}
-
-/// The number of a line, by its first member alone.
-fn number(text: &str) -> Option<u64> {
-    text.strip_prefix("{\"seq\":")?.split(',').next()?.parse().ok()
 }
 
 /// True if `line` may stand behind `last`, or first of what is looked at.

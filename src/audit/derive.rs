@@ -50,12 +50,12 @@ pub(super) fn events(followed: &Followed, context: &Context<'_>) -> Vec<Event> {
                 let event = of_delivery(new(at, Kind::Decision, 0), followed, context);
                 Event { text: format!("permit: {proof}"), consents: weighed(proof), ..event }
             });
-            let event = of_delivery(new(at, Kind::Disclosure, 1), followed, context);
+            let event = sent(of_delivery(new(at, Kind::Disclosure, 1), followed, context), context);
             decided.into_iter().chain([Event { text: summary.to_owned(), ..event }]).collect()
         }
         // Whoever answered has seen it.
         Record::Attempted { at, reason, answer: Some(_), .. } | Record::Dead { at, reason, answer: Some(_), .. } => {
-            let event = of_delivery(new(at, Kind::Disclosure, 0), followed, context);
+            let event = sent(of_delivery(new(at, Kind::Disclosure, 0), followed, context), context);
             vec![Event { outcome: Outcome::Refused, text: reason.clone(), ..event }]
         }
         Record::Held { at, reason, .. } => {
@@ -190,6 +190,13 @@ fn routed(event: Event, name: &str, subjects: &[Lane], purposes: &[String], cont
         purposes: purposes.to_vec(),
         ..event
     }
+}
+
+/// What was sent: within one organisation it is no disclosure.
+fn sent(event: Event, context: &Context<'_>) -> Event {
+    let from = event.channel.as_ref().and_then(|name| context.site.channels.get(name)).map(|channel| &channel.provider);
+    let is_within = from.is_some() && from == event.party.as_ref();
+    Event { kind: if is_within { Kind::Transfer } else { event.kind }, ..event }
 }
 
 /// One that is not sent, or not now: by a decision, or by a person.

@@ -39,11 +39,6 @@ impl Tail {
         Self { dir: dir.to_owned(), next: seq + 1, at: 0, open: None, last: Timestamp::UNIX_EPOCH }
     }
 
-    /// The line that comes next.
-    pub(super) fn next(&self) -> u64 {
-        self.next
-    }
-
     /// The next lines, at most `most`: those that are whole by now.
     ///
     /// # Errors
@@ -53,6 +48,11 @@ impl Tail {
         let mut told = Vec::new();
         while told.len() < most {
             let Some(bytes) = self.bytes()? else { break };
+            if number(&bytes).is_some_and(|seq| seq < self.next) {
+                // It was read already: this is where the file begins.
+                self.at += 1;
+                continue;
+            }
             let text = String::from_utf8_lossy(bytes.strip_suffix(b"\n").unwrap_or(&bytes));
             let line = match Line::read(&text) {
                 Some(Line { seq, hash, event, .. }) => Told { seq, hash, event },
@@ -115,6 +115,13 @@ impl Tail {
         }
         Ok(true)
     }
+}
+
+/// The number of a line, by its first member alone.
+pub(super) fn number(bytes: &[u8]) -> Option<u64> {
+    let rest = bytes.strip_prefix(b"{\"seq\":")?;
+    let end = rest.iter().position(|byte| *byte == b',')?;
+    std::str::from_utf8(rest.get(..end)?).ok()?.parse().ok()
 }
 
 /// The checkpoints in `dir` behind the first `from` bytes of their file, at most `most`, each as it is written, with

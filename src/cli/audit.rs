@@ -178,7 +178,14 @@ pub(super) async fn disclosures(globals: &Globals, args: Disclosures) -> Outcome
     let site = load_site(globals)?;
     let ago = || clock::now().checked_sub(jiff::SignedDuration::from_hours(SIX_YEARS)).ok();
     let kinds = match args.all {
-        true => vec![Kind::Disclosure, Kind::Decision, Kind::BreakGlass, Kind::BreakGlassEnd, Kind::LateRevocation],
+        true => vec![
+            Kind::Disclosure,
+            Kind::Transfer,
+            Kind::Decision,
+            Kind::BreakGlass,
+            Kind::BreakGlassEnd,
+            Kind::LateRevocation,
+        ],
         false => vec![Kind::Disclosure],
     };
     let since = args.since.or_else(ago);
@@ -200,8 +207,11 @@ pub(super) async fn disclosures(globals: &Globals, args: Disclosures) -> Outcome
         return print_json(&numbered(&found));
     }
     let rows = found.iter().map(|(_, event)| {
-        let what =
-            if event.kind == Kind::Disclosure { about_what(event) } else { format!("{}: {}", event.kind, event.text) };
+        let what = if matches!(event.kind, Kind::Disclosure | Kind::Transfer) {
+            about_what(event)
+        } else {
+            format!("{}: {}", event.kind, event.text)
+        };
         let address = event.address.clone().unwrap_or_default();
         [table::time(event.at), recipient(event, &site), address, what, event.purposes.join(", "), ended(event)]
     });

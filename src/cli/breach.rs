@@ -95,7 +95,7 @@ pub(super) async fn breach(globals: &Globals, command: Breach) -> Outcome {
     let ListArgs { since, until, patient, destination, policy, fhir } = args;
     let about = ask(globals, "what should not have been sent", patient).await?;
     let site = load_site(globals)?;
-    let kinds = vec![Kind::Disclosure, Kind::Decision, Kind::LateRevocation];
+    let kinds = vec![Kind::Disclosure, Kind::Transfer, Kind::Decision, Kind::LateRevocation];
     let events = read(&site, Selection { since, until, kinds, subjects: subjects(about), ..Selection::default() })?;
     let report = report(globals, &site, events, destination.as_deref(), policy).await?;
     if fhir {
@@ -127,7 +127,9 @@ async fn report(
             Kind::Decision if event.outcome == Ended::Success => _ = proofs.insert(delivery, event.text),
             Kind::LateRevocation => _ = raced.insert(delivery, event.text),
             // Whoever refused it has seen it all the same.
-            Kind::Disclosure if destination.is_none_or(|name| event.destination.as_deref() == Some(name)) => {
+            Kind::Disclosure | Kind::Transfer
+                if destination.is_none_or(|name| event.destination.as_deref() == Some(name)) =>
+            {
                 sent.insert(delivery, (line, event));
             }
             _ => {}

@@ -6,7 +6,7 @@ use super::print::{OutputError, say};
 use super::{Globals, Outcome, table};
 use crate::admin::Operation;
 use crate::audit::TargetStatus;
-use crate::engine::{ChannelStatus, DestinationStatus, Status};
+use crate::engine::{ChannelStatus, DestinationStatus, ServiceStatus, Status};
 use crate::store::State;
 
 pub(super) async fn status(globals: &Globals) -> Outcome {
@@ -25,6 +25,11 @@ pub(super) async fn status(globals: &Globals) -> Outcome {
     say!()?;
     let head = ["destination", "state", "delivered", "waiting", "oldest", "held", "dead", ""];
     table::print(head, status.destinations.iter().map(destination), "No destinations.")?;
+    if !status.services.is_empty() {
+        say!()?;
+        let head = ["service", "asked for", "state", "answered", "in vain", "kept"];
+        table::print(head, status.services.iter().map(service), "No services.")?;
+    }
     if let Some(audit) = status.audit.as_ref().filter(|audit| !audit.targets.is_empty()) {
         say!()?;
         let head = ["audit to", "state", "up to line", "waiting", "oldest", "refused", ""];
@@ -43,6 +48,12 @@ pub(super) async fn status(globals: &Globals) -> Outcome {
 fn channel(channel: &ChannelStatus) -> [String; 5] {
     let ChannelStatus { name, state, reason, address, accepted } = channel.clone();
     [name, state, accepted.to_string(), address.unwrap_or_default(), reason.unwrap_or_default()]
+}
+
+fn service(service: &ServiceStatus) -> [String; 6] {
+    let ServiceStatus { kind, name, up, answered, in_vain, kept, .. } = service.clone();
+    let state = if up { "up" } else { "down" };
+    [name, kind, state.to_owned(), answered.to_string(), in_vain.to_string(), kept.to_string()]
 }
 
 fn destination(destination: &DestinationStatus) -> [String; 8] {

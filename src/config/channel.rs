@@ -46,6 +46,8 @@ pub struct ChannelConfig {
     pub charset: CharsetOptions,
     /// What everything from here may be used for; `None` does not restrict it.
     pub purposes: Option<BTreeSet<Purpose>>,
+    /// Fixed Consents that hold for all that comes by it: names of [`FixedConsent`](super::FixedConsent)s.
+    pub consents: Vec<String>,
     /// How confidential everything from here is, at least.
     pub confidentiality: Confidentiality,
     /// How messages are stamped: their provenance, labels and flags.

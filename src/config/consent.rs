@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use message::consent::by_entry::{Directory, Policy, Terms};
+use message::consent::by_entry::{Directive, Directory, Policy, Terms};
 use transforms::label::LabelRules;
+
+use super::services::ServicesConfig;
 
 /// What consent is decided by: `policies/`, `labels/`, and the organisations of `providers.toml`.
 #[derive(Clone, Default)]
@@ -18,8 +20,25 @@ pub struct ConsentConfig {
     pub directory: Arc<Directory>,
     /// How codes lie within each other.
     pub terms: Arc<Terms>,
+    /// Who is asked before something leaves: `services.toml`.
+    pub services: ServicesConfig,
+    /// Identifiers (`SYSTEM|VALUE`) that are one person's: `codes/patients.csv`.
+    pub patients: Vec<Vec<String>>,
+    /// Fixed Consents: `consents/*.json`.
+    pub fixed: Vec<FixedConsent>,
     /// SHA-256 over all of it, in hexadecimal.
     pub hash: String,
+}
+
+/// A Consent that a site has on file from the start: `consents/NAME.json`.
+#[derive(Clone, Debug)]
+pub struct FixedConsent {
+    /// Its name: its file's name.
+    pub name: String,
+    /// It, compiled; its version is the beginning of the file's SHA-256.
+    pub directive: Directive,
+    /// Whose it is, as `SYSTEM|VALUE`; of everyone in the channels that name it where it names nobody.
+    pub patients: Vec<String>,
 }
 
 /// A policy and the digest of its file, for the proof of a decision.

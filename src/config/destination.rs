@@ -37,6 +37,8 @@ pub struct DestinationConfig {
     /// The policy by which patients' consents are decided for it: a key of [`Site::consent`]. Without one, what a
     /// message's source and channel say of its use decides alone.
     pub policy: Option<String>,
+    /// The external decision service that is asked about it: a key of [`ServicesConfig::consent`](super::ServicesConfig).
+    pub consent_service: Option<String>,
     /// After how long something that waits for consent is told of as an alarm.
     pub park_alarm: Span,
     /// After how long something that waits for consent becomes a dead letter, with its reason; never where `None`.

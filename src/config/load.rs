@@ -61,10 +61,10 @@ pub fn load_with(
     let channels: Vec<_> = files.channels.iter().filter_map(|part| Some((part, read::channel(part, &base)?))).collect();
     let destinations: Vec<_> =
         files.destinations.iter().filter_map(|part| Some((part, read::destination(part, &base)?))).collect();
-    read::across(&files, &data_dir);
     let mut found = std::mem::take(&mut files.problems);
-    let consent = read::consent(&files, &providers, &mut found);
+    let consent = read::consent(&files, dir, &providers, &mut found);
     files.problems = found;
+    read::across(&files, &consent.fixed, &data_dir);
     let channels: BTreeMap<_, _> =
         channels.into_iter().map(|(part, channel)| seal_channel(part, channel, &providers, &consent)).collect();
     let destinations: BTreeMap<_, _> = destinations
@@ -97,7 +97,7 @@ pub fn admin_socket(dir: &Path, overrides: &Overrides, env: &dyn Fn(&str) -> Opt
 fn finish(files: Files) -> Vec<Problem> {
     let parts = files.channels.into_iter().chain(files.destinations).chain(files.policies).chain(files.labels);
     let parts = parts.map(|part| part.document);
-    let documents = files.engine.into_iter().chain(files.providers).chain(parts);
+    let documents = files.engine.into_iter().chain(files.providers).chain(files.services).chain(parts);
     files.problems.into_iter().chain(documents.flat_map(Document::finish)).collect()
 }
 

@@ -15,6 +15,7 @@ mod load;
 mod plan;
 mod problem;
 mod read;
+mod services;
 mod site;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,7 @@ pub use channel::{
     ChannelConfig, Content, Expectation, ExpectedState, Hl7v2ToFhirConfig, InboundKind, LabelConfig, LaneKey,
     LateConfig, LatePolicy, RouteConfig, ScriptConfig, TestConfig, TransformConfig, Validate, VerifySignatures,
 };
-pub use consent::{ConsentConfig, PolicyConfig};
+pub use consent::{ConsentConfig, FixedConsent, PolicyConfig};
 pub use destination::{
     Attempts, Budget, DestinationConfig, OnUnknown, OutboundKind, PauseConfig, RetryConfig, SignConfig,
 };
@@ -32,4 +33,5 @@ pub use init::{InitError, init};
 pub use load::{Overrides, admin_socket, load, load_with};
 pub use plan::{Change, Effect, Part, plan};
 pub use problem::{Place, Problem, Severity};
+pub use services::{IdentityConfig, KeepConfig, ServicesConfig};
 pub use site::{AdminConfig, EngineConfig, Fingerprint, LimitsConfig, LogConfig, LogFormat, Site, StoreConfig};

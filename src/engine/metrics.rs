@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::attempt::{Attempt, End};
+use super::gate::ServiceStatus;
 use super::health::Health;
 use crate::audit::AuditStatus;
 use crate::store::{Outcome, State, Store};
@@ -72,6 +73,19 @@ struct DestinationState {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Service {
+    kind: String,
+    service: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ServiceOutcome {
+    kind: String,
+    service: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Target {
     target: String,
 }
@@ -102,6 +116,8 @@ pub struct Metrics {
     depth: Family<DestinationState, Gauge>,
     oldest: Family<Destination, Gauge<f64, AtomicU64>>,
     messages: Family<ChannelState, Gauge>,
+    service_up: Family<Service, Gauge>,
+    service_answers: Family<ServiceOutcome, Counter>,
     store_groups: Counter,
     store_syncs: Counter,
     store_records: Counter,
@@ -169,6 +185,13 @@ impl Default for Metrics {
             depth: family!("queue_depth", "Deliveries by destination and state", Family::default()),
             oldest: family!("queue_oldest_age_seconds", "Age of the oldest queued delivery", Family::default()),
             messages: family!("messages", "Messages by state", Family::default()),
+            service_up: family!("service_up", "1 while a service that is asked answers", Family::default()),
+            service_answers: family!(
+                "service_answers",
+                "Questions to services, by what came of them: answered, in-vain, kept (an answer used again), stale \
+                 (of these, for want of a new one)",
+                Family::default()
+            ),
             store_groups: family!("store_groups", "Groups written to the log", Counter::default()),
             store_syncs: family!("store_syncs", "fdatasync calls on the log", Counter::default()),
             store_records: family!("store_records", "Records written to the log", Counter::default()),
@@ -336,6 +359,23 @@ impl Metrics {
         self.in_flight.remove(&Destination { destination: destination.to_owned() });
         for state in HEALTH {
             self.health.remove(&DestinationState { destination: destination.to_owned(), state });
+        }
+    }
+
+    /// Takes over how the services stand that are asked before something leaves.
+    pub fn services(&self, services: &[ServiceStatus]) {
+        self.service_up.clear();
+        for one in services {
+            let (kind, service) = (one.kind.clone(), one.name.clone());
+            self.service_up
+                .get_or_create(&Service { kind: kind.clone(), service: service.clone() })
+                .set(i64::from(one.up));
+            let outcomes =
+                [("answered", one.answered), ("in-vain", one.in_vain), ("kept", one.kept), ("stale", one.stale)];
+            for (outcome, count) in outcomes {
+                let label = ServiceOutcome { kind: kind.clone(), service: service.clone(), outcome };
+                self.service_answers.get_or_create(&label).inner().store(count, Ordering::Relaxed);
+            }
         }
     }
 

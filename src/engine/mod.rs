@@ -41,7 +41,7 @@ use channels::Clock;
 use tokio::sync::{Mutex, oneshot};
 
 pub use dispatch::{Change, Refusal};
-pub use gate::{Declaration, Explained, FiledConsent, Hindsight, Simulated, SimulatedChange, policy_of};
+pub use gate::{Declaration, Explained, FiledConsent, Hindsight, ServiceStatus, Simulated, SimulatedChange, policy_of};
 pub(crate) use gate::{Gate, Made};
 pub use metrics::Metrics;
 pub use replay::{

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Running;
+use super::gate::ServiceStatus;
 use super::running::Shared;
 use crate::audit::AuditStatus;
 use crate::config::Site;
@@ -40,6 +41,9 @@ pub struct Status {
     pub channels: Vec<ChannelStatus>,
     /// Every destination.
     pub destinations: Vec<DestinationStatus>,
+    /// Every service that is asked before something leaves.
+    #[serde(default)]
+    pub services: Vec<ServiceStatus>,
     /// Bytes of the log on disk.
     pub log_bytes: u64,
     /// Bytes free on its disk.
@@ -95,6 +99,7 @@ pub struct DestinationStatus {
 pub(super) fn collect(shared: &Shared, running: &Running) -> Status {
     let mut status = of_store(&shared.store, (shared.clock)());
     status.running = true;
+    status.services = shared.gate.services();
     for (name, channel) in &running.channels {
         let (state, reason) = channel.state();
         let Some(entry) = entry(&mut status.channels, name) else { continue };
@@ -117,6 +122,7 @@ pub(super) fn collect(shared: &Shared, running: &Running) -> Status {
 pub(super) fn recount(shared: &Shared, before: &Status) -> Status {
     let mut status = of_store(&shared.store, (shared.clock)());
     (status.running, status.exchanging) = (true, true);
+    status.services = shared.gate.services();
     for known in &before.channels {
         let Some(entry) = entry(&mut status.channels, &known.name) else { continue };
         *entry = ChannelStatus { accepted: entry.accepted, ..known.clone() };
@@ -177,6 +183,7 @@ fn of_store(store: &Store, at: Timestamp) -> Status {
         messages: State::ALL.into_iter().map(in_state).filter(|(_, n)| *n > 0).collect(),
         channels: channels.collect(),
         destinations: destinations.collect(),
+        services: Vec::new(),
         log_bytes: counts.log_bytes,
         free_bytes: counts.free_bytes,
         running: false,

@@ -104,7 +104,7 @@ impl Event {
 pub enum Kind {
     /// A message was taken in.
     Import,
-    /// A destination got it; or got to see it, where the outcome is a failure.
+    /// A destination of another organisation got it; or got to see it, where the outcome is a failure.
     Disclosure,
     /// Whether it may go was decided by consent, law and policy.
     Decision,
@@ -142,13 +142,15 @@ pub enum Kind {
     BreakGlassEnd,
     /// The audit was signed up to a line: what it says then can be proven.
     Checkpoint,
-    /// It became known that something should not have been sent, or not to that recipient.
+    /// Consent for something ended while it was on its way.
     LateRevocation,
+    /// A destination of the organisation that it came from got it; or got to see it, where the outcome is a failure.
+    Transfer,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Import,
         Self::Disclosure,
         Self::Decision,
@@ -170,6 +172,7 @@ impl Kind {
         Self::BreakGlassEnd,
         Self::Checkpoint,
         Self::LateRevocation,
+        Self::Transfer,
     ];
 
     /// Its name, as in JSON.
@@ -197,6 +200,7 @@ impl Kind {
             Self::BreakGlassEnd => "break-glass-end",
             Self::Checkpoint => "checkpoint",
             Self::LateRevocation => "late-revocation",
+            Self::Transfer => "transfer",
         }
     }
 }

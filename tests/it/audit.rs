@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::consent::{SYSTEM, break_glass, consent, file, site};
 use crate::kit::hl7::update;
 use crate::kit::mllp::Sender;
-use crate::kit::{Fhir, Sink, Site, wait_until};
+use crate::kit::{Fhir, MLLP_IN, Sink, Site, wait_until};
 
 /// The kinds of all events, in order.
 fn kinds(site: &Site, more: &[&str]) -> Vec<String> {
@@ -288,4 +288,32 @@ fn a_backup_has_the_audit_and_goes_on_with_it() {
     let verified = site.json(&["audit", "verify"]);
     assert_eq!(verified["faults"], serde_json::json!([]), "{verified}");
     assert!(verified["signed"].as_u64() == verified["lines"].as_u64(), "{verified}");
+}
+
+/// A delivery to the organisation's own system is no disclosure, and is told all the same.
+#[test]
+fn what_stays_within_one_organisation_is_a_transfer() {
+    let sink = Sink::good();
+    let site = Site::relay(&sink.outbound(""));
+    site.write("destinations/own.toml", format!("recipient = \"st-mary\"\n{}", sink.outbound("")));
+    site.set_channel("in", &format!("{MLLP_IN}[[route]]\nto = [\"out\", \"own\"]\npurpose = \"HRESCH\"\n"));
+    let running = site.start();
+    Sender::connect(running.address("in")).accepted(&update("P1", "C1", "Ada"));
+    running.wait_deliveries("out", &[("delivered", 1)]);
+    running.wait_deliveries("own", &[("delivered", 1)]);
+    let patient = patient("P1");
+    let of = |more: &[&str]| {
+        let told = site.json(&[&["disclosures", "--patient", &patient], more].concat());
+        let text = |event: &Value, key: &str| event[key].as_str().unwrap().to_owned();
+        let told: std::collections::BTreeSet<_> = told
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|line| (text(&line["event"], "kind"), text(&line["event"], "destination")))
+            .collect();
+        told
+    };
+    let (disclosure, transfer) = (("disclosure".into(), "out".into()), ("transfer".into(), "own".into()));
+    assert_eq!(of(&[]), [disclosure.clone()].into());
+    assert_eq!(of(&["--all"]), [disclosure, transfer].into());
 }

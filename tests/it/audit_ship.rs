@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::kit::hl7::update;
+use crate::kit::http::Server;
 use crate::kit::mllp::Sender;
 use crate::kit::{Fhir, RUNTIME, Sink, Site, http, tls, wait_until};
 
@@ -117,6 +118,37 @@ fn a_repository_that_is_away_is_seen_to_be_and_gets_what_waited() {
     wait_until("what waited is there", || told.iter().all(|id| arrived(&fhir).0.contains_key(id)));
     let target = || running.status().audit.unwrap().targets.pop().unwrap();
     wait_until("nothing waits", || target().waiting == 0 && target().state == "up" && target().error.is_none());
+}
+
+/// One event that the repository will not have does not hold up the others, nor is it forgotten; where it takes none, all
+/// wait.
+#[test]
+fn what_a_repository_refuses_for_good_is_kept_aside() {
+    let takes = Arc::new(AtomicBool::new(false));
+    let takes_any = Arc::clone(&takes);
+    let server = Server::start(move |body, _| {
+        let judged = body["entry"].as_array().unwrap().iter().map(|entry| {
+            let is_start = entry["resource"]["subtype"].as_array().unwrap().iter().any(|kind| kind["code"] == "start");
+            let status = if is_start || !takes_any.load(Ordering::SeqCst) { "422" } else { "201" };
+            json!({ "response": { "status": status } })
+        });
+        let entries: Vec<Value> = judged.collect();
+        (200, String::new(), json!({ "resourceType": "Bundle", "type": "batch-response", "entry": entries }))
+    });
+    let sink = Sink::good();
+    let site = site(&sink, &format!("[audit.repository]\nurl = \"http://{}\"\n", server.address));
+    let running = site.start();
+    let target = || running.status().audit.unwrap().targets.pop().unwrap();
+    wait_until("it refuses all", || target().failures > 1);
+    assert_eq!((target().refused, target().sent, target().state), (0, 0, "down".to_owned()));
+    takes.store(true, Ordering::SeqCst);
+    Sender::connect(running.address("in")).accepted(&update("P1", "C1", "Ada"));
+    wait_until("it takes the others", || target().state == "up" && target().sent > 2 && target().waiting == 0);
+    assert_eq!(target().refused, 1);
+    let aside = std::fs::read_to_string(site.path("data/audit/refused-repository.jsonl")).unwrap();
+    let aside: Value = serde_json::from_str(aside.trim_end()).unwrap();
+    assert!(aside["line"] == 1 && aside["reason"].as_str().unwrap().contains("422"), "{aside}");
+    running.terminate();
 }
 
 /// A receiver of syslog over TLS: keeps the messages of each connection that ended as it should.

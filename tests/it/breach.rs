@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::consent::{SYSTEM, consent, file, results, site};
-use crate::kit::Fhir;
 use crate::kit::hl7::update;
+use crate::kit::http::Server;
 use crate::kit::mllp::Sender;
+use crate::kit::{DEADLINE, Fhir, MLLP_IN};
 
 /// Who is listed, with the cause and the Consents.
 fn listed(report: &Value) -> Vec<(String, String, Value)> {
@@ -90,5 +91,49 @@ fn a_policy_that_was_wrong_lists_what_it_let_go() {
     std::fs::copy(&right, site.path("policies/us-tpo.toml")).unwrap();
     site.cli(&["reload"]);
     assert_eq!(causes(&[]), ["policy"]);
+    // What cannot be decided about any more is counted apart.
+    site.set_channel("in", MLLP_IN);
+    std::fs::remove_file(site.path("destinations/out.toml")).unwrap();
+    site.cli(&["reload"]);
+    let report = site.json(&["breach", "list"]);
+    assert_eq!((&report["found"], &report["unknown"][0]["grounds"]), (&json!([]), &json!("its destination is gone")));
+    assert!(site.cli(&["breach", "list"]).contains("1 cannot be decided about"));
     drop(running);
+}
+
+/// The destination takes longer to answer than a revocation is kept waiting: nothing can call back what is on its way, and
+/// it is told.
+#[test]
+fn what_was_on_its_way_as_consent_ended_is_told() {
+    let (began, begins) = std::sync::mpsc::sync_channel(1);
+    let (go_on, told_to) = std::sync::mpsc::sync_channel::<()>(1);
+    let server = Server::start(move |body, _| {
+        began.send(()).unwrap();
+        told_to.recv().unwrap();
+        let taken = |_| json!({ "response": { "status": "201" } });
+        let entries: Vec<Value> = body["entry"].as_array().unwrap().iter().map(taken).collect();
+        (200, String::new(), json!({ "resourceType": "Bundle", "type": "transaction-response", "entry": entries }))
+    });
+    let site = site("us-tpo", &format!("[outbound.fhir]\nurl = \"http://{}\"\n", server.address));
+    let running = site.start();
+    file(&site, &running, &consent("ada", "ADA", 5, "OPTIN", Value::Null));
+    Sender::connect(running.address("in")).accepted(&results("ADA", "A1"));
+    begins.recv_timeout(DEADLINE).unwrap();
+    let mut ended = consent("ada", "ADA", 6, "OPTOUT", Value::Null);
+    ended["dateTime"] = json!(tributary::engine::clock::now().to_string());
+    file(&site, &running, &ended);
+    go_on.send(()).unwrap();
+    running.wait_deliveries("out", &[("delivered", 1)]);
+    let events = site.json(&["audit", "list", "--kind", "late-revocation"]);
+    let event = &events[0]["event"];
+    let message = &site.message("A1")["message"]["id"];
+    assert_eq!((&event["message"], events.as_array().unwrap().len()), (message, 1));
+    assert!(
+        event["text"].as_str().unwrap().starts_with("sent to out as consent for it ended: denied by consent"),
+        "{event}"
+    );
+    let report = site.json(&["breach", "list", "--patient", &format!("{SYSTEM}|ADA")]);
+    let causes: Vec<&Value> = report["found"].as_array().unwrap().iter().map(|one| &one["cause"]).collect();
+    assert_eq!(causes, ["late-revocation"]);
+    running.terminate();
 }

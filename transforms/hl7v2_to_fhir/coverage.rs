@@ -54,20 +54,23 @@ impl Report {
         let Some(offset) = run.source.offset(text) else { return };
         let mut at = At { field, repetition: 0, component: 1, subcomponent: 1 };
         let (mut repetition, mut start) = (0, 0);
+        // Looked up once a repetition, which may be long and have many values.
+        let mut single = None;
         while let Some(rest) = text.get(start..) {
             let end = rest.bytes().position(|b| run.source.delimiter(b).is_some()).map_or(text.len(), |at| start + at);
             let delimiter = text.as_bytes().get(end).and_then(|b| run.source.delimiter(*b));
             let noted = self.noted.get(self.next).is_some_and(|(noted, ..)| *noted <= offset + end);
             if noted || (start < end && !run.source.is_taken_at(offset + start)) {
                 let value = text.get(start..end).unwrap_or_default();
-                let within = text.get(repetition..).unwrap_or_default();
-                self.value((offset + start, value), &|| location(run, segment, at, within), run);
+                let within = || text.get(repetition..).unwrap_or_default();
+                let single = *single.get_or_insert_with(|| is_single(run, within()));
+                self.value((offset + start, value), &|| location(segment, at, single), run);
             }
             start = end + 1;
             match delimiter {
                 Some(Level::Repetition) => {
                     at = At { repetition: at.repetition + 1, component: 1, subcomponent: 1, ..at };
-                    repetition = start;
+                    (repetition, single) = (start, None);
                 }
                 Some(Level::Component) => at = At { component: at.component + 1, subcomponent: 1, ..at },
                 Some(Level::Subcomponent) => at.subcomponent += 1,
@@ -98,11 +101,15 @@ impl Report {
     }
 }
 
-/// `OBX[2]-5[1].2`; what says nothing is left out. `repetition` is the text of the repetition and what follows it.
-fn location(run: &Run<'_>, segment: Segment<'_>, at: At, repetition: &str) -> Text {
-    let is_end = |b: u8| run.source.delimiter(b) == Some(Level::Repetition);
-    let is_component = |b: u8| run.source.delimiter(b) == Some(Level::Component);
-    let single = !repetition.bytes().take_while(|b| !is_end(*b)).any(is_component);
+/// True if a repetition has one component; `text` is the repetition and what follows it.
+fn is_single(run: &Run<'_>, text: &str) -> bool {
+    let delimiters = text.bytes().filter_map(|b| run.source.delimiter(b));
+    let mut own = delimiters.take_while(|level| *level != Level::Repetition);
+    !own.any(|level| level == Level::Component)
+}
+
+/// `OBX[2]-5[1].2`; what says nothing is left out: the component where it is the only one.
+fn location(segment: Segment<'_>, at: At, single: bool) -> Text {
     let mut out = SmolStrBuilder::new();
     out.push_str(&name_of(&segment));
     out.push_str(&format_smolstr!("-{}", at.field));

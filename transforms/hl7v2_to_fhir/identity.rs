@@ -265,6 +265,12 @@ impl Reader<'_, '_> {
             "Organization" => own.add(self.text(id, &["name"])),
             "ChargeItemDefinition" => own.add(self.text(id, &["url"])),
             "Practitioner" => own.add_name(self, id),
+            // A role of nobody is this message's, and no other role: its code tells no two apart.
+            "PractitionerRole" if first.is_none() && second.is_none() => {
+                let mut key = KeyText::default();
+                key.add(kind).add(&self.message_key).add(&id.0.to_string());
+                return key.0;
+            }
             "PractitionerRole" => {
                 let mut key = KeyText::default();
                 key.add(kind).add_uuid(first).add_uuid(second).add_code(self, id);

@@ -1,6 +1,7 @@
 //! R4's rules between the elements of a type (its invariants): what a message may say and R4 forbids
 //! is moved to where it may stand, and what it then misses is said to be unknown.
 
+use base64::Engine as _;
 use message::fhir::definitions::Type;
 use message::fhir::validate::is_in_order;
 use message::json::{Map, Text, Value};
@@ -19,10 +20,11 @@ pub(super) fn of(name: &str) -> Option<Rule> {
     Some(match name {
         "Appointment" => appointment,
         "Appointment.participant" => participant,
-        "AllergyIntolerance" => |_, own| in_error(own),
+        "AllergyIntolerance" => |_, own| allergy(own),
         "Attachment" => |_, own| attachment(own),
         "Condition" => |_, own| condition(own),
         "ContactPoint" => |kind, own| needs(kind, own, "value", "system"),
+        "DocumentReference" => |_, own| document(own),
         "Device.deviceName" => |_, own| otherwise(own, "type", "other"),
         "Duration" | "Age" | "Count" | "Distance" => |_, own| quantity(own, true),
         "Goal.target" => |kind, own| needs(kind, own, "detail", "measure"),
@@ -82,10 +84,83 @@ fn appointment(kind: &Type, own: &mut Map) {
     }
 }
 
+/// A category that R4 has no code for is told by an extension of the allergy: a list with nothing but extensions
+/// would be `[null]`, which many readers refuse.
+fn allergy(own: &mut Map) {
+    in_error(own);
+    let says_nothing = |all: &[Value]| all.iter().all(|value| matches!(value, Value::Null));
+    if !own.get("category").and_then(Value::as_array).is_some_and(|all| says_nothing(all)) {
+        return;
+    }
+    own.remove("category");
+    let Some(Value::Array(twins)) = own.remove("_category") else { return };
+    for twin in twins {
+        let Value::Object(mut twin) = twin else { continue };
+        let Some(Value::Array(said)) = twin.remove("extension") else { continue };
+        match own.get_mut("extension").and_then(Value::as_array_mut) {
+            Some(extensions) => extensions.extend(said),
+            None => drop(own.insert("extension", Value::Array(said))),
+        }
+    }
+}
+
 /// ait-2: what was entered in error has no clinical status.
 fn in_error(own: &mut Map) {
     if codes(own, "verificationStatus").any(|(_, code)| code == "entered-in-error") {
         own.remove("clinicalStatus");
+    }
+}
+
+/// The lines of a text, each from a segment of its own, are one content; what is said of the content apart from its
+/// data (TXA-3, TXA-7) is said of the first that has data.
+fn document(own: &mut Map) {
+    let Some(contents) = own.get_mut("content").and_then(Value::as_array_mut) else { return };
+    let mut joined: Vec<Value> = Vec::with_capacity(contents.len());
+    let mut text = String::new();
+    for content in std::mem::take(contents) {
+        let line = line_of(&content);
+        if line.is_none() || text.is_empty() {
+            end_of_text(&mut joined, &mut text);
+            joined.push(content);
+        } else {
+            text.push('\n');
+        }
+        text.push_str(line.as_deref().unwrap_or_default());
+    }
+    end_of_text(&mut joined, &mut text);
+    let is_data =
+        |content: &Value| content.get("attachment").is_some_and(|attachment| attachment.get("data").is_some());
+    if joined.len() > 1 && !joined.first().is_some_and(is_data) && joined.get(1).is_some_and(is_data) {
+        let said = joined.remove(0);
+        let said = said.get("attachment").and_then(Value::as_object).cloned().unwrap_or_default();
+        let first = joined.first_mut().and_then(|first| first.get_mut("attachment")).and_then(Value::as_object_mut);
+        if let Some(first) = first {
+            for (name, value) in &said {
+                match first.contains_key(name) {
+                    false => drop(first.insert(name.clone(), value.clone())),
+                    true => push_extension(first, &format_smolstr!("_{name}"), said_of(value)),
+                }
+            }
+        }
+    }
+    *contents = joined;
+}
+
+/// The text of a content that is plain text and nothing else.
+fn line_of(content: &Value) -> Option<String> {
+    let attachment = content.as_object().filter(|content| content.len() == 1)?.get("attachment")?.as_object()?;
+    let is_plain = attachment.len() == 2 && text(attachment, "contentType") == Some("text/plain");
+    let bytes =
+        base64::engine::general_purpose::STANDARD.decode(text(attachment, "data").filter(|_| is_plain)?).ok()?;
+    String::from_utf8(bytes).ok()
+}
+
+/// Writes `joined`'s text, which more lines than its own have been added to, into its last content.
+fn end_of_text(joined: &mut [Value], text: &mut String) {
+    let whole = std::mem::take(text);
+    let last = joined.last_mut().filter(|_| whole.contains('\n')).and_then(|last| last.get_mut("attachment"));
+    if let Some(last) = last.and_then(Value::as_object_mut) {
+        last.put("data", Value::from(base64::engine::general_purpose::STANDARD.encode(whole)));
     }
 }
 
@@ -207,19 +282,23 @@ fn codes<'m>(own: &'m Map, name: &str) -> impl Iterator<Item = (&'m str, &'m str
 
 /// Moves the primitive `name` into an extension of itself: it is still told, and says nothing any more.
 fn set_aside(own: &mut Map, name: &str) {
-    let Some(value) = own.remove(name) else { return };
-    let twin = format_smolstr!("_{name}");
-    let said = said(&value);
-    match own.get_mut(twin.as_str()).and_then(|twin| twin.get_mut("extension")).and_then(Value::as_array_mut) {
-        Some(extensions) => extensions.push(said),
-        None => drop(own.insert(twin, Value::object([("extension", Value::Array(vec![said]))]))),
+    if let Some(value) = own.remove(name) {
+        push_extension(own, &format_smolstr!("_{name}"), said_of(&value));
+    }
+}
+
+/// Adds `extension` to those of the element `name`.
+fn push_extension(own: &mut Map, name: &str, extension: Value) {
+    match own.get_mut(name).and_then(|element| element.get_mut("extension")).and_then(Value::as_array_mut) {
+        Some(extensions) => extensions.push(extension),
+        None => drop(own.insert(name, Value::object([("extension", Value::Array(vec![extension]))]))),
     }
 }
 
 /// Moves the element `name` into an extension of what it is in.
 fn into_extension(own: &mut Map, name: &str) {
     let Some(value) = own.remove(name) else { return };
-    let said = said(&value);
+    let said = said_of(&value);
     match own.get_mut("extension").and_then(Value::as_array_mut) {
         Some(extensions) => extensions.push(said),
         None => drop(own.insert("extension", Value::Array(vec![said]))),
@@ -227,7 +306,7 @@ fn into_extension(own: &mut Map, name: &str) {
 }
 
 /// The texts of `value` in an extension.
-fn said(value: &Value) -> Value {
+fn said_of(value: &Value) -> Value {
     let mut text = String::new();
     collect(value, &mut text);
     let url = Value::fixed("http://hl7.org/fhir/StructureDefinition/originalText");

@@ -98,6 +98,9 @@ pub(super) struct Tree {
 
 type Member = (NodeId, &'static Element);
 
+/// With how many of its members what is merged into a resource is compared.
+const COMPARED: usize = 64;
+
 /// Members of a list are looked through up to this repetition, and found by the index from there on.
 const INDEXED_FROM: u32 = 32;
 
@@ -366,7 +369,8 @@ impl Tree {
         let mut members: Vec<_> = self.lists(from).map(|(id, _)| id).collect();
         members.reverse();
         for id in members {
-            if !self.lists(into).any(|(own, _)| self.is_same(own, id, redirects)) {
+            // The same again most often stands near; looking through long lists would make work of their square.
+            if !self.lists(into).take(COMPARED).any(|(own, _)| self.is_same(own, id, redirects)) {
                 self.attach(into, id, true);
             }
         }

@@ -9,7 +9,9 @@ NOT-MAPPED.md with the reason. Our own decisions stand in ours/ and survive this
 import csv, pathlib, re, shutil, sys, tomllib
 
 HERE = pathlib.Path(__file__).parent
-ELEMENTS, PRIMITIVES = {}, set()
+ELEMENTS = {}
+PRIMITIVES = set("""base64Binary boolean canonical code date dateTime decimal id instant integer markdown oid
+    positiveInt string time unsignedInt uri url uuid xhtml""".split())
 DROPPED = []  # (table, source, target, reason)
 NO_TARGET = {}  # table: the sources to which the guide itself gives no target
 NO_SOURCE = {}  # code table: how many target codes stand in it without a source code
@@ -43,10 +45,8 @@ REMARKS = [("must convert v2 date time format", ()), ("convert from A or HEX", (
 
 
 def load_elements():
-    for line in (HERE.parent / "r4" / "elements.txt").read_text().splitlines():
-        if line.startswith("primitives "):
-            PRIMITIVES.update(line.split()[1:])
-        elif not line.startswith("#"):
+    for line in (HERE.parent.parent / "src" / "message" / "fhir" / "definitions" / "elements.txt").read_text().splitlines():
+        if not line.startswith("#"):
             name, *fields = line.split(" ")
             ELEMENTS[name] = fields
     for name, fields in list(ELEMENTS.items()):
@@ -54,7 +54,7 @@ def load_elements():
         for field in fields:
             key, types = field.split(":", 1)
             key = key.rstrip("*!")
-            types = [t.split("(")[0] for t in re.split(r",(?![^(]*\))", types)]
+            types = [t.split("(")[0].split("@")[0] for t in re.split(r",(?![^(]*\))", types)]
             if key.endswith("[x]"):
                 for t in types:
                     table[key[:-3] + t[0].upper() + t[1:]] = t
@@ -180,7 +180,7 @@ class Condition:
 
     def path(self):
         if self.is_path(self.at):
-            token = self.tokens[self.at]
+            token = self.subject = self.tokens[self.at]
             self.at += 1
             m = re.match(r"^(HD|CX|CWE|XAD|OG|EIP|RPT)-(\d+)$", token)
             token = f"{m.group(1)}.{m.group(2)}" if m else token
@@ -289,7 +289,8 @@ def squeezed(text):
 def assignment(text, prefix):
     """The assignment column: ("fixed", v), ("value", template), None where it is a remark."""
     text = text.strip().replace("“", '"').replace("”", '"').replace("/ValueSet/v2-", "/CodeSystem/v2-")
-    text = text[:-1] if text.count('"') % 2 else text
+    if text.count('"') % 2:
+        text = text[:-1] if text.endswith('"') and not text.startswith('"') else text + '"'
     for remark, said in REMARKS:
         if remark in text:
             return said

@@ -234,6 +234,109 @@ fn an_order_without_its_orc_is_not_lost() {
 
 // ---- choices ---------------------------------------------------------------------------------
 
+// ---- what one segment says of another --------------------------------------------------------
+
+/// Tables of another segment read that one: ORC's numbers are no fields of RXA, and MSH-4 is none of EVN.
+#[test]
+fn a_table_of_another_segment_reads_that_segment() {
+    let given = "RXE|1^BID|A^Amoxicillin^L|500||mg\nRXA|0|1|20240105080000||A^Amoxicillin^L|500\nRXA|0|2|20240105200000||A^Amoxicillin^L|500";
+    let (bundle, _) = convert("RAS^O17", &format!("{PID}\nORC|RE|P3^H|F3^L\n{given}"));
+    let all = resources(&bundle, "MedicationAdministration");
+    assert_eq!(all.len(), 2);
+    for one in all {
+        assert_eq!((&one["identifier"][0]["value"], &one["identifier"][1]["value"]), (&"P3".into(), &"F3".into()));
+        assert_eq!(at(&bundle, &one["request"])["resourceType"], "MedicationRequest");
+    }
+    let (bundle, _) = convert("ADT^A01", &format!("EVN||20240101||O\n{PID}\n{PV1}"));
+    let event = resources(&bundle, "Provenance");
+    let sender = at(&bundle, &event[0]["agent"][0]["who"]);
+    assert_eq!((event.len(), &sender["identifier"][0]["value"]), (1, &"B".into()));
+}
+
+#[test]
+fn the_times_of_an_old_timing_stand_before_its_duration() {
+    for order in ["ORC|NW|P1^H|||||1^BID^X3^202401050800^202401100800\nOBR|1|P1^H||C^Glucose^L", ""] {
+        let other = "ORC|NW|P1^H\nOBR|1|P1^H||C^Glucose^L|||||||||||||||||||||||1^BID^X3^202401050800^202401100800";
+        let (bundle, _) = convert("ORM^O01", &format!("{PID}\n{}", if order.is_empty() { other } else { order }));
+        let repeat = &resources(&bundle, "ServiceRequest")[0]["occurrenceTiming"]["repeat"];
+        assert_eq!(repeat["boundsPeriod"]["end"], "2024-01-10T08:00:00+00:00");
+        assert_eq!(repeat["extension"][0]["valueString"], "X3");
+    }
+}
+
+#[test]
+fn the_lines_of_a_document_are_one_content_beside_its_files() {
+    let parts = "TXA|1|DS|TX||||20240106|||||D2^H|D1^H|P9^H||||||\nOBX|1|TX|A^N^L||One.||||||F\nOBX|2|TX|A^N^L||Two.||||||F\nOBX|3|ED|A^N^L||^application^pdf^Base64^SGVsbG8=||||||F";
+    for (event, code) in [("MDM^T02", "appends"), ("MDM^T10", "replaces")] {
+        let (bundle, _) = convert(event, &format!("EVN||20240101\n{PID}\n{PV1}\n{parts}"));
+        let document = resources(&bundle, "DocumentReference")[0];
+        let contents = document["content"].as_array().expect("contents");
+        let attachment = &contents[0]["attachment"];
+        assert_eq!((contents.len(), &attachment["data"]), (2, &"T25lLgpUd28u".into()));
+        assert_eq!((&attachment["contentType"], &attachment["creation"]), (&"text/plain".into(), &"2024-01-06".into()));
+        assert_eq!(attachment["_contentType"]["extension"][0]["valueString"], "TX");
+        assert_eq!(document["relatesTo"][0]["code"], code);
+        assert_eq!(document["relatesTo"][0]["target"]["identifier"]["value"], "D1");
+        assert_eq!(document["context"]["related"][0]["identifier"]["value"], "P9");
+    }
+}
+
+#[test]
+fn who_did_a_procedure_may_stand_behind_it() {
+    let roles = "ROL|1^H|AD|PRO^Surgeon^L|1234^Smith^John\nPRT|1|AD||AN^Anaesthetist^L|1235^Gas^Gary";
+    for (event, visit) in [("ADT^A01", PV1), ("BAR^P01", PV1)] {
+        let (bundle, _) = convert(event, &format!("EVN||20240101\n{PID}\n{visit}\nPR1|1||801^Appendectomy^L\n{roles}"));
+        let performers = resources(&bundle, "Procedure")[0]["performer"].as_array().expect("performers").clone();
+        let code = |of: &Value| of["function"]["coding"][0]["code"].clone();
+        assert_eq!(performers.iter().map(code).collect::<Vec<_>>(), ["PRO", "AN"]);
+        let surgeon = at(&bundle, &at(&bundle, &performers[0]["actor"])["practitioner"]);
+        assert_eq!(surgeon["name"][0]["family"], "Smith");
+    }
+}
+
+#[test]
+fn an_appointment_names_its_patient_once_and_its_notes_have_types() {
+    let body = format!(
+        "SCH|A1^H|B1^H\nTQ1|1||||||20240110080000|20240110083000\nNTE|1||Bring films|RE^Remark^L\n{PID}\nRGS|1\nAIS|1||X^Y^L"
+    );
+    let (bundle, _) = convert("SIU^S12", &body);
+    let appointment = resources(&bundle, "Appointment")[0];
+    let participants = appointment["participant"].as_array().expect("participants");
+    let of_patient = participants.iter().filter(|one| !one["actor"]["reference"].is_null());
+    assert_eq!((of_patient.count(), &appointment["end"]), (1, &"2024-01-10T08:30:00+00:00".into()));
+    let note = &appointment["extension"][0]["valueAnnotation"];
+    assert_eq!(
+        (&note["text"], &note["extension"][0]["valueCodeableConcept"]["coding"][0]["code"]),
+        (&"Bring films".into(), &"RE".into())
+    );
+}
+
+#[test]
+fn an_allergy_told_by_the_patient_names_no_second_patient() {
+    let (bundle, _) = convert(
+        "ADT^A60",
+        &format!("EVN||20240101\n{PID}\nIAM|1|MA|PEN^Penicillin^L|||A||||||||Quill^Wren|SEL^Self^HL70063"),
+    );
+    let allergy = resources(&bundle, "AllergyIntolerance")[0];
+    assert_eq!((resources(&bundle, "Patient").len(), resources(&bundle, "RelatedPerson").len()), (1, 0));
+    assert_eq!(at(&bundle, &allergy["recorder"])["resourceType"], "Patient");
+    let (bundle, _) = convert("ADT^A01", &format!("EVN||20240101\n{PID}\n{PV1}\nAL1|1|ZZ^Odd^L|PEN^Penicillin^L"));
+    let allergy = resources(&bundle, "AllergyIntolerance")[0];
+    assert!(allergy["category"].is_null() && allergy["_category"].is_null(), "{allergy}");
+    assert_eq!(allergy["extension"][0]["valueCodeableConcept"]["coding"][0]["code"], "ZZ");
+}
+
+#[test]
+fn a_medication_order_of_an_old_kind_has_its_timing_and_route() {
+    let (bundle, _) = convert(
+        "ORM^O01",
+        &format!("{PID}\nORC|NW|P1^H\nTQ1|1|||||||20240110\nRXO|M^N^NDC|5||mg\nRXR|PO^Oral^HL70162"),
+    );
+    let dosage = resources(&bundle, "MedicationRequest")[0]["dosageInstruction"].as_array().expect("a Dosage").clone();
+    assert_eq!((dosage.len(), &dosage[0]["route"]["coding"][0]["code"]), (1, &"PO".into()));
+    assert_eq!(dosage[0]["timing"]["repeat"]["boundsPeriod"]["end"], "2024-01-10");
+}
+
 #[test]
 fn a_channel_chooses_where_the_guide_leaves_a_choice() {
     let kin = format!("EVN||20240101\n{PID}\nNK1|1|Quill^Sam|SPO\nNK1|2|Mill^Works|E");

@@ -97,15 +97,20 @@ impl Cursor {
         Ok(true)
     }
 
-    /// Notes what was sent, so that it is known after a crash.
-    pub(super) fn advance(&mut self, reached: Reached) -> Result<(), AuditError> {
+    /// It, once this was sent.
+    pub(super) fn at(&self, reached: Reached) -> Self {
+        let at = self.clone();
         match reached {
-            Reached::Line(line, hash) => (self.line, self.hash, self.is_sure) = (line, Some(hash), true),
-            Reached::Checkpoint(end, signed) => (self.checkpoints, self.signed) = (end, signed),
+            Reached::Line(line, hash) => Self { line, hash: Some(hash), is_sure: true, ..at },
+            Reached::Checkpoint(checkpoints, signed) => Self { checkpoints, signed, ..at },
         }
-        let written = Written { line: self.line, hash: self.hash, checkpoints: self.checkpoints, signed: self.signed };
+    }
+
+    /// Writes it down, so that it is known after a crash.
+    pub(super) fn save(&self) -> Result<(), AuditError> {
+        let Self { line, hash, checkpoints, signed, .. } = *self;
         let path = self.dir.join(format!("sent-{}.json", self.name));
-        let text = serde_json::to_vec(&written).unwrap_or_default();
+        let text = serde_json::to_vec(&Written { line, hash, checkpoints, signed }).unwrap_or_default();
         replace(&path, &text).map_err(AuditError::io(format!("cannot write {}", path.display())))
     }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use channels::{Clock, Stop};
 
-use self::cursor::{Cursor, Refused};
+use self::cursor::{Cursor, Reached, Refused};
 pub use self::target::Target;
 use self::target::{Failure, Item};
 use super::standing::Standing;
@@ -39,6 +39,8 @@ pub struct Shipper {
     standing: Arc<Standing>,
     cursor: Cursor,
     tail: Tail,
+    /// What was read and is not sent yet.
+    pending: Vec<Item>,
 }
 
 /// All that a site has its audit taken to.
@@ -58,7 +60,7 @@ impl Shipper {
         let refused = cursor.refused()?;
         standing.target(target.name(), |status| (status.sent, status.refused) = (cursor.sent(), refused));
         let tail = Tail::after(&dir, cursor.line);
-        Ok(Self { dir, target, standing, cursor, tail })
+        Ok(Self { dir, target, standing, cursor, tail, pending: Vec::new() })
     }
 
     /// Works until `stop` fires and the last lines are told, or for a little while after that.
@@ -96,62 +98,63 @@ impl Shipper {
 
     /// Sends the next batch; false if there is none.
     async fn step(&mut self) -> Result<bool, Failure> {
-        let items = self.next()?;
-        let Some(last) = items.last() else { return Ok(false) };
+        self.load()?;
+        let Some(last) = self.pending.last() else { return Ok(false) };
         let reached = last.reached();
-        let refused = self.target.send(&items).await?;
-        self.put_aside(&refused)?;
-        self.cursor.advance(reached)?;
-        let (sent, taken) = (self.cursor.sent(), (items.len() - refused.len()) as u64);
+        let refused = self.target.send(&self.pending).await?;
+        let (count, taken) = (refused.len() as u64, (self.pending.len() - refused.len()) as u64);
+        self.note(refused, reached).await?;
+        self.pending.clear();
+        let sent = self.cursor.sent();
         self.standing.target(self.target.name(), |status| {
-            (status.sent, status.state, status.error) = (sent, "up".to_owned(), None);
-            (status.oldest, status.taken) = (None, status.taken + taken);
-            status.refused += refused.len() as u64;
+            (status.sent, status.state, status.error, status.oldest) = (sent, "up".to_owned(), None, None);
+            (status.taken, status.refused) = (status.taken + taken, status.refused + count);
         });
         Ok(true)
     }
 
-    /// What comes next: lines while there are any, then checkpoints.
-    fn next(&mut self) -> Result<Vec<Item>, Failure> {
-        let mut items = Vec::new();
-        if self.target.takes_lines() {
+    /// Reads on, up to a batch: lines while there are any, then checkpoints. What was refused alone gets company by
+    /// this, so that it can be told from a place that refuses everything.
+    fn load(&mut self) -> Result<(), AuditError> {
+        if self.target.takes_lines() && self.pending.iter().all(|item| matches!(item, Item::Line(_))) {
             if self.cursor.is_stale(&self.dir)? {
+                let (target, line) = (self.target.name(), self.cursor.line);
                 tracing::warn!(
-                    target = self.target.name(),
-                    line = self.cursor.line,
+                    target,
+                    line,
                     "the audit's chain is another than was sent: it is sent from there on again"
                 );
+                self.tail = Tail::after(&self.dir, line);
             }
-            if self.tail.next() != self.cursor.line + 1 {
-                self.tail = Tail::after(&self.dir, self.cursor.line);
-            }
-            items = self.tail.read(self.target.batch())?.into_iter().map(|told| Item::Line(Box::new(told))).collect();
+            let room = self.target.batch().saturating_sub(self.pending.len());
+            self.pending.extend(self.tail.read(room)?.into_iter().map(|told| Item::Line(Box::new(told))));
         }
-        if items.is_empty() {
-            let signed = signed(&self.dir, self.cursor.checkpoints, CHECKPOINTS)?;
-            items =
-                signed.into_iter().map(|(text, checkpoint, end)| Item::Checkpoint { text, checkpoint, end }).collect();
+        if self.pending.is_empty() {
+            let signed = signed(&self.dir, self.cursor.checkpoints, CHECKPOINTS)?.into_iter();
+            self.pending.extend(signed.map(|(text, checkpoint, end)| Item::Checkpoint { text, checkpoint, end }));
         }
-        let oldest = items.first().and_then(Item::at);
+        let oldest = self.pending.first().and_then(Item::at);
         self.standing.target(self.target.name(), |status| status.oldest = oldest);
-        Ok(items)
+        Ok(())
     }
 
-    fn put_aside(&self, refused: &[Refused]) -> Result<(), Failure> {
-        for Refused { line, reason, .. } in refused {
-            tracing::error!(
-                target = self.target.name(),
-                line,
-                reason,
-                "a line of the audit is refused for good: it is kept aside"
-            );
+    /// Notes on disk what was sent and what was refused. The disk takes its time, and messages go on meanwhile.
+    async fn note(&mut self, refused: Vec<Refused>, reached: Reached) -> Result<(), Failure> {
+        for Refused { line, reason, .. } in &refused {
+            let target = self.target.name();
+            tracing::error!(target, line, reason, "a line of the audit is refused for good: it is kept aside");
         }
-        Ok(self.cursor.put_aside(refused)?)
+        let cursor = self.cursor.at(reached);
+        let noted = tokio::task::spawn_blocking(move || {
+            cursor.put_aside(&refused)?;
+            cursor.save().map(|()| cursor)
+        });
+        let noted = noted.await.map_err(|error| AuditError::Key(error.to_string()))?;
+        self.cursor = noted?;
+        Ok(())
     }
 
     fn failed(&mut self, failure: &Failure, failures: u32) {
-        // What was read and not sent is read again.
-        self.tail = Tail::after(&self.dir, self.cursor.line);
         let (target, error) = (self.target.name(), &failure.reason);
         match failures {
             1 => tracing::error!(target, error, "the audit cannot be sent: it waits, and nothing is lost"),

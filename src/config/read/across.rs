@@ -11,13 +11,18 @@ use super::consent;
 use super::document::Document;
 use super::files::{Files, Part};
 use super::nearest;
+use super::services;
 use super::tree::{Node, Value};
+use crate::config::consent::FixedConsent;
 
 /// Reports what is wrong between `files`. Relative drop folders are within `data_dir`.
-pub(in crate::config) fn across(files: &Files, data_dir: &Path) {
+pub(in crate::config) fn across(files: &Files, fixed: &[FixedConsent], data_dir: &Path) {
     let providers = files.providers.as_ref().map(|document| keys(document.root())).unwrap_or_default();
     let destinations: Vec<_> = files.destinations.iter().map(|part| part.name.as_str()).collect();
     let policies: Vec<_> = files.policies.iter().flat_map(consent::names).collect();
+    let for_all: Vec<_> =
+        fixed.iter().filter(|consent| consent.patients.is_empty()).map(|consent| consent.name.as_str()).collect();
+    let services = files.services.as_ref().map(services::names).unwrap_or_default();
     if let Some(document) = &files.providers {
         for entry in document.root().entries() {
             refers(document, entry.node.at(&["part_of"]), &providers, "provider");
@@ -28,11 +33,16 @@ pub(in crate::config) fn across(files: &Files, data_dir: &Path) {
         for node in routes(part).iter().filter_map(|route| route.at(&["to"])).chain(expected(part)) {
             node.elements().iter().for_each(|node| refers(&part.document, Some(node), &destinations, "destination"));
         }
+        let consents = part.document.root().at(&["consents"]).map(Node::elements).unwrap_or_default();
+        for node in consents {
+            refers(&part.document, Some(node), &for_all, "fixed Consent for all of a feed");
+        }
         flow(part, &files.destinations);
     }
     for part in &files.destinations {
         refers(&part.document, part.document.root().at(&["recipient"]), &providers, "provider");
         refers(&part.document, part.document.root().at(&["policy"]), &policies, "policy");
+        refers(&part.document, part.document.root().at(&["consent_service"]), &services, "consent service");
         unused(part, &files.channels);
     }
     addresses(files);

@@ -32,6 +32,7 @@ pub(in crate::config) struct Top {
     #[serde(rename = "inbound")]
     _inbound: IgnoredAny,
     purposes: Option<BTreeSet<Purpose>>,
+    consents: Vec<String>,
     confidentiality: Confidentiality,
     stamp: StampOptions,
     validate: Validate,
@@ -55,6 +56,7 @@ impl Default for Top {
             provider: String::new(),
             _inbound: IgnoredAny,
             purposes: None,
+            consents: Vec::new(),
             confidentiality: Confidentiality::default(),
             stamp: StampOptions::default(),
             validate: Validate::default(),
@@ -122,6 +124,7 @@ pub(in crate::config) fn channel(part: &Part, base: &Base<'_>) -> Option<Channel
         time_zone: common.time_zone.unwrap_or_else(|| base.time_zone.clone()),
         charset: CharsetOptions { default: common.charset, undecodable: common.undecodable },
         purposes: top.purposes,
+        consents: top.consents,
         confidentiality: top.confidentiality,
         stamp: top.stamp,
         validate: top.validate,

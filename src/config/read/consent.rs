@@ -1,6 +1,7 @@
 //! `policies/*.toml`, `labels/*` and the directory: what consent is decided by.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use message::consent::by_entry::{Directory, Policy, PolicyError, Terms};
@@ -8,7 +9,10 @@ use message::{Provider, Sha256};
 use serde_json::json;
 use transforms::label::{LabelRules, RuleError};
 
+use super::consents::consents;
 use super::files::{Files, Part};
+use super::patients::patients;
+use super::services::services;
 use super::tree::{Node, Value};
 use crate::config::consent::{ConsentConfig, PolicyConfig};
 use crate::config::problem::{Place, Problem};
@@ -16,6 +20,7 @@ use crate::config::problem::{Place, Problem};
 /// Reads all that consent is decided by, and reports what is wrong with it.
 pub(in crate::config) fn consent(
     files: &Files,
+    dir: &Path,
     providers: &BTreeMap<String, Arc<Provider>>,
     problems: &mut Vec<Problem>,
 ) -> ConsentConfig {
@@ -23,18 +28,28 @@ pub(in crate::config) fn consent(
     let terms = Terms::shipped().unwrap_or_default();
     let policies = files.policies.iter().flat_map(|part| policies(part, &terms)).collect();
     let labels = labels(files, problems);
-    let hash = hash(files);
+    let services = files.services.as_ref().map(|document| services(document, dir)).unwrap_or_default();
+    let (patients, table) = patients(dir, problems);
+    let (fixed, bodies) = consents(dir, problems);
+    let hash = hash(files, [&table, &bodies]);
     ConsentConfig {
         policies,
         labels: Arc::new(labels),
         directory: Arc::new(directory(providers)),
         terms: Arc::new(terms),
+        services,
+        patients,
+        fixed,
         hash,
     }
 }
 
-fn hash(files: &Files) -> String {
-    let documents = files.providers.iter().chain(files.policies.iter().chain(&files.labels).map(|part| &part.document));
+fn hash(files: &Files, more: [&String; 2]) -> String {
+    let documents = files
+        .providers
+        .iter()
+        .chain(&files.services)
+        .chain(files.policies.iter().chain(&files.labels).map(|part| &part.document));
     let texts = documents.map(|document| (document.path(), document.text()));
     let sets = files.label_sets.iter().map(|(path, text)| (path.as_path(), text.as_str()));
     let mut all = Vec::new();
@@ -43,6 +58,10 @@ fn hash(files: &Files) -> String {
             all.extend(part.len().to_be_bytes());
             all.extend(part);
         }
+    }
+    for text in more {
+        all.extend(text.len().to_be_bytes());
+        all.extend(text.as_bytes());
     }
     Sha256::of(&all).to_string()
 }

@@ -27,6 +27,7 @@ pub(in crate::config) struct Top {
     production: bool,
     clearance: Confidentiality,
     policy: Option<String>,
+    consent_service: Option<String>,
     park_alarm: Span,
     max_park: Option<Span>,
     /// Read by [`outbound`].
@@ -50,6 +51,7 @@ impl Default for Top {
             production: false,
             clearance: Confidentiality::default(),
             policy: None,
+            consent_service: None,
             park_alarm: Span(std::time::Duration::from_secs(15 * 60)),
             max_park: None,
             _outbound: IgnoredAny,
@@ -78,6 +80,12 @@ pub(in crate::config) fn destination(part: &Part, base: &Base<'_>) -> Option<Des
     let outbound = outbound(document, base);
     check_provider(document, "recipient");
     check_numbers(document);
+    if let Some(node) = document.root().at(&["consent_service"])
+        && document.root().at(&["policy"]).is_none()
+    {
+        let help = "add policy = \"NAME\": what the law says, and what is done where the service knows of no consent";
+        document.error(node.span.clone(), "a consent service decides nothing without a policy", Some(help.to_owned()));
+    }
     let (top, outbound) = (top?, outbound?);
     check_waits(document, &top.retry);
     let sign = top.sign.as_ref().and_then(|sign| keys::signing(document, base.dir, sign, &outbound));
@@ -93,6 +101,7 @@ pub(in crate::config) fn destination(part: &Part, base: &Base<'_>) -> Option<Des
         production: top.production,
         clearance: top.clearance,
         policy: top.policy,
+        consent_service: top.consent_service,
         park_alarm: top.park_alarm,
         max_park: top.max_park,
         outbound,

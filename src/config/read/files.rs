@@ -17,6 +17,8 @@ pub(in crate::config) struct Files {
     pub(in crate::config) engine: Option<Document>,
     /// `providers.toml`.
     pub(in crate::config) providers: Option<Document>,
+    /// `services.toml`.
+    pub(in crate::config) services: Option<Document>,
     /// `channels/*.toml`, by name.
     pub(in crate::config) channels: Vec<Part>,
     /// `destinations/*.toml`, by name.
@@ -46,12 +48,14 @@ pub(in crate::config) fn read_folder(fill: &Fill<'_>) -> Files {
     let engine = document(dir.join("tributary.toml"), fill, &mut problems);
     let providers = dir.join("providers.toml").exists().then(|| dir.join("providers.toml"));
     let providers = providers.and_then(|path| document(path, fill, &mut problems));
+    let services = dir.join("services.toml").exists().then(|| dir.join("services.toml"));
+    let services = services.and_then(|path| document(path, fill, &mut problems));
     let channels = parts(&dir.join("channels"), fill, &mut problems);
     let destinations = parts(&dir.join("destinations"), fill, &mut problems);
     let policies = parts(&dir.join("policies"), fill, &mut problems);
     let (labels, label_sets) = labels(&dir.join("labels"), fill, &mut problems);
     strays(dir, &mut problems);
-    Files { engine, providers, channels, destinations, policies, labels, label_sets, problems }
+    Files { engine, providers, services, channels, destinations, policies, labels, label_sets, problems }
 }
 
 /// Label rules in TOML, and value sets in CSV beside them.
@@ -125,6 +129,22 @@ fn parts(folder: &Path, fill: &Fill<'_>, problems: &mut Vec<Problem>) -> Vec<Par
     parts
 }
 
+/// The Consents in `folder`, each with its name.
+pub(super) fn consents_in(folder: &Path, problems: &mut Vec<Problem>) -> Vec<(String, PathBuf)> {
+    let mut found = Vec::new();
+    for name in names_in(folder, problems).into_iter().filter(|name| !name.starts_with('.')) {
+        let path = folder.join(&name);
+        match name.strip_suffix(".json").filter(|stem| path.is_file() && is_name(stem)) {
+            Some(stem) => found.push((stem.to_owned(), path)),
+            None => {
+                let help = "use small letters, digits, `-` and `_`, begin with a letter or digit, end in .json";
+                problems.push(Problem::warning(path, "is not read").help(help));
+            }
+        }
+    }
+    found
+}
+
 /// The names in `folder`, sorted; none if it is not there.
 fn names_in(folder: &Path, problems: &mut Vec<Problem>) -> Vec<String> {
     let entries = match std::fs::read_dir(folder) {
@@ -149,7 +169,7 @@ fn is_name(name: &str) -> bool {
 
 /// Warns of what looks as if it were meant to be read.
 fn strays(dir: &Path, problems: &mut Vec<Problem>) {
-    const KNOWN: [&str; 10] = [
+    const KNOWN: [&str; 12] = [
         "tributary.toml",
         "providers.toml",
         "channels",
@@ -160,6 +180,8 @@ fn strays(dir: &Path, problems: &mut Vec<Problem>) {
         "tests",
         "policies",
         "labels",
+        "consents",
+        "services.toml",
     ];
     for name in names_in(dir, problems).into_iter().filter(|name| !KNOWN.contains(&name.as_str())) {
         let meant = nearest::nearest(&name, KNOWN.into_iter());

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use channels::lookup::LookupConfig;
 use channels::{fhir, file, http, mllp, syslog};
 use message::Provider;
 use transforms::stamp::{LabelRule, StampOptions};
@@ -10,8 +11,8 @@ use super::{env, load_in};
 use crate::config::read::{ChannelTop, DestinationTop, InboundCommon, OutboundCommon, keys_of};
 use crate::config::{
     AdminConfig, Attempts, AuditConfig, AuditRepositoryConfig, EngineConfig, Expectation, Hl7v2ToFhirConfig,
-    LateConfig, LimitsConfig, LogConfig, PauseConfig, RetryConfig, RouteConfig, ScriptConfig, SignConfig, Site,
-    StoreConfig, TestConfig, load,
+    KeepConfig, LateConfig, LimitsConfig, LogConfig, PauseConfig, RetryConfig, RouteConfig, ScriptConfig, SignConfig,
+    Site, StoreConfig, TestConfig, load,
 };
 
 /// One table of the page.
@@ -67,6 +68,8 @@ fn tables() -> Vec<Table> {
         table("`[retry]`", keys_of::<RetryConfig>()),
         table("`[retry.attempts]`", keys_of::<Attempts>()),
         table("`[pause]`", keys_of::<PauseConfig>()),
+        table("`[consent.NAME]`, `[identity]`", keys_of::<LookupConfig>()),
+        table("`[identity]` besides", keys_of::<KeepConfig>()),
     ]
 }
 
@@ -211,4 +214,20 @@ fn the_destinations_defaults_are_right() {
         let beside = if mllp_only { &beside[..] } else { &[] };
         check_defaults("destinations/repository.toml", &needed, &headings, beside);
     }
+}
+
+#[test]
+fn the_services_defaults_are_right() {
+    let page = page();
+    let read = |with: bool| {
+        let written = |heading| if with { defaults(&page, heading) } else { String::new() };
+        let all = written("`[consent.NAME]`, `[identity]`");
+        let url = "url = \"https://a.example\"\n";
+        let text = format!("[consent.a]\n{url}{all}[identity]\n{url}{all}{}", written("`[identity]` besides"));
+        let dir = tempfile::tempdir().unwrap();
+        load_in(dir.path(), &[("services.toml", &text)]).unwrap_or_else(|problems| panic!("{text}\n{problems:#?}"))
+    };
+    let (short, long) = (read(false).consent.services.clone(), read(true).consent.services.clone());
+    assert!(short.identity.is_some() && short.consent.len() == 1);
+    assert_eq!(format!("{short:#?}"), format!("{long:#?}"));
 }

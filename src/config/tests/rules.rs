@@ -396,3 +396,32 @@ label = ["secret stuff"]
         error: channels/adt.toml:18:1: label rule for `PV1-10`: `secret stuff` is no label: write a Confidentiality or ActCode code, such as R or HIV"#]],
     );
 }
+
+#[test]
+fn services_are_what_they_should_be() {
+    check(
+        &[(
+            "services.toml",
+            "[consent.a]\nurl = \"http://consent.example.org\"\n[consent.b]\nur = \"x\"\n[identity]\nurl = \"https://m\"\ncach = \"1m\"\n[mpi]\nurl = \"x\"\n",
+        )],
+        expect![[r#"
+            error: services.toml:1:1: who the patients are leaves in clear text, to be read on the way
+              help: use https://, or say why it may be so: plain_text = "the reason"
+            error: services.toml:4:1: unknown key `ur` in [consent.b]
+              help: did you mean `url`?
+            error: services.toml:7:1: unknown key `cach` in [identity]
+              help: did you mean `cache`?
+            error: services.toml:8:2: unknown kind of service `mpi`
+              help: known here: `consent`, `identity`"#]],
+    );
+    check_destination(
+        "consent_service = \"a\"\n[outbound.fhir]\nurl = \"http://127.0.0.1:1\"\n",
+        expect![[r#"
+        error: destinations/repository.toml:1:1: `recipient` is missing
+          help: add recipient = "KEY", a key of providers.toml
+        error: destinations/repository.toml:1:19: a consent service decides nothing without a policy
+          help: add policy = "NAME": what the law says, and what is done where the service knows of no consent
+        error: destinations/repository.toml:1:19: there is no consent service `a`
+          help: there are none yet"#]],
+    );
+}

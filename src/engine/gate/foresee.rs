@@ -29,6 +29,10 @@ impl Gate {
         for (at, delivery) in deliveries.iter_mut().enumerate().filter(|(_, delivery)| delivery.held.is_none()) {
             let config = destinations.iter().find(|config| config.name == delivery.destination);
             let Some(config) = config.filter(|config| config.policy.is_some()) else { continue };
+            // Who is asked is asked when it is to go: intake waits for nobody.
+            if config.consent_service.is_some() || self.services.load().identities().asks() {
+                continue;
+            }
             if config.enabled && self.is_sent_to(&config.name) {
                 continue;
             }

@@ -20,12 +20,14 @@ mod operators;
 
 mod parked;
 pub(super) mod people;
+mod services;
 mod told;
 mod watch;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -45,13 +47,16 @@ pub use self::operators::{Explained, FiledConsent, Simulated, SimulatedChange, p
 pub(super) use self::parked::{PARKED, is_parked};
 
 pub(super) use self::leaving::{Change, Leave};
+pub use self::services::ServiceStatus;
 
 use self::judge::{Case, Judged, Known, THE_PATIENT};
 use self::leaving::Leaving;
 use self::obligations::Abilities;
 use self::parked::Parked;
 use self::people::{Part, Person, parts, people};
+use self::services::{Back, Identified, Question, SOON, Services};
 use self::watch::Dispatchers;
+use super::patient::Identifier;
 use super::process::{Hash, Recipe, several};
 use super::wire;
 use crate::config::{ConsentConfig, DestinationConfig, PolicyConfig, Site};
@@ -68,6 +73,9 @@ pub(crate) struct Gate {
     site: ArcSwap<Site>,
     /// Rises when the site or the declared emergencies change.
     generation: AtomicU64,
+    /// Who is asked.
+    services: ArcSwap<Services>,
+    back: Arc<Back>,
     declarations: ArcSwap<Vec<Declaration>>,
     files: Mutex<HashMap<Vec<Lane>, File>>,
     /// What reads a channel's HL7 v2 as entries.
@@ -132,6 +140,15 @@ pub(crate) struct Guard {
     patients: Vec<Basis>,
 }
 
+/// One patient of a content, with all that is on file of them.
+struct Group {
+    file: File,
+    identifiers: BTreeSet<Identifier>,
+    /// The entries about them; all where `None`.
+    places: Option<BTreeSet<usize>>,
+    certain: bool,
+}
+
 /// What was known of a patient.
 #[derive(Clone, Debug)]
 struct Basis {
@@ -147,17 +164,31 @@ struct Basis {
 struct Weighed {
     judged: Judged,
     known: Vec<Known>,
+    /// When to ask again what was asked in vain.
+    again: Option<Timestamp>,
     guard: Guard,
+}
+
+impl Weighed {
+    /// When it may be decided otherwise, though nothing new becomes known.
+    fn until(&self) -> Option<Timestamp> {
+        let expires = self.judged.valid_until.and_then(|at| Timestamp::from_microsecond(at).ok());
+        [expires, self.again].into_iter().flatten().min()
+    }
 }
 
 impl Gate {
     pub(super) fn new(store: Store, clock: Clock, hash: Hash, site: Arc<Site>, declared: Vec<Declaration>) -> Self {
+        let back = Arc::<Back>::default();
+        let services = Services::new(&site.consent, &hash, Arc::clone(&back));
         Self {
             store,
             clock,
             hash,
             site: ArcSwap::new(site),
             generation: AtomicU64::new(1),
+            services: ArcSwap::from_pointee(services),
+            back,
             declarations: ArcSwap::from_pointee(declared),
             files: Mutex::default(),
             readers: Mutex::default(),
@@ -181,9 +212,15 @@ impl Gate {
 
     /// Decides by another site from now on.
     pub(super) fn reload(&self, site: Arc<Site>) {
+        self.services.store(Arc::new(Services::new(&site.consent, &self.hash, Arc::clone(&self.back))));
         self.site.store(site);
         self.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How those that are asked stand.
+    pub(crate) fn services(&self) -> Vec<ServiceStatus> {
+        self.services.load().status()
     }
 
     /// Files what messages say of consents and identities.
@@ -233,10 +270,9 @@ impl Gate {
         weighed: &Weighed,
     ) -> Answer {
         match weighed.judged.release {
-            Release::Park => Answer::Park {
-                reason: format!("{PARKED}{}", grounds(&weighed.judged)),
-                until: weighed.judged.valid_until.and_then(|at| Timestamp::from_microsecond(at).ok()),
-            },
+            Release::Park => {
+                Answer::Park { reason: format!("{PARKED}{}", grounds(&weighed.judged)), until: weighed.until() }
+            }
             Release::Suppress => suppressed(&weighed.judged),
             Release::Deliver | Release::DeliverRedacted => match asked.format {
                 Format::FhirJson => bundle::rendered(case, &weighed.judged, content),
@@ -295,31 +331,32 @@ impl Gate {
         content: &Value,
         then: Option<Timestamp>,
     ) -> Result<Weighed, StoreError> {
-        let generation = self.generation.load(Ordering::Acquire);
+        let generation = self.generation();
         let provider = provider_of(site, asked.channel);
         let (entries, persons) = {
             let parts = parts(content);
             (entries(&parts, site, asked.channel), people(&parts, &provider, &self.hash))
         };
-        let (known, patients) = self.known(&site.consent, persons, asked, then).await?;
+        let (known, patients, again) = self.known(site, persons, policy, asked, then).await?;
         let mut case = Case { custodian: Some(&provider.key), ..self.case(&site.consent, policy, asked, content) };
         case.now = then.map_or(case.now, Timestamp::as_microsecond);
         let judged = judge::judge(&case, &entries, &known);
-        Ok(Weighed { judged, known, guard: Guard { generation, patients } })
+        Ok(Weighed { judged, known, again, guard: Guard { generation, patients } })
     }
 
-    /// What is on file of everyone a content is about, and what that rests on.
+    /// What is known of everyone a content is about, what that rests on, and when to ask again what was asked in vain.
     async fn known(
         &self,
-        rules: &ConsentConfig,
+        site: &Site,
         persons: Vec<Person>,
+        policy: &PolicyConfig,
         asked: Asked<'_>,
         then: Option<Timestamp>,
-    ) -> Result<(Vec<Known>, Vec<Basis>), StoreError> {
+    ) -> Result<(Vec<Known>, Vec<Basis>, Option<Timestamp>), StoreError> {
         let now = then.unwrap_or_else(|| (self.clock)());
         let declarations = self.declarations.load();
         // An emergency opens what is for care, and nothing else.
-        let for_care = asked.purposes.iter().all(|code| rules.terms.is_purpose_within(code, "TREAT"));
+        let for_care = asked.purposes.iter().all(|code| site.consent.terms.is_purpose_within(code, "TREAT"));
         let emergency = |file: &File| {
             if !for_care {
                 return None;
@@ -330,38 +367,97 @@ impl Gate {
         let several = asked.subjects.contains(&several(&self.hash));
         // What came about one patient leaves about one: it was told whose it is by what came.
         let is_one = if asked.subjects.is_empty() { persons.len() < 2 } else { !several || persons.is_empty() };
+        let mut groups: Vec<Group> = Vec::new();
+        let mut patients = Vec::new();
+        let mut again = None;
         if is_one {
             let own = persons.first().map(|person| person.subjects.as_slice()).unwrap_or_default();
             let subjects = if asked.subjects.is_empty() { own } else { asked.subjects };
-            let file = self.file(subjects, then).await?;
+            let identifiers = persons.iter().flat_map(|person| &person.identifiers).cloned().collect();
+            let who = self.identified(subjects, &identifiers, then).await;
+            let file = self.file(&who.subjects, then).await?;
             // What tells of nobody is nobody's; what tells of someone must say of whom.
-            let certain = file.certain && !several && (!subjects.is_empty() || persons.is_empty());
-            let basis = file.basis(subjects.to_vec());
-            let known = Known { emergency: emergency(&file), snapshot: file.snapshot, certain, places: None };
-            return Ok((vec![known], vec![basis]));
+            let certain = file.certain && who.certain && !several && (!subjects.is_empty() || persons.is_empty());
+            again = again.or(who.again.then(|| now + SOON));
+            patients.push(file.basis(who.subjects));
+            groups.push(Group { file, identifiers, places: None, certain });
         }
-        let mut groups: Vec<(File, BTreeSet<usize>, bool)> = Vec::new();
-        let mut patients = Vec::new();
-        for Person { subjects, places } in persons {
-            let file = self.file(&subjects, then).await?;
+        for Person { subjects, identifiers, places } in persons.into_iter().filter(|_| !is_one) {
+            let who = self.identified(&subjects, &identifiers, then).await;
+            let file = self.file(&who.subjects, then).await?;
             // Read from what leaves, they must be among those that came.
-            let certain = file.certain && file.subjects.iter().any(|subject| asked.subjects.contains(subject));
-            patients.push(file.basis(subjects));
-            match groups.iter_mut().find(|(other, ..)| other.subjects.iter().any(|one| file.subjects.contains(one))) {
-                Some((_, known, sure)) => {
-                    known.extend(places);
-                    *sure &= certain;
+            let came = file.subjects.iter().any(|subject| asked.subjects.contains(subject));
+            let certain = file.certain && who.certain && came;
+            again = again.or(who.again.then(|| now + SOON));
+            patients.push(file.basis(who.subjects));
+            match groups.iter_mut().find(|group| group.file.subjects.iter().any(|one| file.subjects.contains(one))) {
+                Some(group) => {
+                    group.places.get_or_insert_default().extend(places);
+                    group.identifiers.extend(identifiers);
+                    group.certain &= certain;
                 }
-                None => groups.push((file, places, certain)),
+                None => groups.push(Group { file, identifiers, places: Some(places), certain }),
             }
         }
-        let known = groups.into_iter().map(|(file, places, certain)| Known {
-            emergency: emergency(&file),
-            snapshot: file.snapshot,
-            certain,
-            places: Some(places),
-        });
-        Ok((known.collect(), patients))
+        let mut known = Vec::with_capacity(groups.len());
+        for Group { file, identifiers, places, certain } in groups {
+            let emergency = emergency(&file);
+            let question = (emergency.is_some(), then);
+            let (snapshot, soon) = self.said(site, policy, asked, &file, &identifiers, question).await;
+            again = [again, soon].into_iter().flatten().min();
+            known.push(Known { emergency, snapshot, certain, places });
+        }
+        Ok((known, patients, again))
+    }
+
+    /// Whose data it is, by all that can be asked; data of nobody is nobody's. Of a time that is past nobody is asked.
+    async fn identified(
+        &self,
+        subjects: &[Lane],
+        identifiers: &BTreeSet<Identifier>,
+        then: Option<Timestamp>,
+    ) -> Identified {
+        if subjects.is_empty() || then.is_some() {
+            let subjects = self.services.load().identities().widen(subjects);
+            return Identified { subjects, certain: true, again: false };
+        }
+        self.services.load_full().identify(subjects, identifiers).await
+    }
+
+    /// What a patient says, on file, in the site's own Consents and by the destination's decision service; and when to
+    /// ask that again, where it was asked in vain.
+    async fn said(
+        &self,
+        site: &Site,
+        policy: &PolicyConfig,
+        asked: Asked<'_>,
+        file: &File,
+        identifiers: &BTreeSet<Identifier>,
+        (emergency, then): (bool, Option<Timestamp>),
+    ) -> (Arc<Snapshot>, Option<Timestamp>) {
+        let services = self.services.load_full();
+        let feed = site.channels.get(asked.channel).map(|channel| channel.consents.as_slice()).unwrap_or_default();
+        let fixed = services.fixed().of(&file.subjects, feed);
+        let mut snapshot = Arc::clone(&file.snapshot);
+        if !fixed.is_empty() {
+            snapshot = Arc::new(Snapshot::clone(&snapshot).with(fixed.into_iter().cloned()));
+        }
+        // Of a time that is past, a service cannot be asked.
+        let Some(name) = asked.destination.consent_service.as_ref().filter(|_| then.is_none()) else {
+            return (snapshot, None);
+        };
+        let Some(service) = services.consent(name) else {
+            // A destination and its service are read together: this is between two reloads.
+            return (Arc::new(Snapshot::clone(&snapshot).of_source(Source::Unavailable)), None);
+        };
+        let nobody = Provider::default();
+        let recipient = site.providers.get(&asked.destination.recipient).map_or(&nobody, AsRef::as_ref);
+        let in_emergency = [String::from("ETREAT")];
+        let purposes = if emergency { &in_emergency[..] } else { asked.purposes };
+        let most = Duration::from_micros(u64::try_from(policy.policy.max_stale).unwrap_or(0));
+        let question = Question { identifiers, recipient, purposes, most };
+        let consulted = services.consult(service, question, &snapshot, (self.clock)()).await;
+        (Arc::new(consulted.snapshot), consulted.again)
     }
 
     /// What is on file of a patient; compiled once while it stays. With `then`, what of it was in force at that time.
@@ -404,7 +500,11 @@ impl Gate {
     #[must_use]
     pub(crate) fn holds(&self, guard: &Guard) -> bool {
         let same = |basis: &Basis| self.store.epoch_of(&basis.subjects) == basis.epoch;
-        self.generation.load(Ordering::Acquire) == guard.generation && guard.patients.iter().all(same)
+        self.generation() == guard.generation && guard.patients.iter().all(same)
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire) + self.back.times.load(Ordering::Acquire)
     }
 
     /// Sets out with what was answered, once nothing on file of its patients is being changed. What the answer rests

@@ -188,7 +188,7 @@ impl Gate {
             explained.grounds = judged.grounds();
         }
         explained.obligations = judged.obligations.iter().map(|code| code.to_string()).collect();
-        explained.valid_until = judged.valid_until.and_then(|at| Timestamp::from_microsecond(at).ok());
+        explained.valid_until = weighed.until();
         let case = self.case(&site.consent, policy, asked(destination, made), &content);
         explained.entries = judged.explain(&case);
         Ok(explained)
@@ -291,7 +291,8 @@ impl Gate {
             Some(identifier) => (self.hash)(identifier.as_bytes()),
             None => unresolved(&self.hash),
         };
-        let on_file = self.store.consents_of(&[subject]).await?;
+        let subjects = self.services.load().identities().widen(&[subject]);
+        let on_file = self.store.consents_of(&subjects).await?;
         Ok(on_file.consents.iter().map(filed).collect())
     }
 
@@ -303,7 +304,8 @@ impl Gate {
     /// Whom an identifier (`SYSTEM|VALUE`) means, with all that is linked with them.
     pub(crate) async fn subjects_of(&self, identifier: &str) -> Result<Vec<Lane>, StoreError> {
         let subject = (self.hash)(identifier.as_bytes());
-        Ok(self.store.consents_of(&[subject]).await?.subjects)
+        let subjects = self.services.load().identities().widen(&[subject]);
+        Ok(self.store.consents_of(&subjects).await?.subjects)
     }
 
     /// The emergencies that are declared, over or not.

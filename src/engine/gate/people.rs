@@ -73,6 +73,8 @@ pub(in crate::engine) fn subjects(content: &Value, provider: &Provider, hash: &H
 pub(super) struct Person {
     /// Keyed hashes of their identifiers.
     pub(super) subjects: Vec<Lane>,
+    /// Their identifiers: patient data.
+    pub(super) identifiers: BTreeSet<Identifier>,
     /// The entries about them; all those about nobody else are among them.
     pub(super) places: BTreeSet<usize>,
 }
@@ -100,6 +102,7 @@ pub(super) fn people(parts: &[Part<'_>], provider: &Provider, hash: &Hash) -> Ve
     let Found { identifiers, about, .. } = found;
     let person = |(at, own): (usize, BTreeSet<Identifier>)| Person {
         subjects: lanes(hash, &own),
+        identifiers: own,
         // What is about nobody may tell of anybody.
         places: about.get(&at).into_iter().flatten().chain(&nobodys).copied().collect(),
     };

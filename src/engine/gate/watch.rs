@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use channels::Stop;
 use jiff::Timestamp;
+use rand::seq::IndexedRandom as _;
 use tokio::sync::{mpsc, watch};
 
 use super::super::dispatch::Command;
@@ -100,7 +101,8 @@ impl Gate {
         while !stop.is_stopped() {
             let now = (self.clock)();
             let next = self.parked.next_due().map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
-            let wait = next.unwrap_or(LOOK).clamp(Duration::from_millis(1), LOOK);
+            let next_try = self.services.load().next_try().map(|at| at.saturating_duration_since(Instant::now()));
+            let wait = next.into_iter().chain(next_try).min().unwrap_or(LOOK).clamp(Duration::from_millis(1), LOOK);
             tokio::select! {
                 () = stop.stopped() => return,
                 change = changes.next() => match change {
@@ -108,11 +110,29 @@ impl Gate {
                     Some(Concerned::Anyone) => self.wake(self.parked.of(None)).await,
                     None => return,
                 },
+                // A service answers again.
+                () = self.back.told.notified() => self.wake(self.parked.of(None)).await,
                 () = tokio::time::sleep(wait) => {
                     self.wake(self.parked.due((self.clock)())).await;
+                    self.try_services().await;
                     self.look().await;
                     self.end_what_is_over().await;
                 }
+            }
+        }
+    }
+
+    /// Has one of what waits for a service that is down and due ask it.
+    async fn try_services(&self) {
+        let (site, services) = (self.site.load_full(), self.services.load_full());
+        for destinations in services.to_try(&site, Instant::now()) {
+            let all = destinations.into_iter().flat_map(|destination| self.parked.of(Some(destination)));
+            let waiting: Vec<(String, DeliveryId)> =
+                all.flat_map(|(name, ids)| ids.into_iter().map(move |id| (name.clone(), id))).collect();
+            // Any: one that waits for something else as well does not keep the others from asking.
+            let chosen = waiting.choose(&mut rand::rng()).cloned();
+            if let Some((destination, id)) = chosen {
+                self.reconsider(&destination, vec![id]).await;
             }
         }
     }
@@ -138,8 +158,9 @@ impl Gate {
     }
 
     pub(super) async fn wake_those_of(&self, subjects: &[Lane]) {
+        let subjects = self.services.load().identities().widen(subjects);
         let open = loop {
-            match self.store.open_deliveries_of(subjects).await {
+            match self.store.open_deliveries_of(&subjects).await {
                 Ok(open) => break open,
                 Err(StoreError::Closed) => return,
                 Err(error) => {

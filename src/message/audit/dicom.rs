@@ -235,6 +235,10 @@ mod tests {
             <ParticipantObjectIDTypeCode csd-code="12" codeSystemName="RFC-3881" originalText="URI"/>
             <ParticipantObjectName>XrequestId</ParticipantObjectName>
             </ParticipantObjectIdentification>
+            <ParticipantObjectIdentification ParticipantObjectID="urn:uuid:00000000-0000-0000-0000-000000000001" ParticipantObjectTypeCode="2">
+            <ParticipantObjectIDTypeCode csd-code="12" codeSystemName="RFC-3881" originalText="URI"/>
+            <ParticipantObjectName>https://ehr.example.org/t/audit-event</ParticipantObjectName>
+            </ParticipantObjectIdentification>
             </AuditMessage>"#]].assert_eq(&disclosure().into_dicom(&observer()).replace("><", ">\n<"));
     }
 

@@ -82,7 +82,7 @@ impl Event {
     fn class(&self) -> (Value, &'static str) {
         let (code, display, action) = match self.kind {
             Kind::Import => ("110107", "Import", "C"),
-            Kind::Disclosure => ("110106", "Export", "R"),
+            Kind::Disclosure | Kind::Transfer => ("110106", "Export", "R"),
             Kind::Decision | Kind::BreakGlass | Kind::BreakGlassEnd | Kind::LateRevocation | Kind::Gap => {
                 ("110113", "Security Alert", "E")
             }
@@ -102,6 +102,7 @@ impl Event {
         let standard = match self.kind {
             Kind::Import => Some((LIFECYCLE, "receive")),
             Kind::Disclosure => Some((LIFECYCLE, "disclose")),
+            Kind::Transfer => Some((LIFECYCLE, "transmit")),
             Kind::Decision => Some((AUTHZ, "AuthZ-Consent")),
             Kind::BreakGlass => Some((DCM, "110127")),
             Kind::BreakGlassEnd => Some((DCM, "110138")),
@@ -130,7 +131,9 @@ impl Event {
         };
         match self.kind {
             Kind::Decision if self.is_by_consent() => self.parties_to_a_decision(observer),
-            Kind::Disclosure => vec![ours("110153", "Source Role ID"), theirs("110152", "Destination Role ID")],
+            Kind::Disclosure | Kind::Transfer => {
+                vec![ours("110153", "Source Role ID"), theirs("110152", "Destination Role ID")]
+            }
             Kind::Import => vec![theirs("110153", "Source Role ID"), ours("110152", "Destination Role ID")],
             _ if self.by.is_empty() => vec![agent("110150", "Application", device(observer), true, None)],
             _ => {
@@ -233,7 +236,7 @@ impl Event {
         entities.extend(numbered.into_iter().flatten().map(|(what, value)| {
             entity("2", "System Object", "20", "Job", identified(format!("{base}/{what}"), value))
         }));
-        if let (Kind::Disclosure, Some(message)) = (self.kind, self.message) {
+        if let (Kind::Disclosure | Kind::Transfer, Some(message)) = (self.kind, self.message) {
             // What the decision about it is joined by.
             entities.push(json!({
                 "type": { "system": BALP_ENTITY, "code": "XrequestId" },

@@ -180,6 +180,17 @@ pub(crate) struct Target {
     pub(crate) way: Option<u32>,
 }
 
+impl Target {
+    /// The names of the first and the last element of the path.
+    pub(crate) fn ends(&self) -> [&'static str; 2] {
+        let name = |step: Option<&Step>| match step {
+            Some(Step::Element { element, .. }) => element.name.as_str(),
+            _ => "",
+        };
+        [name(self.steps.first()), name(self.steps.last())]
+    }
+}
+
 /// One step of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -279,6 +290,8 @@ pub(crate) struct Label {
 pub(crate) struct SegmentRow {
     pub(crate) label: usize,
     pub(crate) table: Option<usize>,
+    /// The segment that the table is of, where it is not the one at hand: RXA goes through ORC's as well.
+    pub(crate) of: Option<Box<str>>,
     pub(crate) when: Option<Test>,
     pub(crate) links: Vec<Link>,
 }

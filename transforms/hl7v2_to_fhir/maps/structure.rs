@@ -57,6 +57,8 @@ fn add(compiler: &Compiler<'_>, plan: &mut MessagePlan, layered: &LayeredRow) ->
         Some(name) => Some(table_for(compiler, plan, label, name)?),
         None => None,
     };
+    let of = row.table.as_ref().and_then(|name| name.get_ref().split('[').next());
+    let of = of.filter(|of| *of != segment);
     for node in if found.is_empty() { vec![None] } else { found.into_iter().map(Some).collect() } {
         let scope = Scope { segment: Some(segment), data_type: None };
         let when = match &row.when {
@@ -64,7 +66,7 @@ fn add(compiler: &Compiler<'_>, plan: &mut MessagePlan, layered: &LayeredRow) ->
             None => None,
         };
         let links = row.link.iter().map(|text| link(plan, text, node.unwrap_or(0))).collect::<Result<_, _>>()?;
-        let compiled = SegmentRow { label, table, when, links };
+        let compiled = SegmentRow { label, table, of: of.map(Box::from), when, links };
         match node {
             Some(node) => plan.rows.entry(node).or_default().push(compiled),
             None => plan.free.entry(segment.to_owned()).or_default().push(compiled),

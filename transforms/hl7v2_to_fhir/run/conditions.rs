@@ -171,7 +171,7 @@ impl<'a> Run<'a> {
     }
 
     /// The first segment called `name` in this group and what is in it, else in a group around it.
-    fn segment_named(&self, name: &str, around: &Around<'a>) -> Option<usize> {
+    pub(super) fn segment_named(&self, name: &str, around: &Around<'a>) -> Option<usize> {
         let in_list = |list: &[(&str, usize)]| list.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
         let mut instance = around.instance;
         let mut found = self.groups.instances.get(instance)?;

@@ -41,6 +41,9 @@ pub(super) struct Run<'a> {
     /// Resources that one field alone makes, by its table and text: the same text is the same one.
     shared: Hashed<(usize, &'a str), Shared<'a>>,
     pending: Vec<(&'a Link, Here)>,
+    /// References between resources that are set, by the first and the last element of their paths: several segments
+    /// may say the same.
+    linked: Hashed<(ResourceId, ResourceId, [&'static str; 2]), ()>,
     seen: Cell<conditions::Seen<'a>>,
     /// The text that was matched last, the pattern and whether it fitted.
     matched: Cell<Option<(&'a str, &'a str, bool)>>,
@@ -98,6 +101,7 @@ impl<'a> Run<'a> {
             labels: Hashed::default(),
             shared: Hashed::default(),
             pending: Vec::new(),
+            linked: Hashed::default(),
             seen: Cell::default(),
             matched: Cell::new(None),
             sharing: Hashed::default(),
@@ -150,17 +154,18 @@ impl<'a> Run<'a> {
     }
 
     fn segment_row(&mut self, row: &'a SegmentRow, here: Here) {
-        let holds = row
-            .when
-            .as_ref()
-            .is_none_or(|test| self.holds(test, &conditions::Around::segment(here.segment, here.instance)));
-        if !holds {
+        let around = conditions::Around::segment(here.segment, here.instance);
+        if !row.when.as_ref().is_none_or(|test| self.holds(test, &around)) {
             return;
         }
+        let read = match &row.of {
+            Some(other) => self.segment_named(other, &around),
+            None => Some(here.segment),
+        };
         let Some(resource) = self.resource(row.label, here) else { return };
         let Some(root) = self.tree.get(resource).map(|r| r.root) else { return };
-        if let Some(table) = row.table {
-            self.segment_table(table, root, here.segment, here.instance);
+        if let (Some(table), Some(segment)) = (row.table, read) {
+            self.segment_table(table, root, segment, here.instance);
         }
         self.pending.extend(row.links.iter().map(|link| (link, here)));
     }
@@ -222,7 +227,7 @@ impl<'a> Run<'a> {
         let (Some(from), Some(to)) = (self.find(link.from, here), self.find(link.to, here)) else { return };
         let Some(root) = self.tree.get(from).map(|r| r.root) else { return };
         let is_empty = self.tree.get(to).is_none_or(|r| self.tree.is_empty(r.root));
-        if is_empty || from == to {
+        if is_empty || from == to || self.linked.insert((from, to, link.path.ends()), ()).is_some() {
             return;
         }
         if let Some(node) = self.walk_link(link, root, here) {

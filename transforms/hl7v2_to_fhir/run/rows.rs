@@ -373,8 +373,8 @@ impl<'a> Run<'a> {
                 }
                 None => match self.otherwise(codes) {
                     Some(otherwise) => text = otherwise,
-                    // A code that stands beside its system is kept; alone it must be one of FHIR's.
-                    None if self.is_coding_code(&row.target) => {}
+                    // A code that stands beside its system is kept, and one that is text; alone it must be one of FHIR's.
+                    None if self.is_coding_code(&row.target) || primitive == Primitive::String => {}
                     None => return true,
                 },
             }

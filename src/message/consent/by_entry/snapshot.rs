@@ -72,6 +72,19 @@ impl Snapshot {
         Self { external: Some(answer), ..self }
     }
 
+    /// The same Consents, known only as well as `source` says.
+    #[must_use]
+    pub fn of_source(self, source: Source) -> Self {
+        Self { source, ..self }
+    }
+
+    /// With Consents more.
+    #[must_use]
+    pub fn with(self, more: impl IntoIterator<Item = Directive>) -> Self {
+        let external = self.external.clone();
+        Self { external, ..Self::new(self.directives.into_iter().chain(more).collect(), self.source) }
+    }
+
     /// What an external decision service said.
     #[must_use]
     pub fn external(&self) -> Option<&Answer> {
