@@ -40,6 +40,7 @@ mod metrics;
 mod mllp_faults;
 mod operate;
 mod privacy;
+mod provenance;
 mod replay;
 mod stop;
 mod tls;
