@@ -38,6 +38,7 @@ mod late;
 mod limits;
 mod metrics;
 mod mllp_faults;
+mod obligations;
 mod operate;
 mod privacy;
 mod provenance;
