@@ -562,9 +562,20 @@ pub(super) fn has(out: &Map, name: &str) -> bool {
 /// Writes that the required element `name` is absent for a reason nobody knows.
 pub(super) fn absent(kind: &Type, name: &str, out: &mut Map) {
     let Some(element) = kind.element(name).or_else(|| kind.choice(name)) else { return };
-    let is_primitive = matches!(element.kind, Kind::Primitive(_));
-    let name = if is_primitive { format_smolstr!("_{}", element.name) } else { Text::new(&element.name) };
-    out.insert(name, if element.list { Value::Array(vec![unknown()]) } else { unknown() });
+    let mut value = unknown();
+    let name = match element.kind {
+        Kind::Primitive(_) => format_smolstr!("_{}", element.name),
+        Kind::Complex(id) => {
+            // What is absent still has the parts that it must have.
+            let kind = types().get(id);
+            if let Some(members) = value.as_object_mut() {
+                kind.required().iter().for_each(|part| absent(kind, part, members));
+                known().kind(id).rule.into_iter().for_each(|rule| rule(kind, members));
+            }
+            Text::new(&element.name)
+        }
+    };
+    out.insert(name, if element.list { Value::Array(vec![value]) } else { value });
 }
 
 /// An element that is absent for a reason nobody knows.
