@@ -126,7 +126,9 @@ impl Gate {
     async fn try_services(&self) {
         let (site, services) = (self.site.load_full(), self.services.load_full());
         for destinations in services.to_try(&site, Instant::now()) {
-            let all = destinations.into_iter().flat_map(|destination| self.parked.of(Some(destination)));
+            // What is not being sent to would ask nobody.
+            let sent_to = destinations.into_iter().filter(|destination| self.is_sent_to(destination));
+            let all = sent_to.flat_map(|destination| self.parked.of(Some(destination)));
             let waiting: Vec<(String, DeliveryId)> =
                 all.flat_map(|(name, ids)| ids.into_iter().map(move |id| (name.clone(), id))).collect();
             // Any: one that waits for something else as well does not keep the others from asking.
