@@ -1,5 +1,6 @@
 //! A way out, resolved: protocol, recipient, and how deliveries are tried.
 
+use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,6 +40,10 @@ pub struct DestinationConfig {
     pub policy: Option<String>,
     /// The external decision service that is asked about it: a key of [`ServicesConfig::consent`](super::ServicesConfig).
     pub consent_service: Option<String>,
+    /// What of each resource type is necessary there, where a policy asks for the minimum (MINEC): elements, or `*`.
+    pub minimum_necessary: BTreeMap<String, Vec<String>>,
+    /// What was agreed upon with the recipient: codes of obligations, each with the agreement's name.
+    pub agreements: BTreeMap<String, String>,
     /// After how long something that waits for consent is told of as an alarm.
     pub park_alarm: Span,
     /// After how long something that waits for consent becomes a dead letter, with its reason; never where `None`.

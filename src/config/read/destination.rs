@@ -1,5 +1,6 @@
 //! `destinations/NAME.toml`.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,8 @@ pub(in crate::config) struct Top {
     clearance: Confidentiality,
     policy: Option<String>,
     consent_service: Option<String>,
+    minimum_necessary: BTreeMap<String, Vec<String>>,
+    agreements: BTreeMap<String, String>,
     park_alarm: Span,
     max_park: Option<Span>,
     /// Read by [`outbound`].
@@ -52,6 +55,8 @@ impl Default for Top {
             clearance: Confidentiality::default(),
             policy: None,
             consent_service: None,
+            minimum_necessary: BTreeMap::new(),
+            agreements: BTreeMap::new(),
             park_alarm: Span(std::time::Duration::from_secs(15 * 60)),
             max_park: None,
             _outbound: IgnoredAny,
@@ -80,6 +85,7 @@ pub(in crate::config) fn destination(part: &Part, base: &Base<'_>) -> Option<Des
     let outbound = outbound(document, base);
     check_provider(document, "recipient");
     check_numbers(document);
+    check_minimum(document);
     if let Some(node) = document.root().at(&["consent_service"])
         && document.root().at(&["policy"]).is_none()
     {
@@ -102,6 +108,8 @@ pub(in crate::config) fn destination(part: &Part, base: &Base<'_>) -> Option<Des
         clearance: top.clearance,
         policy: top.policy,
         consent_service: top.consent_service,
+        minimum_necessary: top.minimum_necessary,
+        agreements: top.agreements,
         park_alarm: top.park_alarm,
         max_park: top.max_park,
         outbound,
@@ -194,6 +202,17 @@ fn number(node: &Node) -> Option<f64> {
         Value::Integer(number) => Some(number as f64),
         Value::Float(number) => Some(number),
         _ => None,
+    }
+}
+
+/// A list of what is necessary names resource types; an empty one says nothing of them.
+fn check_minimum(document: &Document) {
+    for entry in document.root().at(&["minimum_necessary"]).map(Node::entries).unwrap_or_default() {
+        let is_type = entry.key.starts_with(|c: char| c.is_ascii_uppercase());
+        if !is_type || !entry.key.chars().all(|c| c.is_ascii_alphabetic()) {
+            let help = "write it like Patient = [\"identifier\", \"birthDate\"], or Claim = [\"*\"]".to_owned();
+            document.error(entry.span.clone(), "this is no FHIR resource type", Some(help));
+        }
     }
 }
 

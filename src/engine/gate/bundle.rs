@@ -9,6 +9,7 @@ use message::fhir;
 use message::json::Value;
 
 use super::judge::{Case, Judged};
+use super::minimum::{List, prune, unlisted};
 use super::obligations::carry;
 use super::people::parts;
 use super::told::tell;
@@ -30,6 +31,10 @@ const IN_SUPPORT: [&str; 8] = [
 pub(super) fn rendered(case: &Case<'_>, judged: &Judged, content: &Value) -> Answer {
     let denied = judged.denied();
     let consents = judged.weighed();
+    let minimum = judged.obligations.contains("MINEC").then_some(&case.destination.minimum_necessary);
+    if let Some(list) = minimum {
+        return least(case, judged, content, list);
+    }
     if denied.is_empty() {
         let bytes = carry(content, &judged.obligations, &consents).map(|content| Bytes::from(content.to_vec()));
         let proof = proof(case, judged, 0, bytes.as_deref());
@@ -44,6 +49,25 @@ pub(super) fn rendered(case: &Case<'_>, judged: &Judged, content: &Value) -> Ans
     let rest = carry(&rest, &judged.obligations, &consents).unwrap_or(rest);
     let bytes = Bytes::from(rest.to_vec());
     let proof = proof(case, judged, redacted.removed.len(), Some(&bytes));
+    Answer::Permit { bytes: Some(bytes), proof }
+}
+
+/// As [`rendered`], of what the destination's list has alone.
+fn least(case: &Case<'_>, judged: &Judged, content: &Value, list: &List) -> Answer {
+    let denied = judged.denied();
+    // What the list leaves out is no secret: nothing is said of it but that it is a part.
+    let notice = if denied.is_empty() { Notice::None } else { notice(case.policy.policy.notice, content) };
+    let beyond: BTreeSet<usize> = denied.iter().copied().chain(unlisted(content, list)).collect();
+    let redacted = redact(content, &with_support(content, beyond), notice);
+    let Some(mut rest) = redacted.rest else { return suppressed(judged) };
+    prune(&mut rest, list);
+    if notice == Notice::Label {
+        tell(case, &mut rest);
+    }
+    let rest = carry(&rest, &judged.obligations, &judged.weighed()).unwrap_or(rest);
+    let bytes = Bytes::from(rest.to_vec());
+    let removed = denied.intersection(&redacted.removed).count();
+    let proof = proof(case, judged, removed, Some(&bytes));
     Answer::Permit { bytes: Some(bytes), proof }
 }
 

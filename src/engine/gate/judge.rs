@@ -24,7 +24,7 @@ pub(super) struct Case<'a> {
     /// Who discloses it: a provider's key.
     pub(super) custodian: Option<&'a str>,
     pub(super) now: Micros,
-    pub(super) abilities: Abilities,
+    pub(super) abilities: Abilities<'a>,
 }
 
 /// What is known of one patient.

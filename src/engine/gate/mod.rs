@@ -15,6 +15,7 @@ mod hindsight;
 mod hl7v2;
 mod judge;
 mod leaving;
+mod minimum;
 mod obligations;
 mod operators;
 
@@ -37,6 +38,7 @@ use message::consent::Confidentiality;
 use message::consent::by_entry::{Directive, Entry, Release, Snapshot, Source, Sources};
 use message::json::Value;
 use message::{Format, Provider, Sha256, fhir};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 pub use self::emergency::Declaration;
 pub(super) use self::foresee::Foreseen;
@@ -62,6 +64,8 @@ use super::wire;
 use crate::config::{ConsentConfig, DestinationConfig, PolicyConfig, Site};
 use crate::store::{Lane, OnFile, Store, StoreError};
 
+/// From this many bytes on, a content is read and weighed where nothing else waits for it.
+const LARGE: usize = 64 << 10;
 /// How many patients' consents are kept compiled.
 const KEPT: usize = 20_000;
 
@@ -250,13 +254,13 @@ impl Gate {
         policy: &PolicyConfig,
         asked: Asked<'_>,
     ) -> Result<(Answer, Guard), StoreError> {
-        let content = match self.read(site, asked.channel, asked.format, asked.bytes) {
+        let content = match aside(asked, || self.read(site, asked.channel, asked.format, asked.bytes)) {
             Ok(content) => content,
             Err(reason) => return Ok((unreadable(&reason), Guard::default())),
         };
         let weighed = self.weigh(site, policy, asked, &content, None).await?;
         let case = self.case(&site.consent, policy, asked, &content);
-        let answer = self.answer(site, &case, asked, &content, &weighed);
+        let answer = aside(asked, || self.answer(site, &case, asked, &content, &weighed));
         Ok((answer, weighed.guard))
     }
 
@@ -333,14 +337,14 @@ impl Gate {
     ) -> Result<Weighed, StoreError> {
         let generation = self.generation();
         let provider = provider_of(site, asked.channel);
-        let (entries, persons) = {
+        let (entries, persons) = aside(asked, || {
             let parts = parts(content);
             (entries(&parts, site, asked.channel), people(&parts, &provider, &self.hash))
-        };
+        });
         let (known, patients, again) = self.known(site, persons, policy, asked, then).await?;
         let mut case = Case { custodian: Some(&provider.key), ..self.case(&site.consent, policy, asked, content) };
         case.now = then.map_or(case.now, Timestamp::as_microsecond);
-        let judged = judge::judge(&case, &entries, &known);
+        let judged = aside(asked, || judge::judge(&case, &entries, &known));
         Ok(Weighed { judged, known, again, guard: Guard { generation, patients } })
     }
 
@@ -566,6 +570,12 @@ fn entries(parts: &[Part<'_>], site: &Site, channel: &str) -> Vec<Entry> {
 fn provider_of(site: &Site, channel: &str) -> Arc<Provider> {
     let named = site.channels.get(channel).and_then(|channel| site.providers.get(&channel.provider));
     named.cloned().unwrap_or_default()
+}
+
+/// Does `work` on what is asked about; for a large content so that nothing else waits for it.
+fn aside<T>(asked: Asked<'_>, work: impl FnOnce() -> T) -> T {
+    let many = || Handle::try_current().is_ok_and(|now| now.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if asked.bytes.len() >= LARGE && many() { tokio::task::block_in_place(work) } else { work() }
 }
 
 fn unreadable(reason: &str) -> Answer {

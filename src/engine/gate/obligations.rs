@@ -1,6 +1,6 @@
 //! What a recipient must do with what it gets, and what of that a route can see to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,6 +16,10 @@ const ACT_CODE: &str = "http://terminology.hl7.org/CodeSystem/v3-ActCode";
 const PART_2_STATEMENT: &str = "42 CFR part 2 prohibits unauthorized use or disclosure of these records.";
 /// Labels of obligations and refrains that travel on what leaves, and ask nothing else of the engine.
 const LABELS: [&str; 2] = ["NORDSCLCD", "PERSISTLABEL"];
+/// What a recipient must do by an agreement with it: the label says it on everything that leaves.
+const AGREED: [&str; 4] = ["DELAU", "NOINTEGRATE", "NORELINK", "NOREUSE"];
+/// What a recipient may have by an agreement with it alone.
+const LISTED: [&str; 4] = ["NOLIST", "NOMOU", "NOORGPOL", "NORDSCLW"];
 /// What every disclosure has: its record in the log.
 const RECORDED: [&str; 3] = ["AUDIT", "AUDTR", "AOD"];
 const ENCRYPTED: [&str; 2] = ["ENCRYPT", "ENCRYPTT"];
@@ -33,22 +37,27 @@ pub(super) enum Met {
 
 /// What a route can do.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Abilities {
+pub(super) struct Abilities<'a> {
     /// What leaves is a Bundle, so that it can carry labels and statements.
     bundle: bool,
     /// Both sides of the connection show a certificate, or nothing leaves the machine.
     secure: bool,
+    /// There is a list of what is necessary.
+    minimum: bool,
+    /// What was agreed upon with the recipient: codes, each with the agreement.
+    agreements: &'a BTreeMap<String, String>,
 }
 
-impl Abilities {
-    pub(super) fn of(destination: &DestinationConfig, bundle: bool) -> Self {
+impl<'a> Abilities<'a> {
+    pub(super) fn of(destination: &'a DestinationConfig, bundle: bool) -> Self {
         let secure = match &destination.outbound {
             OutboundKind::Fhir(fhir::OutboundConfig { url, identity_file, .. }) => {
                 url.as_str().starts_with("https://") && identity_file.is_some()
             }
             OutboundKind::Mllp(_) | OutboundKind::File(_) => false,
         };
-        Self { bundle, secure }
+        let minimum = !destination.minimum_necessary.is_empty();
+        Self { bundle, secure, minimum, agreements: &destination.agreements }
     }
 
     /// Whether the obligation `code` can be met. One that is not known cannot.
@@ -58,6 +67,9 @@ impl Abilities {
             code if LABELS.contains(&code) && self.bundle => Met::Yes,
             code if ENCRYPTED.contains(&code) && self.secure => Met::Yes,
             code if ENCRYPTED.contains(&code) => Met::Later,
+            "MINEC" if self.minimum && self.bundle => Met::Yes,
+            code if AGREED.contains(&code) && self.bundle && self.agreements.contains_key(code) => Met::Yes,
+            code if LISTED.contains(&code) && self.agreements.contains_key(code) => Met::Yes,
             _ => Met::No,
         }
     }
@@ -66,11 +78,18 @@ impl Abilities {
 /// Puts what the obligations ask for onto the Bundle that leaves; `None` where that is nothing. `consents` are those
 /// that released it.
 pub(super) fn carry(content: &Value, obligations: &BTreeSet<Box<str>>, consents: &BTreeSet<String>) -> Option<Value> {
-    if !obligations.contains("NORDSCLCD") {
+    let agreed: Vec<&str> = AGREED.into_iter().filter(|code| obligations.contains(*code)).collect();
+    if !obligations.contains("NORDSCLCD") && agreed.is_empty() {
         return None;
     }
     let mut content = content.clone();
     let entries = content.get_mut("entry").and_then(Value::as_array_mut)?;
+    for resource in entries.iter_mut().filter_map(|entry| entry.get_mut("resource")) {
+        agreed.iter().for_each(|code| add_label(resource, ACT_CODE, code));
+    }
+    if !obligations.contains("NORDSCLCD") {
+        return Some(content);
+    }
     let mut marked = false;
     for resource in entries.iter_mut().filter_map(|entry| entry.get_mut("resource")) {
         marked |= keep_label(resource);
@@ -80,6 +99,23 @@ pub(super) fn carry(content: &Value, obligations: &BTreeSet<Box<str>>, consents:
         entries.push(statement(consents, requested));
     }
     Some(content)
+}
+
+/// Labels a resource, once.
+pub(super) fn add_label(resource: &mut Value, system: &str, code: &str) {
+    let Some(members) = resource.as_object_mut() else { return };
+    if !members.contains_key("meta") {
+        members.insert("meta", json!({}));
+    }
+    let Some(meta) = members.get_mut("meta").and_then(Value::as_object_mut) else { return };
+    if !meta.contains_key("security") {
+        meta.insert("security", json!([]));
+    }
+    let Some(labels) = meta.get_mut("security").and_then(Value::as_array_mut) else { return };
+    let label = json!({ "system": system, "code": code });
+    if !labels.contains(&label) {
+        labels.push(label);
+    }
 }
 
 /// A record of a Part 2 program says that it may not be passed on. True if it is one.
@@ -125,6 +161,16 @@ fn statement(consents: &BTreeSet<String>, requested: bool) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_agreed_upon_is_said_on_everything() {
+        let bundle = json!({ "resourceType": "Bundle", "entry": [{ "resource": { "resourceType": "Patient" } }] });
+        let owed = BTreeSet::from(["NOREUSE".into(), "AUDIT".into()]);
+        let carried = carry(&bundle, &owed, &BTreeSet::new()).unwrap();
+        let labels = &carried["entry"][0]["resource"]["meta"]["security"];
+        assert_eq!(*labels, json!([{ "system": ACT_CODE, "code": "NOREUSE" }]));
+        assert_eq!(carry(&carried, &owed, &BTreeSet::new()).unwrap(), carried, "once");
+    }
 
     #[test]
     fn a_part_2_record_leaves_with_its_label_and_the_statement() {

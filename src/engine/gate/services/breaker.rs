@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// Questions in vain, in a row, after which a service is down.
 const MOST_IN_VAIN: u32 = 3;
 /// The first wait of a service that is down, and the longest.
-const WAITS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+const WAITS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
 
 /// Whether a service may be asked.
 #[derive(Default)]
@@ -27,6 +27,8 @@ struct State {
 /// Leave to ask once. Dropped without a word, nothing is known.
 pub(super) struct Turn<'a> {
     breaker: &'a Breaker,
+    /// It asks whether a service that is down is back.
+    tries: bool,
     told: bool,
 }
 
@@ -44,7 +46,7 @@ impl Breaker {
             }
             state.trying = true;
         }
-        Some(Turn { breaker: self, told: false })
+        Some(Turn { breaker: self, tries: state.trying, told: false })
     }
 
     /// True while it is down.
@@ -80,6 +82,10 @@ impl Turn<'_> {
         self.told = true;
         let mut state = self.breaker.state();
         let was_down = state.next.is_some();
+        if was_down && !self.tries {
+            // It was asked before the service went down: that is known.
+            return false;
+        }
         state.in_vain = state.in_vain.saturating_add(1);
         state.trying = false;
         if state.in_vain >= MOST_IN_VAIN {
@@ -92,7 +98,7 @@ impl Turn<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        if !self.told {
+        if self.tries && !self.told {
             self.breaker.state().trying = false;
         }
     }
@@ -120,6 +126,15 @@ mod tests {
         let back = breaker.turn(later + Duration::from_secs(4)).unwrap();
         assert!(back.answered(), "it was down");
         assert!(!breaker.is_open() && breaker.turn(now).is_some());
+    }
+
+    /// What was asked at once and is answered by nothing makes it wait no longer.
+    #[test]
+    fn many_at_once_are_one_failure() {
+        let (breaker, now) = (Breaker::default(), Instant::now());
+        let turns: Vec<Turn<'_>> = (0..20).map(|_| breaker.turn(now).unwrap()).collect();
+        turns.into_iter().for_each(|turn| _ = turn.in_vain(now));
+        assert_eq!(breaker.next_try(), Some(now + Duration::from_secs(2)));
     }
 
     #[test]

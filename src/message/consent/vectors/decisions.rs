@@ -140,7 +140,7 @@ pub(super) fn policy(vector: &Value, folder: &Folder, patches: &[&Value]) -> Res
     Policy::read(name, &value).map_err(|error| error.to_string())
 }
 
-fn consent(path: &Value, folder: &Folder) -> Result<Value, String> {
+pub(super) fn consent(path: &Value, folder: &Folder) -> Result<Value, String> {
     if path.is_object() {
         return Ok(path.clone());
     }

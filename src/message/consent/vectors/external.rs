@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::json::{Value, json};
 
 use super::Folder;
-use super::decisions::{instant, list, policy, shown};
+use super::decisions::{consent, instant, list, policy, shown};
 use crate::consent::by_entry::{Directive, Entry, Request, Snapshot, Source, Sources, decide};
 use crate::consent::external::Answer;
 
@@ -32,8 +32,9 @@ pub(super) fn external(vector: &Value, folder: &Folder) -> Result<Value, String>
         Some(status) if !(200..300).contains(&status) => Answer::Invalid,
         _ => Answer::read(vector.get("response").unwrap_or(&Value::Null)),
     };
-    let directives: Vec<Directive> = Vec::new();
-    let snapshot = Snapshot::new(directives, Source::Fresh).answered(Arc::new(answer));
+    let on_file = list(vector, "consents").iter().map(|path| Ok(Directive::read(&consent(path, folder)?)));
+    let on_file = on_file.collect::<Result<Vec<_>, String>>()?;
+    let snapshot = Snapshot::new(on_file, Source::Fresh).answered(Arc::new(answer));
     Ok(shown(&decide(&request, &entries, &snapshot, &policy, &folder.terms)))
 }
 
