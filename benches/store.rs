@@ -277,7 +277,7 @@ fn scale(place: &Path, count: u64) {
 }
 
 fn queued(message: MessageId) -> Record {
-    let output = NewOutput { format: Format::Hl7v2, flags: Flags::default(), bytes: None };
+    let output = NewOutput { format: Format::Hl7v2, flags: Flags::default(), bytes: None, transaction: None };
     let lane = message.as_bytes().map(|byte| byte % 16);
     let delivery = NewDelivery {
         destination: "repository".into(),

@@ -38,6 +38,9 @@ pub struct Outgoing {
     pub format: Format,
     /// The bytes to send.
     pub bytes: Bytes,
+    /// How many entries the bytes have, where they are known to be a Bundle of type `transaction`: then they need not be
+    /// read. Nothing, once they are other bytes.
+    pub transaction: Option<usize>,
     /// Names for templates: `channel`, `message_type`, `trigger_event`, `control_id`, `received`.
     pub names: Vec<(&'static str, String)>,
 }

@@ -42,6 +42,9 @@ impl Request {
             return Err(refusal("not sent: this destination takes FHIR; give the channel a transform to it"));
         }
         let bytes = &outgoing.bytes;
+        if let Some(entries) = outgoing.transaction.filter(|_| matches!(config.mode, Mode::Transaction | Mode::AsIs)) {
+            return Ok(to_base(bytes.clone(), Expects::Transaction(entries), config));
+        }
         let outline =
             Outline::read(bytes).ok_or_else(|| refusal("not sent: the message is no FHIR resource in JSON"))?;
         if outline.resource_type == "Bundle" {

@@ -29,6 +29,7 @@ pub(super) fn outgoing(bytes: &'static [u8]) -> Outgoing {
         attempt: 0,
         format: Format::Hl7v2,
         bytes: Bytes::from_static(bytes),
+        transaction: None,
         names: vec![
             ("channel", "st-mary".to_owned()),
             ("message_type", "ADT".to_owned()),

@@ -49,6 +49,18 @@ pub(super) fn request_id(headers: &HeaderMap) -> Result<Option<String>, Outcome>
     }
 }
 
+/// FHIR R4 Provenance §6.3.4.6: a Provenance of what the request creates.
+const X_PROVENANCE: HeaderName = HeaderName::from_static("x-provenance");
+
+/// A Provenance in a header is none of the bytes that are kept and named by their hash: it must not be lost in silence.
+pub(super) fn check_provenance(headers: &HeaderMap) -> Result<(), Outcome> {
+    if !headers.contains_key(X_PROVENANCE) {
+        return Ok(());
+    }
+    let text = "X-Provenance is not taken: send the Provenance as an entry of the Bundle; one without target is about all of it";
+    Err(Outcome::error(StatusCode::BAD_REQUEST, "not-supported", text))
+}
+
 /// True if the client sends its body only once it is asked to (RFC 9110 §10.1.1).
 pub(super) fn expects_continue(headers: &HeaderMap) -> bool {
     headers.get(EXPECT).is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"))

@@ -21,7 +21,7 @@ use super::body::{Held, Limits, Unread, linger};
 use super::config::InboundConfig;
 use super::counts::Counts;
 use super::outcome::{FHIR_JSON, Outcome};
-use super::request::{X_REQUEST_ID, authorize, check_media_type, expects_continue, request_id};
+use super::request::{X_REQUEST_ID, authorize, check_media_type, check_provenance, expects_continue, request_id};
 use crate::{Acknowledge, Intake, Offered, StatusReport, Ticket};
 
 /// Who is at the other end of a connection.
@@ -105,6 +105,7 @@ impl Door {
     async fn read(&self, headers: &HeaderMap, body: &mut Body) -> Result<(Held, Option<String>), Refusal> {
         authorize(headers, self.config.auth.as_ref())?;
         check_media_type(headers)?;
+        check_provenance(headers)?;
         let transport_id = request_id(headers)?;
         Ok((self.limits.read(body).await?, transport_id))
     }

@@ -15,7 +15,10 @@ pub mod server;
 
 pub use audit::AuditOf;
 pub use coverage::{Coverage, CoverageItem};
-pub use lineage::{Lineage, LineageDelivery, LineageEvent};
+pub use lineage::{
+    Lineage, LineageDelivery, LineageEvent, LineageOutput, LineageProvenance, LineageRecord, LineageVersion,
+    LineageWritten,
+};
 pub use operation::{
     BreakGlass, LineageOf, MessageDetail, MessageSummary, Operation, OperationError, Part, PartBytes, Sent,
 };

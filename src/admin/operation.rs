@@ -229,13 +229,22 @@ impl std::fmt::Debug for BreakGlass {
 }
 
 /// Whose lineage.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LineageOf {
     /// A message's.
     Message(MessageId),
     /// That of the message of a delivery.
     Delivery(DeliveryId),
+    /// That of the message whose bytes have this SHA-256: `ni:///sha-256;…`, as Provenance has it, or hexadecimal.
+    Original(String),
+    /// That of the message which last wrote a record.
+    Resource {
+        /// `Type/id`, as the destination calls it, or `Type/id/_history/version`.
+        reference: String,
+        /// At which destination; at any where `None`.
+        destination: Option<String>,
+    },
 }
 
 /// Which bytes.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::operation::{LineageOf, MessageDetail, MessageSummary, Operation, OperationError, Part, PartBytes};
+use super::operation::{MessageDetail, MessageSummary, Operation, OperationError, Part, PartBytes};
 use super::{audit, consent, coverage, lineage};
 use crate::config::{self, Overrides, Site};
 use crate::engine::{self, Change, Engine, Replayer, clock};
@@ -111,13 +111,7 @@ async fn carry_out(desk: &Desk, by: &str, operation: Operation) -> Result<Value,
             let bytes = bytes(store, part).await?;
             answer(PartBytes { base64: base64::engine::general_purpose::STANDARD.encode(bytes) })
         }
-        Operation::Lineage(of) => {
-            let id = match of {
-                LineageOf::Message(id) => id,
-                LineageOf::Delivery(id) => delivery(store, id).await?.message,
-            };
-            answer(lineage::of_message(store, id).await?)
-        }
+        Operation::Lineage(of) => answer(lineage::of(store, of).await?),
         Operation::Coverage { query, limit } => answer(coverage::of_messages(store, query, limit).await?),
         Operation::ChangeDelivery { change, delivery, reason } => change_delivery(desk, change, delivery, reason).await,
         Operation::PauseChannel { name, reason } => pause_channel(desk, &name, Some(reason)).await,

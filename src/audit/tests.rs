@@ -273,7 +273,7 @@ async fn disclosed(store: &Store, identifier: &str) -> MessageId {
         purposes: vec!["HRESCH".into()],
         held: None,
     };
-    let outputs = vec![NewOutput { format: Format::Hl7v2, flags: Flags::default(), bytes: None }];
+    let outputs = vec![NewOutput { format: Format::Hl7v2, flags: Flags::default(), bytes: None, transaction: None }];
     let outcome = Outcome::Queued { outputs, deliveries: vec![delivery] };
     let processed = Record::Processed { message: id, at: at(2), outcome, steps: Vec::new(), findings: Vec::new() };
     let delivery = store.commit(vec![processed]).await.unwrap().deliveries[0];

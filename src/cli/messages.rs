@@ -12,7 +12,10 @@ use super::operate::print_json;
 use super::print::{self, OutputError, say};
 use super::select::{Select, known};
 use super::{Globals, Outcome, table};
-use crate::admin::{Lineage, LineageEvent, LineageOf, MessageDetail, MessageSummary, Operation, Part, PartBytes};
+use crate::admin::{
+    Lineage, LineageEvent, LineageOf, LineageOutput, LineageVersion, LineageWritten, MessageDetail, MessageSummary,
+    Operation, Part, PartBytes,
+};
 use crate::store::{DeliveryId, MessageQuery, Page};
 
 /// How many rows a list shows unless told otherwise.
@@ -64,10 +67,31 @@ pub(super) struct PageArgs {
 #[command(after_help = "Tells what came, what each step made of it, where it went and what each destination answered.
 
   tributary lineage 01890a5d-ac96-774b-bcce-b302099a8057     a message, by its id
-  tributary lineage 4711                                     that of a delivery, by its number")]
+  tributary lineage 4711                                     that of a delivery, by its number
+  tributary lineage Patient/42 --destination repository      that of a record, as a destination calls it
+  tributary lineage 'ni:///sha-256;vwTz…'                    that of the bytes which a Provenance names")]
 pub(super) struct LineageArgs {
-    /// A message's id, or a delivery's number.
+    /// A message's id, a delivery's number, a record at a destination, or the hash of a message's bytes.
     id: String,
+    /// The destination where a record is; any, where this is left out.
+    #[arg(long, short)]
+    destination: Option<String>,
+}
+
+impl LineageArgs {
+    fn of(self) -> anyhow::Result<LineageOf> {
+        let Self { id, destination } = self;
+        let is_hash = id.starts_with("ni:") || (id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()));
+        match (id.parse::<MessageId>(), id.parse::<DeliveryId>()) {
+            (_, Ok(delivery)) => Ok(LineageOf::Delivery(delivery)),
+            (Ok(message), _) => Ok(LineageOf::Message(message)),
+            _ if is_hash => Ok(LineageOf::Original(id)),
+            _ if id.contains('/') => Ok(LineageOf::Resource { reference: id, destination }),
+            _ => Err(anyhow::anyhow!(
+                "`{id}` is no message's id, no delivery's number, no record such as Patient/42, and no hash"
+            )),
+        }
+    }
 }
 
 /// A message's id.
@@ -158,21 +182,41 @@ async fn show(globals: &Globals, connection: &Connection, id: MessageId) -> Outc
     Ok(say!("\nIts life: tributary lineage {id}\nIts bytes: tributary messages show {id} --original")?)
 }
 
-pub(super) async fn lineage(globals: &Globals, LineageArgs { id }: LineageArgs) -> Outcome {
-    let of = match (id.parse::<MessageId>(), id.parse::<DeliveryId>()) {
-        (_, Ok(delivery)) => LineageOf::Delivery(delivery),
-        (Ok(message), _) => LineageOf::Message(message),
-        _ => return Err(anyhow::anyhow!("`{id}` is neither a message's id nor a delivery's number").into()),
-    };
+pub(super) async fn lineage(globals: &Globals, arguments: LineageArgs) -> Outcome {
+    let of = arguments.of()?;
     let lineage: Lineage = connect(globals).await?.call(Operation::Lineage(of)).await?;
     if globals.json {
         return print_json(&lineage);
     }
+    for LineageVersion { location, delivery, destination, message } in &lineage.versions {
+        say!("{location} at {destination}, by delivery {delivery} of message {message}")?;
+    }
     say!("message {} ({})", lineage.message.id, lineage.message.state)?;
     print_events(&lineage.events, "│ ")?;
+    lineage.outputs.iter().try_for_each(print_output)?;
     for delivery in &lineage.deliveries {
         say!("└─ delivery {} to {} ({})", delivery.id, delivery.destination, delivery.state)?;
         print_events(&delivery.events, "   ")?;
+    }
+    Ok(())
+}
+
+/// What a message became, and how each record of it came about.
+fn print_output(output: &LineageOutput) -> Result<(), OutputError> {
+    let Some(sha256) = &output.sha256 else { return say!("├─ leaves as it came") };
+    let engine = if output.engine.is_empty() { String::new() } else { format!(", by {}", output.engine) };
+    say!("├─ became SHA-256 {sha256}{engine}")?;
+    for record in &output.records {
+        say!("│  ├─ {} {}", record.kind, print::plain(&record.name))?;
+        for LineageWritten { delivery, location } in &record.written {
+            say!("│  │  written as {} by delivery {delivery}", print::plain(location))?;
+        }
+        for told in &record.provenance {
+            let activity = if told.activity.is_empty() { "source" } else { &told.activity };
+            say!("│  │  {} by {}", print::plain(activity), print::plain(&told.roles.join(", ")))?;
+            told.policy.iter().try_for_each(|policy| say!("│  │    by {}", print::plain(policy)))?;
+            told.sources.iter().try_for_each(|source| say!("│  │    from {}", print::plain(source)))?;
+        }
     }
     Ok(())
 }

@@ -250,6 +250,7 @@ fn outgoing(loaded: &Loaded, redacted: Option<Bytes>) -> Outgoing {
         delivery: loaded.delivery.id,
         attempt: loaded.delivery.attempts,
         format: loaded.content.format,
+        transaction: loaded.content.transaction.filter(|_| redacted.is_none()),
         bytes: redacted.unwrap_or_else(|| loaded.content.bytes.clone()),
         names: vec![
             ("channel", message.channel.clone()),

@@ -176,6 +176,7 @@ fn hold_back(processed: &mut Processed, event: &Event, late: &HashSet<usize>) {
         if let Ok(mut bundle) = serde_json::from_slice::<Value>(bytes) {
             without(&mut bundle, late);
             output.bytes = Some(bundle.to_string().into());
+            output.transaction = None;
         }
     }
 }

@@ -213,15 +213,8 @@ impl Pipeline {
             None => Vec::new(),
         };
         let foreseen = self.foresee(&mut done).await;
-        let mut records: Vec<Record> = Vec::with_capacity(done.len() + events.len());
-        for (id, processed) in &done {
-            // A consent in the same message counts before what it is about can leave.
-            records.extend(processed.arrived.records(*id, processed.at));
-            records.push(record(*id, processed));
-        }
-        records.extend(events);
         let committed = loop {
-            match self.store.commit(records.clone()).await {
+            match self.store.commit(records(&done, &events)).await {
                 Ok(committed) => break committed,
                 Err(error) => {
                     tracing::error!(channel = &*self.channel, %error, "cannot write what came of messages: trying again");
@@ -357,6 +350,18 @@ fn is_short_work<'a>(recipe: &Recipe, mut messages: impl Iterator<Item = &'a Ori
 fn one(recipe: &Recipe, original: &Arc<Original>, read: Option<Read>, now: jiff::Timestamp) -> (MessageId, Processed) {
     let work = std::panic::AssertUnwindSafe(|| process(recipe, original, read, now));
     (original.id, std::panic::catch_unwind(work).unwrap_or_else(|_| Processed::broken(now)))
+}
+
+/// What is to be written as one group.
+fn records(done: &[(MessageId, Processed)], events: &[Record]) -> Vec<Record> {
+    let mut records: Vec<Record> = Vec::with_capacity(done.len() + events.len());
+    for (id, processed) in done {
+        // A consent in the same message counts before what it is about can leave.
+        records.extend(processed.arrived.records(*id, processed.at));
+        records.push(record(*id, processed));
+    }
+    records.extend_from_slice(events);
+    records
 }
 
 fn record(message: MessageId, processed: &Processed) -> Record {

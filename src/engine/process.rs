@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use message::condition::{Fact, Facts, Place};
 use message::consent::{Confidentiality, Decision, Flags, Request};
+use message::json::Value;
 use message::provenance::Step;
 use message::signature::Signed;
 use message::{Body, Context, Finding, Format, Message, Original, Transform, TransformError, consent, fhir, hl7v2};
@@ -13,8 +14,7 @@ use message::{Body, Context, Finding, Format, Message, Original, Transform, Tran
 use super::gate::arrive::{self, Arrived};
 use super::gate::people;
 use super::late::{self, Event};
-use super::patient::{self, Identifier};
-use super::{signed, valid};
+use super::{patient, signed, valid};
 use crate::config::{ChannelConfig, Content, DestinationConfig, LaneKey, RouteConfig};
 use crate::store::{Lane, LaneSet, NewDelivery, NewOutput, Outcome};
 
@@ -165,7 +165,7 @@ fn transform(
     now: Timestamp,
 ) -> Result<(Whose, Message), Failure> {
     let context = Context { now, ..recipe.context.clone() };
-    let whose = Whose { lanes: lanes(recipe, &body), subjects: subjects(recipe, &body) };
+    let whose = whose(recipe, &body);
     let mut message = Message::new(Arc::clone(original), body, Flags::default());
     message.findings = findings;
     if signed.is_some() {
@@ -311,25 +311,38 @@ impl Outputs {
             format: if as_it_came { message.original.format } else { message.body.format() },
             flags: message.flags.clone(),
             bytes: (!as_it_came).then(|| message.body.to_bytes()),
+            transaction: if as_it_came { None } else { entries_of_transaction(&message.body) },
         });
         index
     }
 }
 
-/// The patients that a message is about. That they are several is said with them: what one of them permits is nothing
-/// that another does.
-fn subjects(recipe: &Recipe, came: &Body) -> LaneSet {
+/// How many entries a Bundle of type `transaction` has.
+fn entries_of_transaction(body: &Body) -> Option<usize> {
+    let Body::Fhir(bundle) = body else { return None };
+    let is = |name: &str, text: &str| bundle.get(name).and_then(Value::as_str) == Some(text);
+    let is_transaction = is("resourceType", "Bundle") && is("type", "transaction");
+    is_transaction.then(|| bundle.get("entry").and_then(Value::as_array).map_or(0, Vec::len))
+}
+
+/// The lanes of a message, and the patients that it is about. That they are several is said with them: what one of them
+/// permits is nothing that another does.
+fn whose(recipe: &Recipe, came: &Body) -> Whose {
     let (provider, hash) = (&recipe.context.provider, &recipe.hash);
-    let (mut subjects, are_several) = match came {
+    let (patients, mut subjects, are_several) = match came {
         Body::Hl7v2(message) => {
-            (arrive::lanes(hash, &patient::of_hl7v2(message, provider)), patient::are_several(message, provider))
+            let patients = arrive::lanes(hash, &patient::of_hl7v2(message, provider));
+            (patients.clone(), patients, patient::are_several(message, provider))
         }
-        Body::Fhir(resource) => people::subjects(resource, provider, hash),
+        Body::Fhir(resource) => {
+            let (subjects, are_several) = people::subjects(resource, provider, hash);
+            (arrive::lanes(hash, &patient::of_fhir(resource, provider)), subjects, are_several)
+        }
     };
     if are_several {
         subjects.push(several(hash));
     }
-    subjects
+    Whose { lanes: lanes(recipe, &patients), subjects }
 }
 
 /// The lane that stands among the subjects of a message about several patients.
@@ -337,21 +350,15 @@ pub(super) fn several(hash: &Hash) -> Lane {
     hash(b"several patients")
 }
 
-/// The lanes of a message: its patients', or its channel's where it has no patient.
-fn lanes(recipe: &Recipe, came: &Body) -> LaneSet {
+/// The lanes of a message: its patients', by their identifiers in order, or its channel's where it has no patient.
+fn lanes(recipe: &Recipe, patients: &[Lane]) -> LaneSet {
     let hash = |text: &str| (recipe.hash)(text.as_bytes());
     let channel = || vec![hash(&format!("channel/{}", recipe.config.name))];
     match recipe.config.lane {
         LaneKey::None => Vec::new(),
         LaneKey::Channel => channel(),
         LaneKey::Patient => {
-            let provider = &recipe.context.provider;
-            let patients: BTreeSet<Identifier> = match came {
-                Body::Hl7v2(message) => patient::of_hl7v2(message, provider),
-                Body::Fhir(resource) => patient::of_fhir(resource, provider),
-            };
-            let lanes: BTreeSet<Lane> =
-                patients.iter().take(patient::MOST_LANES).map(|identifier| hash(&identifier.key())).collect();
+            let lanes: BTreeSet<Lane> = patients.iter().take(patient::MOST_LANES).copied().collect();
             if lanes.is_empty() { channel() } else { lanes.into_iter().collect() }
         }
     }

@@ -108,7 +108,7 @@ impl Outbound for Signing {
             let summary = format!("it cannot be signed, and did not leave: {why}");
             DeliveryError::Refused(Receipt { summary, ..Receipt::default() })
         })?;
-        let mut receipt = self.inner.deliver(&Outgoing { bytes, ..outgoing.clone() }).await?;
+        let mut receipt = self.inner.deliver(&Outgoing { bytes, transaction: None, ..outgoing.clone() }).await?;
         receipt.summary = format!("{} (signed with key {})", receipt.summary, self.key.kid());
         Ok(receipt)
     }

@@ -15,6 +15,9 @@ use super::spare::Spares;
 
 /// So much may be written and not synced, whoever waits.
 const UNSYNCED: u64 = 8 << 20;
+/// Memory of so many groups is used again, if it is no longer than this.
+const SPARES: usize = 4;
+const SPARE: usize = 1 << 20;
 
 /// The end of the log.
 pub(super) struct Appender {
@@ -39,6 +42,8 @@ pub(super) struct Appender {
     last_offset: u64,
     /// Groups handed over that are not durable yet: they must be written again if a sync fails.
     unsynced: Vec<(Written, Vec<u8>)>,
+    /// Memory of groups that are durable, for those to come.
+    spare: Vec<Vec<u8>>,
     dirty_since: Option<Instant>,
     moved: Vec<Moved>,
     failed: Option<String>,
@@ -93,6 +98,7 @@ impl Appender {
             last: None,
             last_offset: end.last,
             unsynced: Vec::new(),
+            spare: Vec::new(),
             dirty_since: None,
             moved: Vec::new(),
             failed: None,
@@ -109,6 +115,9 @@ impl Appender {
     /// Starts a group.
     pub(super) fn begin(&mut self) {
         self.release();
+        if self.buffer.capacity() == 0 {
+            self.buffer = self.spare.pop().unwrap_or_default();
+        }
         self.buffer.clear();
         self.buffer.resize(frame::HEADER, 0);
         self.making = Some(Group {
@@ -198,7 +207,9 @@ impl Appender {
 
     fn clean(&mut self) {
         (self.synced, self.synced_end) = (self.group, self.segment.end);
-        self.unsynced.clear();
+        let free = self.unsynced.drain(..).map(|(_, buffer)| buffer).filter(|buffer| buffer.capacity() <= SPARE);
+        self.spare.extend(free);
+        self.spare.truncate(SPARES);
         self.dirty_since = None;
     }
 

@@ -10,7 +10,10 @@
 //! `Processed`'s deliveries where they are not their lanes. Version 2 is a record that version 1 knows nothing of.
 //! A carried message is its id and its earlier records as they stood, each with its number.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
+use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
 use message::MessageId;
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +70,44 @@ pub(super) struct Part {
     pub(super) length: usize,
 }
 
+/// Memory that a thread encodes in, again and again.
+struct Scratch {
+    body: Vec<u8>,
+    packed: Vec<u8>,
+    table: CompressTable,
+}
+
+/// More than this is not kept for the next record.
+const KEPT: usize = 1 << 20;
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> =
+        RefCell::new(Scratch { body: Vec::new(), packed: Vec::new(), table: CompressTable::small() });
+}
+
+impl Scratch {
+    /// `body` compressed, if that makes it clearly shorter.
+    fn pack(&mut self, body: &[u8]) -> Option<&[u8]> {
+        let most = get_maximum_output_size(body.len());
+        if self.packed.len() < most {
+            self.packed.resize(most, 0);
+        }
+        let length = compress_into_with_table(body, &mut self.packed, &mut self.table).ok()?;
+        let packed = self.packed.get(..length)?;
+        (packed.len() + packed.len() / 8 < body.len()).then_some(packed)
+    }
+
+    fn trim(&mut self) {
+        self.body.clear();
+        self.body.shrink_to(KEPT);
+        self.packed.truncate(KEPT);
+        self.packed.shrink_to(KEPT);
+        if matches!(self.table, CompressTable::Large(_)) {
+            self.table = CompressTable::small();
+        }
+    }
+}
+
 /// Turns records into bytes and back.
 pub(super) struct Codec {
     pub(super) compress_from: usize,
@@ -76,31 +117,35 @@ pub(super) struct Codec {
 impl Codec {
     /// `record` as bytes, header first. What `files` refer to must be empty in it.
     pub(super) fn encode(&self, record: &Record, files: &[FileRef]) -> Result<Vec<u8>, String> {
-        let meta = postcard::to_allocvec(&(record, files)).map_err(|error| error.to_string())?;
-        let subjects = subjects(record).map_err(|error| error.to_string())?;
-        let payload = match record {
-            Record::Received(received) => &received.payload[..],
-            _ => &subjects[..],
-        };
-        let version = version(record);
-        let plain = meta.len() + payload.len();
-        if plain < self.compress_from && self.seal.is_none() {
-            return frame(0, version, plain, &[&meta, payload]);
+        SCRATCH.with_borrow_mut(|scratch| {
+            let encoded = self.encode_with(scratch, record, files);
+            scratch.trim();
+            encoded
+        })
+    }
+
+    fn encode_with(&self, scratch: &mut Scratch, record: &Record, files: &[FileRef]) -> Result<Vec<u8>, String> {
+        let unusable = |error: postcard::Error| error.to_string();
+        let body = std::mem::take(&mut scratch.body);
+        let mut body = postcard::to_extend(&(record, files), body).map_err(unusable)?;
+        match record {
+            Record::Received(received) => body.extend_from_slice(&received.payload),
+            _ => body.extend_from_slice(&subjects(record).map_err(unusable)?),
         }
-        let mut body = meta;
-        body.extend_from_slice(payload);
-        let mut flags = 0;
-        if plain >= self.compress_from {
-            let packed = lz4_flex::block::compress(&body);
-            if packed.len() + packed.len() / 8 < plain {
-                (body, flags) = (packed, COMPRESSED);
+        let (plain, version) = (body.len(), version(record));
+        let packed = if plain >= self.compress_from { scratch.pack(&body) } else { None };
+        let flags = if packed.is_some() { COMPRESSED } else { 0 };
+        let content = packed.unwrap_or(&body);
+        let encoded = match &self.seal {
+            None => frame(flags, version, plain, content),
+            Some(seal) => {
+                let flags = flags | SEALED;
+                let sealed = seal.seal(content.to_vec(), &[flags, version]);
+                frame(flags, version, plain, &sealed.ok_or("the record could not be encrypted")?)
             }
-        }
-        if let Some(seal) = &self.seal {
-            flags |= SEALED;
-            body = seal.seal(body, &[flags, version]).ok_or("the record could not be encrypted")?;
-        }
-        frame(flags, version, plain, &[&body])
+        };
+        scratch.body = body;
+        encoded
     }
 
     /// A message's records, as they stand in the log, as one.
@@ -112,7 +157,7 @@ impl Codec {
             body.extend_from_slice(&sequence.to_le_bytes());
             body.extend_from_slice(raw);
         }
-        frame(CARRIED, 1, body.len(), &[&body])
+        frame(CARRIED, 1, body.len(), &body)
     }
 
     /// Reads a whole record, checking its CRC.
@@ -208,14 +253,13 @@ pub(super) fn slots(record: &mut Record) -> Vec<&mut Option<Bytes>> {
     }
 }
 
-fn frame(flags: u8, version: u8, plain: usize, parts: &[&[u8]]) -> Result<Vec<u8>, String> {
-    let body: usize = parts.iter().map(|part| part.len()).sum();
-    let too_long = |_| format!("a record of {body} bytes is too long for the log");
-    let mut out = Vec::with_capacity(HEADER + body);
-    out.extend_from_slice(&u32::try_from(body).map_err(too_long)?.to_le_bytes());
+fn frame(flags: u8, version: u8, plain: usize, body: &[u8]) -> Result<Vec<u8>, String> {
+    let too_long = |_| format!("a record of {} bytes is too long for the log", body.len());
+    let mut out = Vec::with_capacity(HEADER + body.len());
+    out.extend_from_slice(&u32::try_from(body.len()).map_err(too_long)?.to_le_bytes());
     out.extend_from_slice(&[0, 0, 0, 0, flags, version, 0, 0]);
     out.extend_from_slice(&u32::try_from(plain).map_err(too_long)?.to_le_bytes());
-    parts.iter().for_each(|part| out.extend_from_slice(part));
+    out.extend_from_slice(body);
     let crc = crc32c::crc32c(out.get(8..).unwrap_or_default());
     put(&mut out, 4, &crc.to_le_bytes());
     Ok(out)

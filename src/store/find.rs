@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU32;
 use bytes::Bytes;
 use message::MessageId;
 
-use super::codec::slots;
+use super::codec::{Decoded, slots};
 use super::counts::Tallies;
 use super::duplicate::id_of;
 use super::entry::{DeliveryEntry, MessageEntry, Routing, SettingEntry};
@@ -14,8 +14,9 @@ use super::epochs::Epochs;
 use super::error::StoreError;
 use super::index::{Index, decode};
 use super::keys;
+use super::lately::Lately;
 use super::progress::Progress;
-use super::read::Records;
+use super::read::{Records, file_of};
 use super::record::{DeliveryId, DeliveryRecord, Lane, NewOutput, Outcome, Received, Record, State};
 use super::segment::{Position, damage_at};
 use super::warm::Ready;
@@ -28,6 +29,8 @@ pub(super) struct Finder {
     pub(super) tallies: Arc<Tallies>,
     pub(super) progress: Arc<Progress>,
     pub(super) epochs: Arc<Epochs>,
+    /// What one who follows the log has not been told yet.
+    pub(super) lately: Arc<Lately>,
     /// Segments from this one on are needed by one who follows the log.
     pub(super) followed: AtomicU32,
 }
@@ -70,11 +73,12 @@ impl Finder {
     fn content_of(&self, entry: &DeliveryEntry) -> Result<Content, StoreError> {
         let at = self.place(&entry.message, entry.processed)?;
         let output = entry.output as usize;
-        let outputs = match self.records.read(at)?.record {
+        let Decoded { record, files } = self.records.read(at)?;
+        let outputs = match record {
             Record::Processed { outcome: Outcome::Queued { outputs, .. }, .. } => outputs,
             _ => return Err(damage_at(at, "another record was expected here").into()),
         };
-        let NewOutput { format, flags, .. } =
+        let NewOutput { format, flags, bytes, .. } =
             outputs.into_iter().nth(output).ok_or_else(|| damage_at(at, "the output is not there"))?;
         let rest = match entry.rest {
             Some(sequence) => self.records.slot(self.place(&entry.message, sequence)?, 1)?,
@@ -82,12 +86,13 @@ impl Finder {
         };
         let bytes = match rest {
             Some(rest) => rest,
-            None => match self.records.slot(at, output)? {
-                Some(bytes) => bytes,
-                None => self.payload(&entry.message)?,
+            None => match (file_of(&files, output), bytes) {
+                (Some(file), _) => self.records.big.read(file)?,
+                (None, Some(bytes)) => bytes,
+                (None, None) => self.payload(&entry.message)?,
             },
         };
-        Ok(Content { format, bytes, flags })
+        Ok(Content { format, bytes, transaction: None, flags })
     }
 
     /// A delivery with its message, if it is queued, and with its content, unless the message is longer
@@ -103,8 +108,22 @@ impl Finder {
         Ok(Some(Due { delivery, received: Arc::new(message.received), size: message.size, content }))
     }
 
+    /// The same of one whose message and content are in memory.
+    pub(super) fn due_with(&self, id: DeliveryId, ready: Ready, most: u64) -> Result<Option<Due>, StoreError> {
+        let Some(entry) = self.index.get::<DeliveryEntry>(&keys::delivery(id))? else { return Ok(None) };
+        if entry.state != State::Queued {
+            return Ok(None);
+        }
+        if entry.rest.is_some() {
+            return self.due(id, most);
+        }
+        let Ready { received, size, content } = ready;
+        let delivery = self.delivery_record(id, entry)?;
+        Ok(Some(Due { delivery, received, size, content: Some(content) }))
+    }
+
     /// The same without the disk, where all of it is in memory; never blocks for long.
-    pub(super) fn due_at_once(&self, id: DeliveryId, ready: Ready) -> Option<Result<Option<Due>, StoreError>> {
+    pub(super) fn due_at_once(&self, id: DeliveryId, ready: &Ready) -> Option<Result<Option<Due>, StoreError>> {
         self.progress.check().ok()?;
         let entry = match self.index.get_recent::<DeliveryEntry>(&keys::delivery(id))? {
             Ok(entry) => entry.filter(|entry| entry.state == State::Queued),
@@ -115,7 +134,7 @@ impl Finder {
             return None;
         }
         let routing = entry.routing.take()?;
-        let Ready { received, size, content } = ready;
+        let Ready { received, size, content } = ready.clone();
         Some(Ok(Some(Due { delivery: entry.into_record(id, routing), received, size, content: Some(content) })))
     }
 

@@ -13,6 +13,7 @@ use super::epochs::Epochs;
 use super::error::StoreError;
 use super::fact::Item;
 use super::index::{Index, guard};
+use super::lately::Lately;
 use super::progress::Progress;
 use super::read::Records;
 use super::writer::{again, answer};
@@ -52,6 +53,7 @@ pub(super) struct Indexer {
     pub(super) tallies: Arc<Tallies>,
     pub(super) progress: Arc<Progress>,
     pub(super) epochs: Arc<Epochs>,
+    pub(super) lately: Arc<Lately>,
 }
 
 impl Indexer {
@@ -76,12 +78,14 @@ impl Indexer {
     fn groups(&self, first: Group, requests: &Receiver<IndexRequest>) -> Option<IndexRequest> {
         let mut change = Change::new(&self.index, &self.records);
         let (mut waiting, mut end, mut next) = (Vec::new(), first.end, Some(first));
+        let mut told = Vec::new();
         let mut applied = self.progress.check();
         let mut other = None;
         while let Some(group) = next.take() {
             end = group.end;
             waiting.extend(group.waiting);
             applied = applied.and_then(|()| guard(|| group.items.iter().try_for_each(|item| change.apply(item))));
+            told.push((group.items, group.end));
             if change.len() >= ENTRIES {
                 break;
             }
@@ -105,10 +109,14 @@ impl Indexer {
         for Waiting { reply, committed } in waiting {
             answer(reply, applied.as_ref().map(|()| committed).map_err(again));
         }
+        if applied.is_ok() {
+            told.into_iter().for_each(|(items, end)| self.lately.keep(items, &end));
+        }
         other
     }
 
     fn relocate(&self, items: &[Item]) {
+        self.lately.clear();
         let done = self.index.applied().and_then(|applied| {
             let mut change = Change::new(&self.index, &self.records);
             items.iter().try_for_each(|item| change.relocate(item))?;

@@ -45,6 +45,7 @@ mod index;
 mod indexer;
 mod keeper;
 mod keys;
+mod lately;
 mod lifecycle;
 mod links;
 mod little_endian;
@@ -53,6 +54,7 @@ mod open;
 mod options;
 mod pages;
 mod progress;
+mod queries;
 mod query;
 mod read;
 mod recent;
@@ -84,7 +86,8 @@ use tokio::sync::{Semaphore, oneshot};
 use self::find::Finder;
 use self::keeper::{Keeper, KeeperJob};
 use self::metrics::Metrics;
-use self::threads::{ReadJob, Threads};
+use self::queries::Queries;
+use self::threads::Threads;
 use self::warm::Warm;
 use self::writer::{Accept, Request, Until};
 
@@ -115,7 +118,7 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     options: Arc<StoreOptions>,
     log: SyncSender<Request>,
-    readers: tokio::sync::mpsc::Sender<ReadJob>,
+    queries: Arc<Queries>,
     keeper: SyncSender<KeeperJob>,
     finder: Arc<Finder>,
     warm: Warm,
@@ -159,7 +162,7 @@ impl Store {
         let started = threads::start(&options, opened, &metrics, units, now)?;
         let inner = Inner {
             log: started.log,
-            readers: started.readers,
+            queries: started.queries,
             keeper: started.keeper,
             finder: started.finder,
             warm: Warm::new(options.warm_bytes),
@@ -266,12 +269,13 @@ impl Store {
     ///
     /// [`StoreError::Damaged`] if its bytes are; others as they are.
     pub async fn due(&self, delivery: DeliveryId, most: u64) -> Result<Option<Due>, StoreError> {
-        if let Some(ready) = self.0.warm.get(delivery)
-            && let Some(due) = self.0.finder.due_at_once(delivery, ready)
-        {
-            return due;
+        let Some(ready) = self.0.warm.get(delivery) else {
+            return self.read(move |finder| finder.due(delivery, most)).await;
+        };
+        match self.0.finder.due_at_once(delivery, &ready) {
+            Some(due) => due,
+            None => self.read(move |finder| finder.due_with(delivery, ready, most)).await,
         }
-        self.read(move |finder| finder.due(delivery, most)).await
     }
 
     /// What a message was last made into; the bytes are `None` where they are the original ones.

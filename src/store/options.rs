@@ -66,7 +66,7 @@ impl StoreOptions {
             keep: 30 * DAY,
             in_flight_bytes: 64 << 20,
             cache_bytes: 32 * MIB,
-            warm_bytes: 16 << 20,
+            warm_bytes: 64 << 20,
             readers: 2,
             encryption_key: None,
             disk: Arc::new(RealDisk),

@@ -98,6 +98,6 @@ pub(super) fn damage_in(error: StoreError) -> Result<Damage, StoreError> {
     }
 }
 
-fn file_of(files: &[FileRef], slot: usize) -> Option<&FileRef> {
+pub(super) fn file_of(files: &[FileRef], slot: usize) -> Option<&FileRef> {
     files.iter().find(|file| file.slot as usize == slot)
 }

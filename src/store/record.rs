@@ -312,7 +312,7 @@ pub enum Outcome {
 }
 
 /// One rendering of a message, as some destinations are to get it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NewOutput {
     /// What the bytes are.
     pub format: Format,
@@ -321,6 +321,16 @@ pub struct NewOutput {
     /// The bytes; `None` for the original bytes, which are not stored twice.
     #[serde(with = "serde_bytes_opt")]
     pub bytes: Option<Bytes>,
+    /// How many entries they have, where they are known to be a Bundle of type `transaction`. Not stored.
+    #[serde(skip)]
+    pub transaction: Option<usize>,
+}
+
+/// What is known of the bytes besides is no part of what they are: it is not read back from the log.
+impl PartialEq for NewOutput {
+    fn eq(&self, other: &Self) -> bool {
+        (self.format, &self.flags, &self.bytes) == (other.format, &other.flags, &other.bytes)
+    }
 }
 
 /// One delivery to come.

@@ -9,7 +9,7 @@ use super::find::Finder;
 use super::keeper::{Keeper, KeeperJob};
 use super::lifecycle::delivery_of;
 use super::metrics::add;
-use super::threads::ReadJob;
+use super::queries::ReadJob;
 use super::warm::Warm;
 use super::writer::{Commit, Prepared, Request, Until, answer};
 use super::{Committed, DeliveryId, Outcome, Record, Store, StoreError, apply};
@@ -143,7 +143,7 @@ impl Store {
         let (reply, done) = oneshot::channel();
         let job: ReadJob =
             Box::new(move |finder: &Finder| answer(reply, finder.progress.check().and_then(|()| work(finder))));
-        self.0.readers.send(job).await.map_err(|_| StoreError::Closed)?;
+        self.0.queries.send(job).await?;
         done.await.map_err(|_| StoreError::Closed)?
     }
 

@@ -66,6 +66,17 @@ impl Finder {
     /// About `most` records from `from` on, as far as the index has them.
     pub(super) fn tail(&self, from: Mark, most: usize) -> Result<Tail, StoreError> {
         let mut tail = Tail { end: from, ..Tail::default() };
+        while tail.items.len() < most
+            && let Some(told) = self.lately.take(tail.end)
+        {
+            for item in told.items {
+                tail.items.extend(self.followed(told.from, item)?);
+            }
+            tail.end = told.end;
+        }
+        if tail.end != from {
+            return Ok(tail);
+        }
         let until = self.index.applied()?.unwrap_or_default().group;
         let segments = &self.records.segments;
         let scan = match from.group {

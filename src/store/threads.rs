@@ -7,7 +7,6 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use tokio::sync::mpsc;
 
 use super::appender::Appender;
 use super::duplicate::{Duplicates, Filters};
@@ -16,34 +15,30 @@ use super::error::StoreError;
 use super::find::Finder;
 use super::indexer::Indexer;
 use super::keeper::{Keeper, KeeperJob};
+use super::lately::Lately;
 use super::metrics::Metrics;
 use super::open::Opened;
 use super::options::StoreOptions;
 use super::progress::Progress;
+use super::queries::Queries;
 use super::spare::Spares;
 use super::writer::{Request, Writer};
 
 /// Groups that may wait for the index.
 const INDEX_QUEUE: usize = 16;
-/// Queries that may wait for a reader.
-const READ_QUEUE: usize = 256;
-
-/// A query.
-pub(super) type ReadJob = Box<dyn FnOnce(&Finder) + Send>;
-
 /// What runs, from the first to end to the last.
 pub(super) struct Threads {
     running: Mutex<Vec<(&'static str, JoinHandle<()>)>>,
     stop: Arc<AtomicBool>,
     closed: AtomicBool,
-    readers: mpsc::Sender<ReadJob>,
+    queries: Arc<Queries>,
     keeper: SyncSender<KeeperJob>,
 }
 
 /// What asks them.
 pub(super) struct Started {
     pub(super) log: SyncSender<Request>,
-    pub(super) readers: mpsc::Sender<ReadJob>,
+    pub(super) queries: Arc<Queries>,
     pub(super) keeper: SyncSender<KeeperJob>,
     pub(super) finder: Arc<Finder>,
     pub(super) low: Arc<AtomicBool>,
@@ -62,12 +57,13 @@ pub(super) fn start(
     let progress = Arc::new(Progress::new(end.next, end.sure, options.dir.join("index.broken")));
     index.follow(progress.clone());
     let epochs = Arc::new(Epochs::new(end.next));
-    let finder = Arc::new(Finder { index, records, tallies, progress, epochs, followed: u32::MAX.into() });
+    let (lately, followed) = (Arc::new(Lately::default()), u32::MAX.into());
+    let finder = Arc::new(Finder { index, records, tallies, progress, epochs, lately, followed });
     let stop = Arc::new(AtomicBool::new(false));
     let filters = Arc::new(Filters::new(lowest_bucket, end.next));
     let (log, requests) = sync_channel(units + 64);
     let (to_index, groups) = sync_channel(INDEX_QUEUE);
-    let (readers, queries) = mpsc::channel::<ReadJob>(READ_QUEUE);
+    let queries = Arc::new(Queries::new());
     let (keeper, jobs) = sync_channel(64);
     let low = Arc::new(AtomicBool::new(false));
     let mut running = Vec::new();
@@ -116,10 +112,13 @@ pub(super) fn start(
     };
     running.push(spawn("store-log", move || writer.run())?);
 
-    let queries = Arc::new(Mutex::new(queries));
     for _ in 0..options.readers.max(1) {
-        let (queries, finder, ended) = (queries.clone(), finder.clone(), stop.clone());
-        running.push(spawn("store-read", move || read(&queries, &finder, &ended))?);
+        let (queries, finder) = (queries.clone(), finder.clone());
+        running.push(spawn("store-read", move || {
+            while let Some(job) = queries.next() {
+                job(&finder);
+            }
+        })?);
     }
 
     let indexer = Indexer {
@@ -128,16 +127,17 @@ pub(super) fn start(
         tallies: finder.tallies.clone(),
         progress: finder.progress.clone(),
         epochs: finder.epochs.clone(),
+        lately: finder.lately.clone(),
     };
     running.push(spawn("store-index", move || indexer.run(&groups))?);
     let threads = Threads {
         running: Mutex::new(running),
         stop,
         closed: AtomicBool::new(false),
-        readers: readers.clone(),
+        queries: queries.clone(),
         keeper: keeper.clone(),
     };
-    Ok(Started { log, readers, keeper, finder, low, threads })
+    Ok(Started { log, queries, keeper, finder, low, threads })
 }
 
 fn spawn(
@@ -146,17 +146,6 @@ fn spawn(
 ) -> Result<(&'static str, JoinHandle<()>), StoreError> {
     let thread = std::thread::Builder::new().name(name.into()).spawn(run);
     thread.map(|thread| (name, thread)).map_err(StoreError::io("cannot start a thread"))
-}
-
-/// Answers queries, one after another, until the store is closed.
-fn read(queries: &Mutex<mpsc::Receiver<ReadJob>>, finder: &Finder, stop: &AtomicBool) {
-    loop {
-        let job = queries.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
-        match job {
-            Some(job) if !stop.load(Ordering::Acquire) => job(finder),
-            _ => return,
-        }
-    }
 }
 
 impl Threads {
@@ -171,10 +160,8 @@ impl Threads {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         self.stop.store(true, Ordering::Release);
         // Wakes those that wait for work; one that is busy looks up by itself.
-        let mut woken = self.keeper.try_send(Box::new(|_| {})).is_ok();
-        for _ in 0..running.len() {
-            woken |= self.readers.try_send(Box::new(|_| {})).is_ok();
-        }
+        let woken = self.keeper.try_send(Box::new(|_| {})).is_ok();
+        self.queries.close();
         tracing::debug!(woken, "closing the store");
         for (name, thread) in running.drain(..) {
             if name == "store-log" && log.send(Request::Close).is_err() {

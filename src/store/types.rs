@@ -46,6 +46,8 @@ pub struct Content {
     pub format: Format,
     /// The bytes.
     pub bytes: Bytes,
+    /// How many entries they have, where they are known to be a Bundle of type `transaction`.
+    pub transaction: Option<usize>,
     /// Their consent flags.
     pub flags: Flags,
 }

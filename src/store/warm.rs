@@ -131,7 +131,8 @@ impl Warm {
                 }
                 held.bytes += bytes.len() + OVERHEAD;
                 held.order.push_back((Instant::now(), Key::Delivery(number)));
-                let content = Content { format: output.format, bytes, flags: output.flags.clone() };
+                let NewOutput { format, transaction, .. } = *output;
+                let content = Content { format, bytes, transaction, flags: output.flags.clone() };
                 let received = Arc::clone(&message.received);
                 held.deliveries.insert(number, Ready { received, size: size as u64, content });
             }
@@ -228,6 +229,7 @@ mod tests {
             format: Format::Hl7v2,
             flags: Flags::default(),
             bytes: bytes.map(Bytes::from_static),
+            transaction: None,
         };
         let deliveries = (0u32..).zip(outputs).map(|(output, _)| NewDelivery {
             destination: "lab".into(),

@@ -41,6 +41,7 @@ mod mllp_faults;
 mod obligations;
 mod operate;
 mod privacy;
+mod provenance;
 mod replay;
 mod stop;
 mod tls;

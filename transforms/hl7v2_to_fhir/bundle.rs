@@ -26,7 +26,9 @@ pub(super) fn of(run: &mut Run<'_>) -> Value {
     }
     let mut bundle = header(run, &refs);
     let entries = entries(run, &identities, &refs);
-    bundle.put("entry", Value::Array(entries));
+    if !entries.is_empty() {
+        bundle.put("entry", Value::Array(entries));
+    }
     Value::Object(bundle)
 }
 

@@ -134,8 +134,7 @@ impl<'a> Reader<'_, 'a> {
             let mut path = Vec::new();
             if self.find(group, at.leaf, name, lenient, &mut path) {
                 if lenient && self.would_skip(group, at.leaf, &path, next) {
-                    let node = path.last().copied();
-                    return Some(Placed { node, instance: at.instance, fit: Fit::Misplaced });
+                    return Some(self.aside(at.instance, &path));
                 }
                 let fit = if lenient { Fit::AfterMissing } else { Fit::Expected };
                 return Some(Placed { fit, ..self.enter(at.instance, &path) });
@@ -226,12 +225,17 @@ impl<'a> Reader<'_, 'a> {
 
     /// A segment of a group that is over: a new occurrence of that group, without moving on.
     fn anywhere(&mut self, name: &str) -> Placed {
-        let before = self.at;
         let mut path = Vec::new();
         if !self.find(0, None, name, true, &mut path) {
             return Placed { node: None, instance: 0, fit: Fit::Unknown };
         }
-        let placed = self.enter(0, &path);
+        self.aside(0, &path)
+    }
+
+    /// A segment before its time, or after: in an occurrence of its own of the groups of `path`, without moving on.
+    fn aside(&mut self, instance: usize, path: &[usize]) -> Placed {
+        let before = self.at;
+        let placed = self.enter(instance, path);
         self.at = before;
         Placed { fit: Fit::Misplaced, ..placed }
     }

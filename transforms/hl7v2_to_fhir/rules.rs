@@ -228,7 +228,7 @@ fn quantity(own: &mut Map, of_ucum: bool) {
         return;
     }
     if own.contains_key("unit") {
-        return set_aside(own, "code");
+        return into_extension(own, "code");
     }
     if let Some(code) = own.remove("code") {
         own.put("unit", code);

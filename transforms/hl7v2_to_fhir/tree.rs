@@ -1,5 +1,6 @@
 //! Resources under construction: nodes that rows find again by the labels of their paths.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::ops::Range;
@@ -98,6 +99,25 @@ pub(super) struct Tree {
 
 type Member = (NodeId, &'static Element);
 
+thread_local! {
+    /// Memory of a tree that is done with, for the next one on this thread: to ask the system for it anew takes longer
+    /// than to fill it.
+    static SPARE: Cell<Vec<Node>> = const { Cell::new(Vec::new()) };
+}
+
+/// More nodes than this are not kept for the next tree.
+const KEPT: usize = 16 << 10;
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        let mut nodes = std::mem::take(&mut self.nodes);
+        nodes.clear();
+        if nodes.capacity() <= KEPT {
+            SPARE.set(nodes);
+        }
+    }
+}
+
 /// With how many of its members what is merged into a resource is compared.
 const COMPARED: usize = 64;
 
@@ -107,12 +127,9 @@ const INDEXED_FROM: u32 = 32;
 impl Tree {
     /// With room for what a message of `bytes` most often becomes.
     pub(super) fn for_message(bytes: usize) -> Self {
-        Self {
-            nodes: Vec::with_capacity(bytes / 3),
-            resources: Vec::with_capacity(bytes / 32),
-            index: HashMap::new(),
-            listed: Vec::new(),
-        }
+        let mut nodes = SPARE.take();
+        nodes.reserve(bytes / 3);
+        Self { nodes, resources: Vec::with_capacity(bytes / 32), index: HashMap::new(), listed: Vec::new() }
     }
 
     fn add(&mut self, node: Node) -> NodeId {
@@ -545,9 +562,20 @@ pub(super) fn has(out: &Map, name: &str) -> bool {
 /// Writes that the required element `name` is absent for a reason nobody knows.
 pub(super) fn absent(kind: &Type, name: &str, out: &mut Map) {
     let Some(element) = kind.element(name).or_else(|| kind.choice(name)) else { return };
-    let is_primitive = matches!(element.kind, Kind::Primitive(_));
-    let name = if is_primitive { format_smolstr!("_{}", element.name) } else { Text::new(&element.name) };
-    out.insert(name, if element.list { Value::Array(vec![unknown()]) } else { unknown() });
+    let mut value = unknown();
+    let name = match element.kind {
+        Kind::Primitive(_) => format_smolstr!("_{}", element.name),
+        Kind::Complex(id) => {
+            // What is absent still has the parts that it must have.
+            let kind = types().get(id);
+            if let Some(members) = value.as_object_mut() {
+                kind.required().iter().for_each(|part| absent(kind, part, members));
+                known().kind(id).rule.into_iter().for_each(|rule| rule(kind, members));
+            }
+            Text::new(&element.name)
+        }
+    };
+    out.insert(name, if element.list { Value::Array(vec![value]) } else { value });
 }
 
 /// An element that is absent for a reason nobody knows.

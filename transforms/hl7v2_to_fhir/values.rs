@@ -18,8 +18,8 @@ pub(super) fn primitive(primitive: Primitive, text: &str, zone: &TimeZone) -> Op
     let string = |value: Text| Some(Value::String(value));
     match primitive {
         // Senders pad fields with blanks; texts of results go by `whole-text` and keep theirs.
-        Primitive::String => string(printable(trimmed)),
-        Primitive::Markdown => string(printable(text)),
+        Primitive::String => said(printable(trimmed)),
+        Primitive::Markdown => said(printable(text)),
         Primitive::Code => string(single_spaced(trimmed)),
         Primitive::Uri | Primitive::Url | Primitive::Canonical | Primitive::Oid | Primitive::Uuid => {
             let is_one = !trimmed.contains(char::is_whitespace) && universal::is_well_formed(trimmed);
@@ -38,6 +38,11 @@ pub(super) fn primitive(primitive: Primitive, text: &str, zone: &TimeZone) -> Op
         Primitive::Base64Binary => string(base64::engine::general_purpose::STANDARD.encode(text).into()),
         Primitive::Xhtml => string(xhtml(text).into()),
     }
+}
+
+/// `text`, if it says anything: of control characters alone nothing is left.
+fn said(text: Text) -> Option<Value> {
+    (!trimmed(&text).is_empty()).then_some(Value::String(text))
 }
 
 /// `text` without blanks around it: most often that is `text`, as its first and last bytes tell.

@@ -63,7 +63,9 @@ impl Actors {
 
 fn entry(value: Value) -> Entry {
     let members = if let Value::Object(members) = value { members } else { Map::new() };
-    Entry::new(members)
+    let mut entry = Entry::new(members);
+    entry.share();
+    entry
 }
 
 /// Adds `actor` unless it is there.

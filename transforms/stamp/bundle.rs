@@ -100,6 +100,12 @@ impl Entry {
         entry
     }
 
+    /// Makes clones of it cost little, as long as its resource is not changed.
+    pub(super) fn share(&mut self) {
+        self.resource.iter_mut().for_each(Map::share);
+        self.members.get_mut("request").into_iter().for_each(Value::share);
+    }
+
     fn into_value(self) -> Value {
         let mut members = self.members;
         let resource = self.resource.map(Value::Object);

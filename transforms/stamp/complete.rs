@@ -63,9 +63,9 @@ impl Converted<'_> {
             let kind =
                 agent.get("who").and_then(Value::as_object).and_then(|who| kind_of(who, bundle)).map(str::to_owned);
             let acts = matches!(kind.as_deref(), Some("Practitioner" | "PractitionerRole" | "Device"));
-            // EVN-5 has no role in the v2-to-FHIR guide.
+            // EVN-5 has no role in the v2-to-FHIR guide; who is named in its place is the sender.
             let role = if acts { Role::Enterer } else { Role::Author };
-            if kind.is_some() && !agent.contains_key("type") {
+            if !agent.contains_key("type") {
                 agent.shift_insert(0, "type", role.into_r4());
             }
             if acts && !agent.contains_key("onBehalfOf") {

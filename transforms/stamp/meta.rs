@@ -140,7 +140,10 @@ impl Fresh {
     pub(super) fn new(stamps: Stamps<'_>, labels: &Labels) -> Result<Self, &'static str> {
         let (mut resource, mut flags) = (Map::new(), Flags::default());
         stamp(&mut resource, stamps, &[labels], &mut flags)?;
-        Ok(Self { meta: resource.get_mut("meta").map(Value::take).unwrap_or_default(), flags })
+        let mut meta = resource.get_mut("meta").map(Value::take).unwrap_or_default();
+        // It is the same in every entry, and a third of the Bundle's text.
+        meta.share();
+        Ok(Self { meta, flags })
     }
 
     /// Stamps `resource`, if it comes with no `meta` and says nothing of its confidentiality.
@@ -303,7 +306,7 @@ fn meta_of(resource: &mut Map) -> Result<&mut Map, &'static str> {
 
 fn insert_meta(resource: &mut Map, meta: Value) {
     let at = resource.keys().take(2).take_while(|key| matches!(key.as_str(), "resourceType" | "id")).count();
-    resource.shift_insert(at, "meta", meta);
+    resource.put_at(at, "meta", meta);
 }
 
 /// The array of objects at `key`, made where it is missing.

@@ -24,7 +24,9 @@ use super::results::Assertions;
 use super::source::Source;
 
 /// Resources that stand for others: labelled with the highest level of all.
-const ENVELOPES: &[&str] = &["MessageHeader", "Composition"];
+const ENVELOPES: &[&str] = &["MessageHeader", "Composition", "List"];
+/// Those of them that speak for the whole message.
+const HEADS: &[&str] = &["MessageHeader", "Composition"];
 
 /// What is stamped, and in the light of what.
 pub(super) struct Stamping<'a> {
@@ -285,7 +287,7 @@ struct Whole {
 
 impl Whole {
     fn of(bundle: &Bundle) -> Self {
-        let envelopes = ENVELOPES.iter().filter_map(|kind| bundle.first(kind)).chain([&bundle.fields]);
+        let envelopes = HEADS.iter().filter_map(|kind| bundle.first(kind)).chain([&bundle.fields]);
         let mut labels: Vec<Value> = envelopes.flat_map(meta::security_of).cloned().collect();
         let document = bundle.first("Composition").and_then(|document| text(document, "confidentiality"));
         labels.extend(document.map(|code| json!({ "system": CONFIDENTIALITY, "code": code })));

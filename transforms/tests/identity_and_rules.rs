@@ -130,3 +130,63 @@ fn the_items_of_a_price_list_are_found_again() {
         &entries(&after, "ChargeItemDefinition")[0]["resource"]["propertyGroup"][0]["priceComponent"][0]["amount"];
     assert_eq!(amount.to_string(), r#"{"value":12.50,"currency":"USD"}"#);
 }
+
+/// Groups that repeat hold what they make apart, also where the same rows stand in several groups.
+#[test]
+fn what_repeats_makes_as_many_as_there_are() {
+    #[track_caller]
+    fn check(kind: &str, body: &str, of: &str, count: usize) {
+        let (bundle, _) = convert(kind, &format!("{PID}\n{body}"));
+        assert_eq!(entries(&bundle, of).len(), count, "{kind}");
+    }
+    let two = "OBX|1|NM|A^Age^L||1||||||F\nOBX|2|NM|B^Weight^L||2||||||F";
+    let order = |number: &str| format!("ORC|NW|{number}^H\nOBR|1|{number}^H||X^Y^L\n{two}");
+    let charge = "FT1|1|T1||20240102||CG|99213^V^C4";
+    check("VXU^V04", &format!("{two}\nORC|RE|1\nRXA|0|1|20240101||08^HepB^CVX|1\n{two}"), "Observation", 4);
+    let charges = format!("PV1|1|I\n{}\n{}\n{charge}\n{}", order("P1"), order("P2"), order("P3"));
+    check("DFT^P03", &charges, "ServiceRequest", 3);
+    check("DFT^P03", &charges, "Observation", 6);
+    check("ADT^A17", &format!("PV1|1|I\n{two}\nPID|2||8^^^CLINIC^MR\nPV1|2|I\n{two}"), "Observation", 4);
+    let orders = "ORC|RE|P1^H\nOBR|1|P1^H||X^Y^L\nORC|RE|P2^H\nOBR|2|P2^H||Z^W^L\nTXA|1|DS|TX|||||||||D1^H\nOBX|1|TX|N||text||||||F";
+    check("MDM^T02", &format!("PV1|1|I\n{orders}"), "ServiceRequest", 2);
+    check("OML^O21", &format!("{}\nSPM|1|S1^H||BLD\n{two}", order("P1")), "Observation", 4);
+    // Before their time: still one for each.
+    check("VXU^V04", &format!("ORC|RE|1\n{two}\nRXA|0|1|20240101||08^HepB^CVX|1"), "Observation", 2);
+}
+
+#[test]
+fn a_role_of_nobody_is_no_other_role() {
+    let roles = "ROL|1^H|AD|PP^^HL70443|||||||||W^1^A\nROL|2^H|AD|PP^^HL70443|||||||||X^1^A";
+    let (first, _) = convert("ADT^A01", &format!("EVN||2024\n{PID}\n{roles}\nPV1|1|I"));
+    assert_eq!(entries(&first, "PractitionerRole").len(), 2);
+    let (other, _) = convert("ADT^A01", &format!("EVN||2024\nPID|1||8^^^CLINIC^MR\n{roles}\nPV1|1|I"));
+    assert_ne!(url(&first, "PractitionerRole"), url(&other, "PractitionerRole"));
+}
+
+#[test]
+fn a_document_without_content_says_so() {
+    let (bundle, _) = convert("MDM^T01", &format!("{PID}\nPV1|1|I\nTXA|1|DS||||||||||D1^H"));
+    let content = &entries(&bundle, "DocumentReference")[0]["resource"]["content"][0];
+    assert_eq!(content["attachment"]["extension"][0]["valueCode"], "unknown");
+}
+
+/// Patients who change places stay two, each with a visit and results of his own.
+#[test]
+fn a_swap_of_patients_keeps_them_apart() {
+    let second = "PID|2||8^^^CLINIC^MR||Heron^Sol\nPV1|2|I|W^2^B\nOBX|1|NM|B^Weight^L||2||||||F";
+    let (bundle, _) =
+        convert("ADT^A17", &format!("EVN||2024\n{PID}\nPV1|1|I|W^1^A\nOBX|1|NM|A^Age^L||1||||||F\n{second}"));
+    let patients = entries(&bundle, "Patient");
+    assert_eq!(patients.len(), 2);
+    for patient in patients {
+        let own = &patient["resource"];
+        assert_eq!(
+            (own["identifier"].as_array().map(Vec::len), own["name"].as_array().map(Vec::len)),
+            (Some(1), Some(1))
+        );
+        for kind in ["Encounter", "Observation"] {
+            let of = |entry: &&Value| entry["resource"]["subject"]["reference"] == patient["fullUrl"];
+            assert_eq!(entries(&bundle, kind).iter().copied().filter(of).count(), 1, "{kind}");
+        }
+    }
+}

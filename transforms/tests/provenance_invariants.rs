@@ -62,9 +62,9 @@ fn pi_1_who_acts_for_somebody_says_for_whom() {
             own.unwrap_or(&who["type"]).as_str().unwrap_or_default().to_owned()
         };
         for agent in resources(bundle, "Provenance").into_iter().flat_map(|provenance| list(provenance, "agent")) {
+            assert!(!codes(agent, "type").is_empty(), "an agent has no role");
             if matches!(kind_of(&agent["who"]).as_str(), "Practitioner" | "PractitionerRole" | "Device") {
                 assert!(agent["onBehalfOf"].is_object(), "nobody stands behind an agent");
-                assert!(!codes(agent, "type").is_empty(), "an agent has no role");
             }
         }
     });

@@ -138,6 +138,7 @@ fn outgoing(body: impl Into<Bytes>) -> Outgoing {
         attempt: 0,
         format: Format::FhirJson,
         bytes: body.into(),
+        transaction: None,
         names: Vec::new(),
     }
 }

@@ -230,6 +230,20 @@ async fn what_is_no_fhir_in_json_is_an_unsupported_media_type() {
     .await;
 }
 
+/// What stands in a header would not be among the bytes that are kept.
+#[tokio::test]
+async fn provenance_in_a_header_is_refused_and_not_lost() {
+    check(
+        "",
+        ("POST", "/", &format!("{JSON}X-Provenance: {{\"resourceType\":\"Provenance\"}}\r\n")),
+        expect![[r#"
+        400
+        error not-supported: X-Provenance is not taken: send the Provenance as an entry of the Bundle; one without target is about all of it
+    "#]],
+    )
+    .await;
+}
+
 #[tokio::test]
 async fn a_request_id_that_cannot_name_anything_is_refused() {
     check(

@@ -168,6 +168,7 @@ async fn a_delivery_says_nothing_of_what_it_carries_or_hears() {
                 attempt: 0,
                 format: message::Format::Hl7v2,
                 bytes: secret("1").into(),
+                transaction: None,
                 names: Vec::new(),
             };
             let error = outbound.deliver(&outgoing).await.unwrap_err();

@@ -77,6 +77,7 @@ fn outgoing(message: &str) -> Outgoing {
         attempt: 0,
         format: Format::Hl7v2,
         bytes: Bytes::copy_from_slice(message.as_bytes()),
+        transaction: None,
         names: Vec::new(),
     }
 }

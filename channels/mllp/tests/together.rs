@@ -77,6 +77,7 @@ async fn what_outbound_delivers_inbound_takes_unchanged() {
             attempt: 0,
             format: Format::Hl7v2,
             bytes: Bytes::copy_from_slice(message.as_bytes()),
+            transaction: None,
             names: Vec::new(),
         };
         let receipt = outbound.deliver(&outgoing).await.unwrap();

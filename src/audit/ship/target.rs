@@ -211,6 +211,7 @@ impl Target {
             attempt: 0,
             format: Format::FhirJson,
             bytes: Bytes::from(bundle.to_string()),
+            transaction: None,
             names: Vec::new(),
         };
         match outbound.deliver(&outgoing).await {

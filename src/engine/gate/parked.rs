@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 
 use crate::store::{DeliveryId, DeliveryRecord, State};
 
@@ -18,7 +19,11 @@ pub(in crate::engine) fn is_parked(delivery: &DeliveryRecord) -> bool {
 
 /// The deliveries that wait for consent, as far as is known: the store decides.
 #[derive(Default)]
-pub(super) struct Parked(Mutex<Book>);
+pub(super) struct Parked {
+    book: Mutex<Book>,
+    /// Told of each one that is added.
+    added: Notify,
+}
 
 #[derive(Default)]
 struct Book {
@@ -36,7 +41,7 @@ struct Waiting {
 
 impl Parked {
     fn book(&self) -> std::sync::MutexGuard<'_, Book> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A delivery waits, to be looked at again at `until` if nothing else happens.
@@ -45,6 +50,13 @@ impl Parked {
         let (since, told) = book.remove(id).map_or((since, false), |before| (before.since, before.told));
         book.due.extend(until.map(|at| (at, id)));
         book.waiting.insert(id, Waiting { destination: destination.to_owned(), since, until, told });
+        drop(book);
+        self.added.notify_one();
+    }
+
+    /// Waits until one more waits than the last time.
+    pub(super) async fn more(&self) {
+        self.added.notified().await;
     }
 
     /// A delivery waits no longer.
@@ -136,5 +148,14 @@ mod tests {
         parked.remove(7);
         assert_eq!(parked.next_due(), None);
         assert_eq!(parked.of(Some("a")), BTreeMap::from([("a".to_owned(), vec![8])]));
+    }
+    /// Whoever waits for the next hears of one that may be due before it, also if it came a moment ago.
+    #[tokio::test]
+    async fn tells_that_one_more_waits() {
+        let parked = Parked::default();
+        parked.add(7, "a", at(0), Some(at(10)));
+        parked.more().await;
+        let (more, ()) = tokio::join!(async { parked.more().await }, async { parked.add(8, "a", at(0), None) });
+        assert_eq!((more, parked.next_due()), ((), Some(at(10))));
     }
 }

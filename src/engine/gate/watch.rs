@@ -98,11 +98,22 @@ impl Gate {
         }
         self.wake(self.parked.of(None)).await;
         self.end_what_is_over().await;
+        let mut next_look = Instant::now() + LOOK;
         while !stop.is_stopped() {
-            let now = (self.clock)();
-            let next = self.parked.next_due().map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
-            let next_try = self.services.load().next_try().map(|at| at.saturating_duration_since(Instant::now()));
-            let wait = next.into_iter().chain(next_try).min().unwrap_or(LOOK).clamp(Duration::from_millis(1), LOOK);
+            let (now, instant) = ((self.clock)(), Instant::now());
+            let due = self.parked.next_due().map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
+            let next_try = self.services.load().next_try();
+            let next = due.map(|wait| instant + wait).into_iter().chain(next_try).fold(next_look, Instant::min);
+            if next <= instant {
+                self.wake(self.parked.due(now)).await;
+                self.try_services().await;
+                self.end_what_is_over().await;
+                if next_look <= instant {
+                    self.look().await;
+                    next_look = Instant::now() + LOOK;
+                }
+                continue;
+            }
             tokio::select! {
                 () = stop.stopped() => return,
                 change = changes.next() => match change {
@@ -112,12 +123,9 @@ impl Gate {
                 },
                 // A service answers again.
                 () = self.back.told.notified() => self.wake(self.parked.of(None)).await,
-                () = tokio::time::sleep(wait) => {
-                    self.wake(self.parked.due((self.clock)())).await;
-                    self.try_services().await;
-                    self.look().await;
-                    self.end_what_is_over().await;
-                }
+                // It may be due before all others, or wait for a service that is to be tried.
+                () = self.parked.more() => {}
+                () = tokio::time::sleep_until(next.into()) => {}
             }
         }
     }

@@ -71,6 +71,8 @@ impl Flags {
     /// Allows no more than `purposes`: what was allowed before and is allowed now, both.
     pub fn restrict(&mut self, purposes: &BTreeSet<Purpose>) {
         self.purposes = Some(match self.purposes.take() {
+            // As most often: every entry of a message says the same.
+            Some(before) if before == *purposes => before,
             Some(before) => common(&before, purposes),
             None => purposes.clone(),
         });

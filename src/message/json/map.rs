@@ -1,57 +1,109 @@
 //! An object: its members in their order.
 
+use std::sync::Arc;
+
+use super::shared::Shared;
 use super::{Text, Value};
 
 /// An object: its members in their order, each name once.
 ///
 /// A member is found by looking through them, which is the quickest way in objects as small as FHIR's;
-/// nothing here asks a big object for each of its members in turn.
-#[derive(Clone, Default)]
-pub struct Map {
-    members: Vec<(Text, Value)>,
+/// nothing here asks a big object for each of its members in turn. What is [shared](Map::share) is cloned at no cost.
+#[derive(Clone)]
+pub struct Map(Members);
+
+#[derive(Clone)]
+enum Members {
+    Own(Vec<(Text, Value)>),
+    /// Of several objects that are alike, until one of them is changed.
+    Shared(Arc<Shared>),
+}
+
+impl Default for Map {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// Objects of more members are compared in the order of their names.
 const SMALL: usize = 16;
 
+impl Members {
+    fn own(&mut self) -> &mut Vec<(Text, Value)> {
+        match self {
+            Self::Own(members) => members,
+            Self::Shared(shared) => {
+                *self = Self::Own(shared.members.clone());
+                self.own()
+            }
+        }
+    }
+}
+
 impl Map {
     /// Without members.
     #[must_use]
     pub const fn new() -> Self {
-        Self { members: Vec::new() }
+        Self(Members::Own(Vec::new()))
     }
 
     /// With room for as many.
     #[must_use]
     pub fn with_capacity(members: usize) -> Self {
-        Self { members: Vec::with_capacity(members) }
+        Self(Members::Own(Vec::with_capacity(members)))
+    }
+
+    fn members(&self) -> &[(Text, Value)] {
+        match &self.0 {
+            Members::Own(members) => members,
+            Members::Shared(shared) => &shared.members,
+        }
+    }
+
+    /// The members, to change them: from now on no other object's.
+    fn own(&mut self) -> &mut Vec<(Text, Value)> {
+        self.0.own()
+    }
+
+    /// Makes clones of it cost nothing, and lets them share what is found out of it: its text, and that it is valid.
+    /// A clone that is changed later has members of its own from then on.
+    pub fn share(&mut self) {
+        if let Members::Own(members) = &mut self.0 {
+            self.0 = Members::Shared(Arc::new(Shared::new(std::mem::take(members))));
+        }
+    }
+
+    /// What it shares with its clones, if it was made to.
+    pub(crate) fn shared(&self) -> Option<&Shared> {
+        if let Members::Shared(shared) = &self.0 { Some(shared) } else { None }
     }
 
     /// How many members there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.members.len()
+        self.members().len()
     }
 
     /// True without members.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
+        self.members().is_empty()
     }
 
     fn position(&self, name: &str) -> Option<usize> {
-        self.members.iter().position(|(own, _)| own == name)
+        self.members().iter().position(|(own, _)| own == name)
     }
 
     /// The member called `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.members.iter().find(|(own, _)| own == name).map(|(_, value)| value)
+        self.members().iter().find(|(own, _)| own == name).map(|(_, value)| value)
     }
 
     /// As [`Map::get`], to change it.
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Value> {
-        self.members.iter_mut().find(|(own, _)| own == name).map(|(_, value)| value)
+        let at = self.position(name)?;
+        self.own().get_mut(at).map(|(_, value)| value)
     }
 
     /// True with a member called `name`.
@@ -66,7 +118,7 @@ impl Map {
         match self.get_mut(&name) {
             Some(own) => Some(std::mem::replace(own, value)),
             None => {
-                self.members.push((name, value));
+                self.own().push((name, value));
                 None
             }
         }
@@ -74,26 +126,33 @@ impl Map {
 
     /// Adds a member at the end. The caller knows that there is none of that name.
     pub fn push(&mut self, name: impl Into<Text>, value: impl Into<Value>) {
-        self.members.push((name.into(), value.into()));
+        self.own().push((name.into(), value.into()));
     }
 
     /// As [`Map::push`], with a name that is part of the program: no memory is needed for it.
     pub fn put(&mut self, name: &'static str, value: impl Into<Value>) {
-        self.members.push((Text::new_static(name), value.into()));
+        self.own().push((Text::new_static(name), value.into()));
+    }
+
+    /// As [`Map::put`], at place `at`.
+    pub fn put_at(&mut self, at: usize, name: &'static str, value: impl Into<Value>) {
+        let members = self.own();
+        members.insert(at.min(members.len()), (Text::new_static(name), value.into()));
     }
 
     /// Sets the member called `name` and moves it to place `at`.
     pub fn shift_insert(&mut self, at: usize, name: impl Into<Text>, value: impl Into<Value>) -> Option<Value> {
         let (name, value) = (name.into(), value.into());
         let before = self.shift_remove(&name);
-        self.members.insert(at.min(self.members.len()), (name, value));
+        let members = self.own();
+        members.insert(at.min(members.len()), (name, value));
         before
     }
 
     /// Takes the member called `name` out; the others keep their order.
     pub fn shift_remove(&mut self, name: &str) -> Option<Value> {
         let at = self.position(name)?;
-        Some(self.members.remove(at).1)
+        Some(self.own().remove(at).1)
     }
 
     /// As [`Map::shift_remove`].
@@ -103,36 +162,36 @@ impl Map {
 
     /// Leaves the members of which `keep` is true.
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &mut Value) -> bool) {
-        self.members.retain_mut(|(name, value)| keep(name, value));
+        self.own().retain_mut(|(name, value)| keep(name, value));
     }
 
     /// All members in their order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Text, &Value)> + DoubleEndedIterator + Clone {
-        self.members.iter().map(|(name, value)| (name, value))
+        self.members().iter().map(|(name, value)| (name, value))
     }
 
     /// As [`Map::iter`], to change the values.
     pub fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = (&Text, &mut Value)> + DoubleEndedIterator {
-        self.members.iter_mut().map(|(name, value)| (&*name, value))
+        self.own().iter_mut().map(|(name, value)| (&*name, value))
     }
 
     /// All names in their order.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = &Text> + DoubleEndedIterator + Clone {
-        self.members.iter().map(|(name, _)| name)
+        self.members().iter().map(|(name, _)| name)
     }
 
     /// All values in their order.
     pub fn values(&self) -> impl ExactSizeIterator<Item = &Value> + DoubleEndedIterator + Clone {
-        self.members.iter().map(|(_, value)| value)
+        self.members().iter().map(|(_, value)| value)
     }
 
     /// As [`Map::values`], to change them.
     pub fn values_mut(&mut self) -> impl ExactSizeIterator<Item = &mut Value> + DoubleEndedIterator {
-        self.members.iter_mut().map(|(_, value)| value)
+        self.own().iter_mut().map(|(_, value)| value)
     }
 
     fn sorted(&self) -> Vec<&(Text, Value)> {
-        let mut members: Vec<_> = self.members.iter().collect();
+        let mut members: Vec<_> = self.members().iter().collect();
         members.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         members
     }
@@ -144,10 +203,10 @@ impl Map {
             return false;
         }
         if other.len() <= SMALL {
-            return self.members.iter().all(|(name, value)| other.get(name) == Some(value));
+            return self.members().iter().all(|(name, value)| other.get(name) == Some(value));
         }
         let theirs = other.sorted();
-        self.members.iter().all(|(name, value)| {
+        self.members().iter().all(|(name, value)| {
             let found = theirs.binary_search_by(|(own, _)| own.cmp(name)).ok().and_then(|at| theirs.get(at));
             found.is_some_and(|(_, own)| own == value)
         })
@@ -157,11 +216,11 @@ impl Map {
 /// The members are alike, in whatever order.
 impl PartialEq for Map {
     fn eq(&self, other: &Self) -> bool {
-        let named_alike = || self.members.iter().zip(&other.members).all(|((own, _), (theirs, _))| own == theirs);
+        let named_alike = || self.members().iter().zip(other.members()).all(|((own, _), (theirs, _))| own == theirs);
         // Each value is compared once: twice a level would be without end in deep ones.
         match self.len() == other.len() {
             false => false,
-            true if named_alike() => self.members == other.members,
+            true if named_alike() => self.members() == other.members(),
             true => self.is_within(other),
         }
     }
@@ -190,7 +249,7 @@ impl<'a> IntoIterator for &'a Map {
     type IntoIter = std::iter::Map<std::slice::Iter<'a, (Text, Value)>, fn(&(Text, Value)) -> (&Text, &Value)>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.members.iter().map(|(name, value)| (name, value))
+        self.members().iter().map(|(name, value)| (name, value))
     }
 }
 
@@ -199,7 +258,10 @@ impl IntoIterator for Map {
     type IntoIter = std::vec::IntoIter<(Text, Value)>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.members.into_iter()
+        match self.0 {
+            Members::Own(members) => members.into_iter(),
+            Members::Shared(shared) => Arc::unwrap_or_clone(shared).members.into_iter(),
+        }
     }
 }
 

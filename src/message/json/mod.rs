@@ -7,6 +7,7 @@
 mod map;
 mod number;
 mod serde;
+mod shared;
 mod value;
 mod write;
 

@@ -88,3 +88,21 @@ fn deep_and_wide_values_are_compared_in_no_time() {
     turned.push("one more", 1);
     assert!(wide.is_within(&turned) && !turned.is_within(&wide));
 }
+
+#[test]
+fn what_is_shared_is_written_as_it_is_and_changed_alone() {
+    let mut shared = Value::from(serde_json::json!({ "a": "\"", "b": [1, { "c": null }] }));
+    let before = shared.to_string();
+    shared.share();
+    let mut changed = shared.clone();
+    assert_eq!((changed.to_string(), shared.to_string()), (before.clone(), before.clone()));
+    assert!(changed.get_mut("none").is_none() && changed == shared);
+    if let Some(members) = changed.as_object_mut() {
+        members.insert("b", 2);
+        members.put_at(0, "z", true);
+    }
+    assert_eq!(changed.to_string(), r#"{"z":true,"a":"\"","b":2}"#);
+    assert_eq!(shared.to_string(), before);
+    let Value::Object(members) = shared else { panic!("it is an object") };
+    assert_eq!(Value::Object(members.into_iter().collect()).to_string(), before);
+}

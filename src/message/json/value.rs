@@ -124,6 +124,13 @@ impl Value {
         matches!(self, Self::String(_))
     }
 
+    /// Makes clones of an object cost nothing: see [`Map::share`].
+    pub fn share(&mut self) {
+        if let Self::Object(members) = self {
+            members.share();
+        }
+    }
+
     /// The value, with `null` left in its place.
     #[must_use]
     pub fn take(&mut self) -> Self {

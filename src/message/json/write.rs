@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Map, Value};
 
 /// A guess at the bytes of one entry of a Bundle, so that the text is seldom moved while it grows.
-const ENTRY: usize = 1024;
+const ENTRY: usize = 1280;
 
 impl Value {
     /// As compact JSON in UTF-8.
@@ -36,7 +36,10 @@ fn write(value: &Value, out: &mut Vec<u8>) {
             }
             out.push(b']');
         }
-        Value::Object(members) => write_object(members, out),
+        Value::Object(members) => match members.shared() {
+            Some(shared) => out.extend_from_slice(shared.text(|text| write_object(members, text))),
+            None => write_object(members, out),
+        },
     }
 }
 

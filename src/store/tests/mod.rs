@@ -10,6 +10,7 @@ mod finding;
 mod index;
 mod power;
 mod retention;
+mod tail;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -103,8 +104,12 @@ fn processed(message: MessageId, destinations: &[&str]) -> Record {
 }
 
 fn processed_in(message: MessageId, destinations: &[&str], lanes: &[u8]) -> Record {
-    let output =
-        NewOutput { format: Format::FhirJson, flags: Flags::default(), bytes: Some(Bytes::from_static(b"{}")) };
+    let output = NewOutput {
+        format: Format::FhirJson,
+        flags: Flags::default(),
+        bytes: Some(Bytes::from_static(b"{}")),
+        transaction: None,
+    };
     let deliveries = destinations.iter().map(|destination| NewDelivery {
         destination: (*destination).into(),
         output: 0,

@@ -281,8 +281,10 @@ pub(crate) struct Node {
 pub(crate) struct Label {
     pub(crate) kind: TypeId,
     pub(crate) name: String,
-    /// It is the same resource within one instance of this node.
-    pub(crate) home: usize,
+    /// It is the same resource within one instance of such a node.
+    pub(crate) homes: Vec<usize>,
+    /// The segments whose rows speak of it, and whether they make it.
+    pub(crate) mentions: Vec<(usize, bool)>,
 }
 
 /// What a segment becomes.

@@ -30,6 +30,8 @@ pub(super) fn compile(compiler: &mut Compiler<'_>, table: &Layered) -> Option<Me
             compiler.report(row.file, offset, wrong);
         }
     }
+    let nodes = &plan.nodes;
+    plan.labels.iter_mut().for_each(|label| label.homes = homes(nodes, &label.mentions));
     let label = |name: &&str| plan.labels.iter().position(|label| label.name == *name);
     let patient = label(&"Patient[1]");
     plan.contexts = ["DiagnosticReport[1]", "ServiceRequest[1]", "Encounter[1]"].iter().filter_map(label).collect();
@@ -52,7 +54,7 @@ fn add(compiler: &Compiler<'_>, plan: &mut MessagePlan, layered: &LayeredRow) ->
         return Err((from.span().start, Wrong::new(text)));
     }
     let home = found.first().copied().unwrap_or(0);
-    let label = label(plan, to.get_ref(), home).map_err(|wrong| (to.span().start, wrong))?;
+    let label = label(plan, to.get_ref(), (home, true)).map_err(|wrong| (to.span().start, wrong))?;
     let table = match &row.table {
         Some(name) => Some(table_for(compiler, plan, label, name)?),
         None => None,
@@ -66,6 +68,8 @@ fn add(compiler: &Compiler<'_>, plan: &mut MessagePlan, layered: &LayeredRow) ->
             None => None,
         };
         let links = row.link.iter().map(|text| link(plan, text, node.unwrap_or(0))).collect::<Result<_, _>>()?;
+        let own = plan.labels.get_mut(label).into_iter().flat_map(|label| &mut label.mentions);
+        own.filter(|mention| Some(mention.0) == node).for_each(|mention| mention.1 = true);
         let compiled = SegmentRow { label, table, of: of.map(Box::from), when, links };
         match node {
             Some(node) => plan.rows.entry(node).or_default().push(compiled),
@@ -120,33 +124,70 @@ pub(super) fn group_path(nodes: &[Node], leaf: usize) -> String {
     names.join(".")
 }
 
-/// The label `Patient[1]`, which lives in the smallest part of the message that holds all its mentions.
-fn label(plan: &mut MessagePlan, text: &str, mentioned: usize) -> Result<usize, Wrong> {
+/// The label `Patient[1]`, of which the segment of `mention` speaks.
+fn label(plan: &mut MessagePlan, text: &str, mention: (usize, bool)) -> Result<usize, Wrong> {
     let kind_name = text.split('[').next().unwrap_or(text);
     let kind =
         types().id(kind_name).ok_or_else(|| Wrong::unknown("there is no resource", kind_name, types().names()))?;
     if let Some(index) = plan.labels.iter().position(|label| label.name == text) {
         if let Some(label) = plan.labels.get_mut(index) {
-            label.home = common(&plan.nodes, label.home, mentioned);
+            label.mentions.push(mention);
         }
         return Ok(index);
     }
-    plan.labels.push(Label { kind, name: text.to_owned(), home: mentioned });
+    plan.labels.push(Label { kind, name: text.to_owned(), homes: Vec::new(), mentions: vec![mention] });
     Ok(plan.labels.len() - 1)
+}
+
+/// Where a resource lives: in the smallest part of the message that holds all `mentions` of it. Parts beside each other
+/// that all repeat and all make it, as orders of a message and orders of a charge do, hold one each.
+fn homes(nodes: &[Node], mentions: &[(usize, bool)]) -> Vec<usize> {
+    let all = mentions.iter().map(|(node, _)| *node);
+    let Some(home) = all.reduce(|a, b| common(nodes, a, b)) else { return Vec::new() };
+    let mut parts: Vec<(usize, Vec<(usize, bool)>)> = Vec::new();
+    for mention in mentions {
+        let Some(part) = line(nodes, mention.0).into_iter().take_while(|node| *node != home).last() else {
+            return vec![home];
+        };
+        match parts.iter_mut().find(|(known, _)| *known == part) {
+            Some((_, own)) => own.push(*mention),
+            None => parts.push((part, vec![*mention])),
+        }
+    }
+    let node = |part: usize| nodes.get(part);
+    let first = parts.first().and_then(|(part, _)| node(*part));
+    let are_alike = parts.iter().all(|(part, _)| {
+        node(*part).zip(first).is_some_and(|(own, first)| own.is_group && first.is_group || own.name == first.name)
+    });
+    let repeats = |part: usize, home: usize| {
+        let way = line(nodes, home);
+        way.iter().take_while(|at| **at != part).chain([&part]).any(|at| node(*at).is_some_and(|node| node.repeats))
+    };
+    let split: Vec<(usize, Vec<usize>)> = parts.iter().map(|(part, own)| (*part, homes(nodes, own))).collect();
+    let stand_alone = parts.iter().zip(&split).all(|((part, own), (_, homes))| {
+        own.iter().any(|(_, makes)| *makes) && homes.iter().all(|home| repeats(*part, *home))
+    });
+    if parts.len() > 1 && are_alike && stand_alone {
+        split.into_iter().flat_map(|(_, homes)| homes).collect()
+    } else {
+        vec![home]
+    }
+}
+
+/// The node and all around it, up to the message.
+fn line(nodes: &[Node], mut at: usize) -> Vec<usize> {
+    let mut line = vec![at];
+    while at != 0 {
+        at = nodes.get(at).map_or(0, |node| node.parent);
+        line.push(at);
+    }
+    line
 }
 
 /// The smallest node that holds both.
 fn common(nodes: &[Node], a: usize, b: usize) -> usize {
-    let line = |mut at: usize| {
-        let mut line = vec![at];
-        while at != 0 {
-            at = nodes.get(at).map_or(0, |node| node.parent);
-            line.push(at);
-        }
-        line
-    };
-    let of_a = line(a);
-    line(b).into_iter().find(|node| of_a.contains(node)).unwrap_or(0)
+    let of_a = line(nodes, a);
+    line(nodes, b).into_iter().find(|node| of_a.contains(node)).unwrap_or(0)
 }
 
 /// `Encounter[1].subject = Patient[1]`.
@@ -155,8 +196,8 @@ fn link(plan: &mut MessagePlan, spanned: &Spanned<String>, node: usize) -> Resul
     let wrong = || Wrong::new("a link reads like `Encounter[1].subject = Patient[1]`");
     let (left, right) = spanned.get_ref().split_once('=').ok_or_else(|| (start, wrong()))?;
     let (resource, path_text) = left.trim().split_once('.').ok_or_else(|| (start, wrong()))?;
-    let from = label(plan, resource, node).map_err(|wrong| (start, wrong))?;
-    let to = label(plan, right.trim(), node).map_err(|wrong| (start, wrong))?;
+    let from = label(plan, resource, (node, false)).map_err(|wrong| (start, wrong))?;
+    let to = label(plan, right.trim(), (node, false)).map_err(|wrong| (start, wrong))?;
     let kind = plan.labels.get(from).map(|label| Kind::Complex(label.kind)).ok_or_else(|| (start, wrong()))?;
     let path = path::read(path_text, kind).map_err(|wrong| (start, wrong))?;
     let is_reference = matches!(path.kind, Kind::Complex(id) if types().get(id).name == "Reference");

@@ -198,14 +198,15 @@ impl<'a> Run<'a> {
     }
 
     fn scope(&self, label: usize, here: Here) -> Scope {
-        let home = self.structure.labels.get(label).map_or(0, |label| label.home);
-        if here.node == Some(home) || self.structure.nodes.get(home).is_some_and(|node| !node.is_group) {
+        let homes = self.structure.labels.get(label).map_or(&[][..], |label| &label.homes);
+        let is_segment = |home: &usize| self.structure.nodes.get(*home).is_some_and(|node| !node.is_group);
+        if here.node.is_some_and(|node| homes.contains(&node)) || homes.iter().all(is_segment) {
             return Scope::Segment(here.segment);
         }
         let mut instance = here.instance;
         while instance != 0 {
             let Some(found) = self.groups.instances.get(instance) else { break };
-            if found.node == home {
+            if homes.contains(&found.node) {
                 return Scope::Instance(instance);
             }
             instance = found.parent;

@@ -14,6 +14,13 @@ pub(super) fn type_and_id(url: &str) -> Option<(TypeId, &str)> {
     format::is_id(id).then(|| types().resource(kind)).flatten().map(|kind| (kind, id))
 }
 
+/// True if `url` is type and id of a resource that has them, as it is most often.
+fn is_own(url: &str, kind: &str, id: Option<&str>) -> bool {
+    let Some(id) = id.filter(|id| format::is_id(id)) else { return false };
+    let behind = url.strip_prefix(kind).and_then(|rest| rest.strip_prefix('/'));
+    behind == Some(id) && types().resource(kind).is_some()
+}
+
 /// Checks that the request of `entry`, in a transaction or batch, goes with its resource.
 pub(super) fn check(walk: &mut Walk<'_>, entry: &Value, path: &Path<'_>) {
     let Some(own) = entry.get("request") else { return };
@@ -32,6 +39,9 @@ pub(super) fn check(walk: &mut Walk<'_>, entry: &Value, path: &Path<'_>) {
     }
     let (Some(url), Some(resource)) = (get_str(own, "url"), resource) else { return };
     let Some(kind) = get_str(resource, "resourceType") else { return };
+    if method == "PUT" && is_own(url, kind, get_str(resource, "id")) {
+        return;
+    }
     let path_of_url = url.split('?').next().unwrap_or(url).trim_end_matches('/');
     match method {
         // An operation takes what it takes.

@@ -41,6 +41,8 @@ pub(super) struct Walk<'a> {
     more: bool,
     depth: usize,
     known: &'static Known,
+    /// True once something was looked at that depends on what is around it: a reference, a resource.
+    outside: bool,
     /// The resource that is walked.
     pub(super) scope: Scope<'a>,
     /// The Bundle around it.
@@ -55,6 +57,7 @@ impl<'a> Walk<'a> {
             more: false,
             depth: options.depth.min(DEEPEST),
             known: &KNOWN,
+            outside: false,
             scope: Scope::default(),
             entries: None,
         }
@@ -161,8 +164,24 @@ impl<'a> Walk<'a> {
         None
     }
 
-    /// The elements of `own`, which is of type `kind`.
+    /// The elements of `own`, which is of type `kind`. What several objects share is looked at once, if it is valid
+    /// wherever it stands.
     fn object(&mut self, own: &'a Object, kind: TypeId, path: &Path<'_>) {
+        let Some(shared) = own.shared() else { return self.elements(own, kind, path) };
+        // No more than `DEEPEST`.
+        let depth = u8::try_from(self.depth).unwrap_or(u8::MAX);
+        if shared.is_valid(kind.0, depth) {
+            return;
+        }
+        let (issues, outside) = (self.issues.len(), std::mem::take(&mut self.outside));
+        self.elements(own, kind, path);
+        if !self.more && self.issues.len() == issues && !self.outside {
+            shared.note_valid(kind.0, depth);
+        }
+        self.outside |= outside;
+    }
+
+    fn elements(&mut self, own: &'a Object, kind: TypeId, path: &Path<'_>) {
         if self.more {
             return;
         }
@@ -296,8 +315,11 @@ impl<'a> Walk<'a> {
                 }
             }
             Primitive::Uri | Primitive::Url | Primitive::Canonical => {
-                if let Some(id) = text.strip_prefix('#').filter(|_| !self.scope.contained.is_empty()) {
-                    self.mention(id);
+                if let Some(id) = text.strip_prefix('#') {
+                    self.outside = true;
+                    if !self.scope.contained.is_empty() {
+                        self.mention(id);
+                    }
                 }
             }
             _ => {}
@@ -347,6 +369,7 @@ impl<'a> Walk<'a> {
 
     fn complex(&mut self, element: &'static Element, kind: TypeId, value: &'a Value, path: &Path<'_>) {
         if types().is_resource(kind) {
+            self.outside = true;
             return if element.name == "contained" { self.contained(value, path) } else { self.resource(value, path) };
         }
         let Value::Object(own) = value else {
@@ -355,6 +378,7 @@ impl<'a> Walk<'a> {
         };
         self.object(own, kind, path);
         if kind == self.known.reference {
+            self.outside = true;
             reference::check(self, own, element, path);
         } else if element.values.is_some() && (kind == self.known.codeable_concept || kind == self.known.coding) {
             reference::check_codes(self, own, element, path);

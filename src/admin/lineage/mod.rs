@@ -1,12 +1,17 @@
 //! Everything that happened to a message, from the bytes that came to what each destination answered.
 
+mod find;
+mod records;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use message::{FindingKind, MessageId};
+use message::{FindingKind, MessageId, fhir};
 use serde::{Deserialize, Serialize};
 
-use super::operation::{MessageSummary, OperationError};
+pub use self::find::LineageVersion;
+pub use self::records::{LineageOutput, LineageProvenance, LineageRecord, LineageWritten};
+use super::operation::{LineageOf, MessageSummary, OperationError};
 use crate::engine;
 use crate::store::{DeliveryId, Outcome, Record, Store};
 
@@ -17,8 +22,13 @@ pub struct Lineage {
     pub message: MessageSummary,
     /// What happened to the message itself, in order.
     pub events: Vec<LineageEvent>,
+    /// What it became, by its latest run.
+    pub outputs: Vec<LineageOutput>,
     /// Its deliveries, in order.
     pub deliveries: Vec<LineageDelivery>,
+    /// Where a record was asked for: the times that it was written, the newest first. The rest tells of the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub versions: Vec<LineageVersion>,
 }
 
 /// One delivery's life.
@@ -45,18 +55,51 @@ pub struct LineageEvent {
     pub text: String,
 }
 
+/// The lineage that is asked for.
+///
+/// # Errors
+///
+/// [`OperationError`] where there is no such message, delivery or record, or its records cannot be read.
+pub(super) async fn of(store: &Store, of: LineageOf) -> Result<Lineage, OperationError> {
+    match of {
+        LineageOf::Message(id) => of_message(store, id).await,
+        LineageOf::Delivery(id) => {
+            let delivery = store.delivery(id).await.map_err(OperationError::failed)?;
+            let delivery = delivery.ok_or_else(|| OperationError::not_found(format!("there is no delivery {id}")))?;
+            of_message(store, delivery.message).await
+        }
+        LineageOf::Original(hash) => of_message(store, find::original(store, &hash).await?).await,
+        LineageOf::Resource { reference, destination } => {
+            let versions = find::resource(store, &reference, destination).await?;
+            let Some(latest) = versions.first().cloned() else {
+                return Err(OperationError::not_found(format!("nothing wrote {reference}")));
+            };
+            let lineage = of_message(store, latest.message).await?;
+            let is_it = |record: &LineageRecord| record.written.iter().any(|at| at.location == latest.location);
+            let mut outputs = lineage.outputs;
+            outputs.iter_mut().for_each(|output| output.records.retain(is_it));
+            Ok(Lineage { outputs, versions, ..lineage })
+        }
+    }
+}
+
 /// The lineage of one message.
 ///
 /// # Errors
 ///
 /// [`OperationError`] where there is no such message, or its records cannot be read.
-pub(super) async fn of_message(store: &Store, id: MessageId) -> Result<Lineage, OperationError> {
+async fn of_message(store: &Store, id: MessageId) -> Result<Lineage, OperationError> {
     let message = store.message(id).await.map_err(OperationError::failed)?;
     let message = message.ok_or_else(|| OperationError::not_found(format!("there is no message {id}")))?;
     let known = engine::deliveries_of(store, id).await.map_err(OperationError::failed)?;
+    let outputs = store.outputs(id).await.map_err(OperationError::failed)?;
+    let mut answers = Vec::new();
     let mut events = Vec::new();
     let mut by_delivery: BTreeMap<DeliveryId, Vec<LineageEvent>> = BTreeMap::new();
     for entry in store.history(id).await.map_err(OperationError::failed)? {
+        if let Record::Delivered { delivery, answer: Some(answer), .. } = &entry.record {
+            answers.extend(fhir::parse(answer, &fhir::Limits::default()).ok().map(|answer| (*delivery, answer)));
+        }
         for (delivery, event) in events_of(entry.sequence, &entry.record) {
             match delivery {
                 Some(delivery) => by_delivery.entry(delivery).or_default().push(event),
@@ -70,7 +113,13 @@ pub(super) async fn of_message(store: &Store, id: MessageId) -> Result<Lineage, 
         destination: delivery.destination,
         state: delivery.state.to_string(),
     });
-    Ok(Lineage { message: message.into(), events, deliveries: deliveries.collect() })
+    Ok(Lineage {
+        message: message.into(),
+        events,
+        outputs: outputs.iter().map(|output| records::of_output(output, &answers)).collect(),
+        deliveries: deliveries.collect(),
+        versions: Vec::new(),
+    })
 }
 
 fn events_of(sequence: u64, record: &Record) -> Vec<(Option<DeliveryId>, LineageEvent)> {
