@@ -3,7 +3,7 @@
 //! Nearest first: a Provenance that came with it (its authors stand, and ours adds none), the record's own elements,
 //! the document or message that it came in, its sender. What a hub passes on is never the hub's.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use message::hl7v2::Message;
 use message::json::Map;
@@ -28,15 +28,19 @@ pub(super) struct Group {
 }
 
 /// The records of a message by their authors: first those that `everyone` wrote, then others in order.
-pub(super) fn groups(bundle: &Bundle, records: &[usize], everyone: &[Agent], own: Own) -> Vec<Group> {
+pub(super) fn groups(bundle: &Bundle, records: &[usize], everyone: &[Agent], own: &Own) -> Vec<Group> {
     let mut groups = vec![Group { agents: everyone.to_vec(), targets: Vec::with_capacity(records.len()) }];
+    let mut places: HashMap<&[Agent], usize, foldhash::quality::RandomState> = HashMap::default();
     for i in records {
         let Some(target) = bundle.entries.get(*i).and_then(|entry| bundle.reference_to(entry)) else { continue };
-        let agents = own.get(i).map_or(everyone, Vec::as_slice);
-        match groups.iter_mut().find(|group| group.agents == agents) {
-            Some(group) => group.targets.push(target),
-            None => groups.push(Group { agents: agents.to_vec(), targets: vec![target] }),
-        }
+        let place = match own.get(i).filter(|agents| agents.as_slice() != everyone) {
+            None => 0,
+            Some(agents) => *places.entry(agents.as_slice()).or_insert_with(|| {
+                groups.push(Group { agents: agents.clone(), targets: Vec::new() });
+                groups.len() - 1
+            }),
+        };
+        groups.get_mut(place).into_iter().for_each(|group| group.targets.push(target.clone()));
     }
     groups
 }

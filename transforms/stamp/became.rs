@@ -1,5 +1,7 @@
 //! From HL7 v2 segments to the entries that they became: by code, in order.
 
+use std::collections::{HashMap, HashSet, VecDeque};
+
 use message::hl7v2::Segment;
 use message::json::Map;
 
@@ -31,25 +33,32 @@ pub(super) fn became<'m>(
     bundle: &Bundle,
 ) -> Vec<(Segment<'m>, usize)> {
     let of_kind = bundle.records().filter(|(_, entry, _)| kind.resources.contains(&entry.kind()));
-    let mut open: Vec<(usize, Vec<&str>)> =
-        of_kind.map(|(i, _, resource)| (i, codes_of(resource, kind.elements).collect())).collect();
-    let mut from = 0;
+    let mut by_code: HashMap<&str, VecDeque<usize>, foldhash::quality::RandomState> = HashMap::default();
+    for (i, _, resource) in of_kind {
+        for code in codes_of(resource, kind.elements) {
+            by_code.entry(code).or_default().push_back(i);
+        }
+    }
+    let mut taken = HashSet::new();
     let mut found = Vec::new();
     for segment in segments {
         let codes = [1, 4].map(|component| segment.field(kind.field).component(component).value());
-        let fits = |(_, own): &(usize, Vec<&str>)| {
-            codes.iter().map(|code| code.trim()).any(|code| !code.is_empty() && own.contains(&code))
-        };
-        let ahead = open.iter().skip(from).position(fits).map(|at| from + at);
-        let Some(at) = ahead.or_else(|| open.iter().take(from).position(fits)) else { continue };
-        let (entry, _) = open.remove(at);
-        from = at;
-        found.push((segment, entry));
+        let first = codes.iter().filter_map(|code| {
+            let open = by_code.get_mut(code.trim())?;
+            while open.front().is_some_and(|entry| taken.contains(entry)) {
+                open.pop_front();
+            }
+            open.front().copied()
+        });
+        if let Some(entry) = first.min() {
+            taken.insert(entry);
+            found.push((segment, entry));
+        }
     }
     found
 }
 
-fn codes_of<'a>(resource: &'a Map, elements: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
+fn codes_of<'a>(resource: &'a Map, elements: &'static [&'static str]) -> impl Iterator<Item = &'a str> {
     let concepts = elements.iter().flat_map(|element| objects(resource, element));
     concepts.flat_map(|concept| objects(concept, "coding")).filter_map(|coding| text(coding, "code"))
 }

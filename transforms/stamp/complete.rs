@@ -1,13 +1,18 @@
 //! Completes Provenance that a conversion made, or that came without saying what it is about. What came with its
 //! targets stays as it is.
 
+use std::collections::HashMap;
+
 use jiff::{SignedDuration, Timestamp};
 use message::Sha256;
-use message::json::{Map, Value};
+use message::json::{Map, Text, Value};
 use message::provenance::{Reference, Role, source_entity};
 
 use super::bundle::{Bundle, objects, text};
 use super::events::activity_of;
+
+/// The types of entries, by what refers to them.
+type Kinds = HashMap<Text, Text, foldhash::quality::RandomState>;
 
 /// What the conversion of an HL7 v2 message leaves to be said of it.
 #[derive(Clone, Copy)]
@@ -29,6 +34,13 @@ pub(super) fn complete(
     skew: SignedDuration,
 ) -> usize {
     let mut ahead = 0;
+    let mut kinds = Kinds::default();
+    if converted.is_some() {
+        for entry in &bundle.entries {
+            let names = [entry.full_url(), entry.url()].into_iter().flatten();
+            kinds.extend(names.map(|name| (Text::new(name), Text::new(entry.kind()))));
+        }
+    }
     for i in 0..bundle.entries.len() {
         let is_provenance = bundle.entries.get(i).is_some_and(|entry| entry.kind() == "Provenance");
         let taken = bundle.entries.get_mut(i).filter(|_| is_provenance).and_then(|entry| entry.record_mut());
@@ -38,7 +50,7 @@ pub(super) fn complete(
             provenance.put("target", Value::Array(references));
         }
         if let Some(converted) = converted {
-            converted.complete(&mut provenance, bundle);
+            converted.complete(&mut provenance, bundle, &kinds);
         }
         let instant = |key| text(&provenance, key).and_then(|time| time.parse::<Timestamp>().ok());
         let (occurred, recorded) = (instant("occurredDateTime"), instant("recorded"));
@@ -51,7 +63,7 @@ pub(super) fn complete(
 }
 
 impl Converted<'_> {
-    fn complete(&self, provenance: &mut Map, bundle: &Bundle) {
+    fn complete(&self, provenance: &mut Map, bundle: &Bundle, kinds: &Kinds) {
         if !provenance.contains_key("entity") {
             provenance.put("entity", vec![source_entity(self.hash.to_ni_uri().into())]);
         }
@@ -61,7 +73,7 @@ impl Converted<'_> {
         let Some(Value::Array(agents)) = provenance.get_mut("agent") else { return };
         for agent in agents.iter_mut().filter_map(Value::as_object_mut) {
             let kind =
-                agent.get("who").and_then(Value::as_object).and_then(|who| kind_of(who, bundle)).map(str::to_owned);
+                agent.get("who").and_then(Value::as_object).and_then(|who| kind_of(who, kinds)).map(str::to_owned);
             let acts = matches!(kind.as_deref(), Some("Practitioner" | "PractitionerRole" | "Device"));
             // EVN-5 has no role in the v2-to-FHIR guide; who is named in its place is the sender.
             let role = if acts { Role::Enterer } else { Role::Author };
@@ -110,10 +122,9 @@ fn says_event(provenance: &Map) -> bool {
 }
 
 /// The type of what a reference means: as it says, or as the entry is that it leads to.
-fn kind_of<'a>(reference: &'a Map, bundle: &'a Bundle) -> Option<&'a str> {
+fn kind_of<'a>(reference: &'a Map, kinds: &'a Kinds) -> Option<&'a str> {
     text(reference, "type").or_else(|| {
         let to = text(reference, "reference")?;
-        let entry = bundle.entries.iter().find(|entry| entry.full_url() == Some(to) || entry.url() == Some(to));
-        entry.map(|entry| entry.kind()).or_else(|| Some(to.split_once('/')?.0))
+        kinds.get(to).map(Text::as_str).or_else(|| Some(to.split_once('/')?.0))
     })
 }

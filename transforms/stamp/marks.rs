@@ -1,6 +1,6 @@
 //! From a place in an HL7 v2 message to the entries that it became.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use message::hl7v2::Message;
 use message::json::Map;
@@ -9,6 +9,9 @@ use super::bundle::{Bundle, Entry, objects, text};
 use super::labels::{Labels, Mark, On};
 use super::meta;
 use super::orders::{Order, ordered_entries, orders};
+
+/// How many steps of derivation are followed one by one.
+const ROUNDS: usize = 16;
 
 /// The labels that a message's fields call for.
 #[derive(Debug, Default)]
@@ -56,14 +59,24 @@ impl Marked {
     pub(super) fn inherit(&mut self, bundle: &Bundle) {
         let derivations = derivations(bundle);
         let mut labels: BTreeMap<usize, Labels> = BTreeMap::new();
-        // As often as there are steps from a parent to its furthest descendant, which is at most their number.
-        for _ in 0..derivations.len() {
+        // As often as there are steps from a parent to its furthest descendant. Where that is more than anybody's
+        // chain of derivations, all that is derived is as confidential as any of it.
+        for round in 0..=ROUNDS {
             let before = labels.clone();
-            for (child, parent) in &derivations {
-                let mut inherited = before.get(parent).cloned().unwrap_or_default();
-                let stated = bundle.entries.get(*parent).and_then(Entry::record).map(meta::labels_of);
-                stated.iter().chain(self.of(*parent)).for_each(|own| inherited.add(own));
-                labels.entry(*child).or_default().add(&inherited);
+            if round == ROUNDS {
+                let mut all = Labels::default();
+                before.values().for_each(|own| all.add(own));
+                labels.values_mut().for_each(|own| own.add(&all));
+                break;
+            }
+            for Derivation { children, parents } in &derivations {
+                let mut inherited = Labels::default();
+                for parent in parents {
+                    let stated = bundle.entries.get(*parent).and_then(Entry::record).map(meta::labels_of);
+                    let all = before.get(parent).into_iter().chain(&stated).chain(self.of(*parent));
+                    all.for_each(|own| inherited.add(own));
+                }
+                children.iter().for_each(|child| labels.entry(*child).or_default().add(&inherited));
             }
             if labels == before {
                 break;
@@ -83,12 +96,27 @@ impl Marked {
     }
 }
 
-/// Pairs of entries: the first was made from the second (Provenance.entity in the role `derivation`).
-fn derivations(bundle: &Bundle) -> Vec<(usize, usize)> {
-    let at = |reference: &str| {
-        bundle.entries.iter().position(|entry| entry.full_url() == Some(reference) || entry.url() == Some(reference))
-    };
-    let mut pairs = Vec::new();
+/// Entries that were made from others, by one Provenance.
+struct Derivation {
+    children: Vec<usize>,
+    parents: Vec<usize>,
+}
+
+/// What was made from what (Provenance.entity in the role `derivation`).
+fn derivations(bundle: &Bundle) -> Vec<Derivation> {
+    let is_derivation = |entity: &Map| text(entity, "role") == Some("derivation");
+    let mut provenances = bundle.records().filter(|(_, entry, _)| entry.kind() == "Provenance");
+    if !provenances.any(|(_, _, provenance)| objects(provenance, "entity").any(is_derivation)) {
+        return Vec::new();
+    }
+    let names = bundle
+        .entries
+        .iter()
+        .enumerate()
+        .flat_map(|(i, entry)| [entry.full_url(), entry.url()].into_iter().flatten().map(move |name| (name, i)));
+    let names: HashMap<&str, usize, foldhash::quality::RandomState> = names.collect();
+    let at = |reference: &str| names.get(reference).copied();
+    let mut found = Vec::new();
     for (_, _, provenance) in bundle.records().filter(|(_, entry, _)| entry.kind() == "Provenance") {
         let derived = objects(provenance, "entity").filter(|entity| text(entity, "role") == Some("derivation"));
         let parents: Vec<usize> = derived
@@ -98,11 +126,10 @@ fn derivations(bundle: &Bundle) -> Vec<(usize, usize)> {
         if parents.is_empty() {
             continue;
         }
-        for child in objects(provenance, "target").filter_map(|target| at(text(target, "reference")?)) {
-            pairs.extend(parents.iter().filter(|parent| **parent != child).map(|parent| (child, *parent)));
-        }
+        let children = objects(provenance, "target").filter_map(|target| at(text(target, "reference")?));
+        found.push(Derivation { children: children.collect(), parents });
     }
-    pairs
+    found
 }
 
 fn entries_of(mark: &Mark, message: &Message, orders: &[Order<'_>], bundle: &Bundle) -> BTreeSet<usize> {

@@ -1,6 +1,8 @@
 //! Provenance of what a segment tells of by itself: results (OBX), administrations and vaccines (RXA), allergies
 //! (IAM), documents (TXA). Who observed, gave, wrote, signed it, for which organisation, and when.
 
+use std::collections::{BTreeSet, HashMap};
+
 use message::hl7v2::{Field, Segment};
 use message::json::Text;
 use message::provenance::{Activity, Agent, Provenance, Reference, Role};
@@ -9,15 +11,18 @@ use super::became::{ADMINISTRATION, ALLERGY, OBSERVATION, became};
 use super::bundle::Bundle;
 use super::events::{Events, references};
 
-/// What is told of some entries alike.
+/// What is told of an entry, and of others alike.
+#[derive(Clone, PartialEq, Eq, Hash)]
 struct Told {
     agents: Vec<Agent>,
     activity: Activity,
     occurred: Option<Text>,
     location: Option<Reference>,
     revisions: Vec<Reference>,
-    targets: Vec<usize>,
 }
+
+/// What is told of entries, each by its place.
+type All = Vec<(Told, usize)>;
 
 /// Who stands behind what an entry asserts: codes of v3-ObservationValue, by entry.
 pub(super) type Assertions = Vec<(usize, &'static str)>;
@@ -30,17 +35,26 @@ impl Events<'_> {
         self.administrations(bundle, &mut told);
         self.allergies(bundle, &mut told, &mut assertions);
         self.documents(bundle, &mut told);
-        let told = told.into_iter().enumerate().filter_map(|(n, told)| {
-            let targets = references(bundle, &told.targets.into_iter().collect());
-            let provenance = self.provenance(&format!("record/{n}"), targets, told.activity, told.agents)?;
-            let Told { occurred, location, revisions, .. } = Told { targets: Vec::new(), agents: Vec::new(), ..told };
+        let mut places: HashMap<Told, usize, foldhash::quality::RandomState> = HashMap::default();
+        let mut alike: Vec<(Told, BTreeSet<usize>)> = Vec::new();
+        for (told, entry) in told {
+            let place = *places.entry(told).or_insert_with_key(|told| {
+                alike.push((told.clone(), BTreeSet::new()));
+                alike.len() - 1
+            });
+            alike.get_mut(place).into_iter().for_each(|(_, entries)| _ = entries.insert(entry));
+        }
+        let told = alike.into_iter().enumerate().filter_map(|(n, (told, entries))| {
+            let Told { agents, activity, occurred, location, revisions } = told;
+            let targets = references(bundle, &entries);
+            let provenance = self.provenance(&format!("record/{n}"), targets, activity, agents)?;
             Some(Provenance { occurred, location, revisions, ..provenance })
         });
         (told.collect(), assertions)
     }
 
     /// OBX: who observed (16), with which device (18), for which laboratory (23, else 15) under whose direction (25).
-    fn results(&self, bundle: &Bundle, told: &mut Vec<Told>, assertions: &mut Assertions) {
+    fn results(&self, bundle: &Bundle, told: &mut All, assertions: &mut Assertions) {
         let tells = |obx: &Segment<'_>| {
             [15, 16, 18, 23, 25].iter().any(|field| obx.field(*field).is_valued()) || removal(obx, 11).is_some()
         };
@@ -70,7 +84,7 @@ impl Events<'_> {
 
     /// RXA: who gave it (10), where (27, else 11); what somebody else gave (9: table NIP001, 01 to 08) has an author
     /// that is not known here.
-    fn administrations(&self, bundle: &Bundle, told: &mut Vec<Told>) {
+    fn administrations(&self, bundle: &Bundle, told: &mut All) {
         for (rxa, entry) in became(self.message.segments_named("RXA"), ADMINISTRATION, bundle) {
             let mut agents = self.people(Role::Performer, &rxa.field(10), self.sender);
             if is_historical(&rxa) {
@@ -88,7 +102,7 @@ impl Events<'_> {
     }
 
     /// IAM: who told of the allergy (14), the patient perhaps (15), and when that was written down (13).
-    fn allergies(&self, bundle: &Bundle, told: &mut Vec<Told>, assertions: &mut Assertions) {
+    fn allergies(&self, bundle: &Bundle, told: &mut All, assertions: &mut Assertions) {
         for (iam, entry) in became(self.message.segments_named("IAM"), ALLERGY, bundle) {
             let name = |xpn: u16| iam.field(14).component(usize::from(xpn)).value().trim().to_owned();
             let display = [name(1), name(2)].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
@@ -110,7 +124,7 @@ impl Events<'_> {
     }
 
     /// TXA: who dictated (5), wrote (9), typed (11), signed the document (10, 22), and which one it follows (13).
-    fn documents(&self, bundle: &Bundle, told: &mut Vec<Told>) {
+    fn documents(&self, bundle: &Bundle, told: &mut All) {
         let Some(txa) = self.message.segment("TXA") else { return };
         let mut agents = self.people(Role::Author, &txa.field(9), self.sender);
         agents.extend(self.people(Role::Performer, &txa.field(5), self.sender));
@@ -138,28 +152,18 @@ impl Events<'_> {
     }
 
     fn told(&self, activity: Activity, agents: Vec<Agent>) -> Told {
-        Told { agents, activity, occurred: None, location: None, revisions: Vec::new(), targets: Vec::new() }
+        Told { agents, activity, occurred: None, location: None, revisions: Vec::new() }
     }
 
     /// Adds what is told of `entry`; where nobody is named, only that it is gone or wrong is worth telling.
-    fn tell(&self, all: &mut Vec<Told>, entry: usize, mut one: Told) {
+    fn tell(&self, all: &mut All, entry: usize, mut one: Told) {
         if one.agents.is_empty() {
             if !is_removal(one.activity) {
                 return;
             }
             one.agents.push(Agent { role: Role::Author, who: self.sender.clone(), on_behalf_of: None });
         }
-        let alike = |told: &&mut Told| {
-            told.agents == one.agents
-                && told.activity == one.activity
-                && told.occurred == one.occurred
-                && told.location == one.location
-                && told.revisions == one.revisions
-        };
-        match all.iter_mut().find(alike) {
-            Some(told) => told.targets.push(entry),
-            None => all.push(Told { targets: vec![entry], ..one }),
-        }
+        all.push((one, entry));
     }
 
     fn date_time(&self, field: &Field<'_>) -> Option<Text> {

@@ -1,6 +1,6 @@
 //! One Bundle on its way through the stamps: custody first, then `meta` on all of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 use message::consent::{ACT_REASON, CONFIDENTIALITY, Confidentiality, Flags, Purpose};
@@ -58,8 +58,12 @@ impl Stamping<'_> {
         if late > 0 {
             findings.push(ahead());
         }
+        let known: HashMap<Text, usize, foldhash::quality::RandomState> = {
+            let told = bundle.entries.iter().enumerate().filter(|(_, entry)| entry.kind() == "Provenance");
+            told.filter_map(|(i, entry)| Some((Text::new(entry.url()?), i))).collect()
+        };
         for provenance in chain {
-            attach(bundle, provenance);
+            attach(bundle, provenance, &known);
         }
         self.label(bundle, &source, &whole, &assertions)
     }
@@ -111,9 +115,14 @@ impl Stamping<'_> {
         };
         let own = match self.message.as_received() {
             Some(message) => authors::of_hl7v2(message, bundle, self.site()),
-            None => authors::of_fhir(bundle, provider, |entry| self.is_ours(bundle, entry)),
+            None => {
+                let ours = self.sources_of_ours(bundle);
+                let id =
+                    |entry: &Entry| entry.record().and_then(|provenance| text(provenance, "id")).map(str::to_owned);
+                authors::of_fhir(bundle, provider, |entry| id(entry).is_some_and(|id| ours.contains(&id)))
+            }
         };
-        let mut chain = custody.chain(targets, authors::groups(bundle, records, &source.authors, own));
+        let mut chain = custody.chain(targets, authors::groups(bundle, records, &source.authors, &own));
         let mut assertions = Assertions::new();
         if let Some(message) = self.message.as_received() {
             let events = Events {
@@ -133,14 +142,11 @@ impl Stamping<'_> {
         (chain, assertions)
     }
 
-    /// True for a Provenance of where this message comes from, as an earlier stamp wrote it.
-    fn is_ours(&self, bundle: &Bundle, entry: &Entry) -> bool {
-        let id = entry.record().and_then(|provenance| text(provenance, "id"));
-        let ours = (0..bundle.entries.len()).map(|n| {
-            self.stamper.ids.of_part(&self.message.original.sha256, &format!("provenance/{}", name_of(n))).to_string()
-        });
-        // Only what says where it comes from names authors.
-        id.is_some_and(|id| ours.into_iter().any(|ours| ours == id))
+    /// The ids of what an earlier stamp of this message said of where it comes from: that names authors.
+    fn sources_of_ours(&self, bundle: &Bundle) -> HashSet<String> {
+        let provenances = bundle.entries.iter().filter(|entry| entry.kind() == "Provenance").count();
+        let id = |n| self.stamper.ids.of_part(&self.message.original.sha256, &format!("provenance/{}", name_of(n)));
+        (0..provenances).map(|n| id(n).to_string()).collect()
     }
 
     /// True if something happened, by its sender's clock, later than it was recorded.
@@ -298,12 +304,12 @@ impl Whole {
     }
 }
 
-/// Adds `provenance`, or brings the one that is there up to the present targets.
-fn attach(bundle: &mut Bundle, provenance: Provenance) {
+/// Adds `provenance`, or brings the one that is there, by its URL among `known`, up to the present targets.
+fn attach(bundle: &mut Bundle, provenance: Provenance, known: &HashMap<Text, usize, foldhash::quality::RandomState>) {
     let url = format_smolstr!("Provenance/{}", provenance.id);
     let full_url = format_smolstr!("urn:uuid:{}", provenance.id);
     let mut resource = provenance.into_r4();
-    match bundle.entries.iter_mut().find(|entry| entry.url() == Some(url.as_str())) {
+    match known.get(&url).and_then(|i| bundle.entries.get_mut(*i)) {
         Some(entry) => {
             if let (Some(own), Some(targets)) = (entry.record_mut(), resource.get_mut("target")) {
                 own.insert("target", targets.take());

@@ -40,7 +40,7 @@ pub struct Provenance {
 }
 
 /// One participant (FHIR R4 Provenance.agent).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Agent {
     /// In what role.
     pub role: Role,
@@ -51,7 +51,7 @@ pub struct Agent {
 }
 
 /// The part that somebody played (`http://terminology.hl7.org/CodeSystem/provenance-participant-type`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Made the content.
     Author,
@@ -95,7 +95,7 @@ impl Role {
 }
 
 /// What happened (FHIR R4 Provenance.activity).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Activity {
     /// HL7 v2 became FHIR, as the v2-to-FHIR guide tells it.
     V2ToFhir,
@@ -108,7 +108,7 @@ pub enum Activity {
 }
 
 /// Who or what is meant.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Reference {
     /// A resource in the same Bundle or at the destination.
     Literal {
