@@ -277,13 +277,26 @@ impl Question<'_> {
         let inwards = || item.names.iter().any(|name| self.entry.refers_to.contains(name));
         let both =
             effect != Effect::Permit || (mode == Mode::Pcf && item.container && item.meaning == Meaning::Related);
-        Tri::of(match item.meaning {
+        let matched = match item.meaning {
             Meaning::Instance | Meaning::AuthoredBy => itself(),
             _ if both => itself() || outwards() || inwards(),
             Meaning::Related => itself() || outwards(),
             Meaning::Dependents => itself() || inwards(),
-        })
+        };
+        // Whose it is was not said: it may be of those that are to have none of theirs passed on.
+        let of_nobody = effect != Effect::Permit && item.meaning != Meaning::Instance && self.entry.authors.is_none();
+        match matched {
+            false if of_nobody && item.names.iter().any(|name| is_party(name)) => Tri::Unknown,
+            matched => Tri::of(matched),
+        }
     }
+}
+
+/// True if a reference names someone who makes entries.
+fn is_party(reference: &str) -> bool {
+    const PARTIES: [&str; 6] =
+        ["CareTeam", "Device", "Organization", "Practitioner", "PractitionerRole", "RelatedPerson"];
+    reference.rsplit('/').nth(1).is_some_and(|kind| PARTIES.contains(&kind))
 }
 
 /// Whether one of `own` is the code of `rule`; unknown where it is the same code and a system is missing.
