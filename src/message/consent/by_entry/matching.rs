@@ -283,8 +283,8 @@ impl Question<'_> {
             Meaning::Related => itself() || outwards(),
             Meaning::Dependents => itself() || inwards(),
         };
-        // Whose it is was not said: it may be of those that are to have none of theirs passed on.
-        let of_nobody = effect != Effect::Permit && item.meaning != Meaning::Instance && self.entry.authors.is_none();
+        // Whose it is was not said: it may be of those whom the consent names.
+        let of_nobody = item.meaning != Meaning::Instance && self.entry.authors.is_none();
         match matched {
             false if of_nobody && item.names.iter().any(|name| is_party(name)) => Tri::Unknown,
             matched => Tri::of(matched),
