@@ -1,18 +1,15 @@
 //! The destination: a pool of connections to one FHIR server.
 
-use std::error::Error as _;
-use std::io;
-
 use async_trait::async_trait;
 use bytes::Bytes;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, RequestBuilder, redirect, retry};
+use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::{Client, RequestBuilder};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::answer::Answer;
 use super::config::OutboundConfig;
 use super::request::{Expects, Request};
-use super::{probe, tls, transport, verdict};
+use super::{http_client, probe, transport, verdict};
 use crate::{ChannelError, Clock, DeliveryError, Outgoing, Receipt};
 
 /// FHIR R4 §3.1.0.15: our name for a request, the same over all attempts.
@@ -43,22 +40,13 @@ impl Outbound {
     /// [`ChannelError`] if a certificate or key cannot be read or is none.
     pub fn new(config: OutboundConfig, clock: Clock) -> Result<Self, ChannelError> {
         let builder = Client::builder()
-            .user_agent(concat!("tributary/", env!("CARGO_PKG_VERSION")))
-            .default_headers(headers(&config))
+            .default_headers(http_client::headers(&config.headers, FHIR_JSON, config.auth.as_ref()))
             .connect_timeout(config.connect_timeout.0)
             .timeout(config.answer_timeout.0)
             .pool_idle_timeout(config.idle_timeout.0)
-            .pool_max_idle_per_host(config.connections.get())
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .referer(false)
-            .no_proxy();
+            .pool_max_idle_per_host(config.connections.get());
         let (ca, identity) = (config.ca_file.as_deref(), config.identity_file.as_deref());
-        let client =
-            tls::configure(builder, config.url.is_secure(), ca, identity)?.build().map_err(|error| ChannelError {
-                what: format!("cannot set up TLS for {:?}: look at `ca_file` and `identity_file`", config.url),
-                source: error.source().map(|source| io::Error::other(source.to_string())),
-            })?;
+        let client = http_client::client(builder, &config.url, ca, identity)?;
         let connections = Semaphore::new(config.connections.get().min(Semaphore::MAX_PERMITS));
         Ok(Self { client, config, connections, clock })
     }
@@ -112,15 +100,6 @@ impl crate::Outbound for Outbound {
 }
 
 /// What goes with every request.
-fn headers(config: &OutboundConfig) -> HeaderMap {
-    let mut headers = config.headers.map().clone();
-    headers.insert(ACCEPT, FHIR_JSON);
-    if let Some(auth) = &config.auth {
-        headers.insert(AUTHORIZATION, auth.authorization().clone());
-    }
-    headers
-}
-
 /// Message, delivery and a checksum of what is sent: the same over all attempts, yet another one for
 /// the rest of a batch, which a server that knows the name would else take for sent already.
 fn request_id(outgoing: &Outgoing, body: &Bytes) -> String {

@@ -8,6 +8,7 @@ mod bundle;
 mod client;
 mod config;
 mod entries;
+pub(crate) mod http_client;
 mod operation_outcome;
 mod probe;
 mod request;
@@ -15,7 +16,7 @@ mod resource;
 mod retry_after;
 #[cfg(test)]
 mod tests;
-pub(crate) mod tls;
+mod tls;
 pub(crate) mod transport;
 mod verdict;
 

@@ -6,19 +6,17 @@
 mod cache_control;
 mod config;
 
-use std::error::Error as _;
-use std::io;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{ACCEPT, AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect, retry};
+use reqwest::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use tokio::sync::Semaphore;
 
 pub use self::cache_control::Keep;
 pub use self::config::LookupConfig;
 use crate::ChannelError;
-use crate::fhir::{tls, transport};
+use crate::fhir::{http_client, transport};
 
 /// A service, as its settings say.
 pub struct Lookup {
@@ -52,21 +50,16 @@ impl Lookup {
     /// [`ChannelError`] if a certificate or key cannot be read or is none.
     pub fn new(config: LookupConfig) -> Result<Self, ChannelError> {
         let builder = Client::builder()
-            .user_agent(concat!("tributary/", env!("CARGO_PKG_VERSION")))
-            .default_headers(headers(&config))
+            .default_headers(http_client::headers(
+                &config.headers,
+                HeaderValue::from_static("application/fhir+json, application/json"),
+                config.auth.as_ref(),
+            ))
             .connect_timeout(config.connect_timeout.0)
             .timeout(config.answer_timeout.0)
-            .pool_idle_timeout(Duration::from_secs(15))
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .referer(false)
-            .no_proxy();
+            .pool_idle_timeout(Duration::from_secs(15));
         let (ca, identity) = (config.ca_file.as_deref(), config.identity_file.as_deref());
-        let client =
-            tls::configure(builder, config.url.is_secure(), ca, identity)?.build().map_err(|error| ChannelError {
-                what: format!("cannot set up TLS for {:?}: look at `ca_file` and `identity_file`", config.url),
-                source: error.source().map(|source| io::Error::other(source.to_string())),
-            })?;
+        let client = http_client::client(builder, &config.url, ca, identity)?;
         let connections = Semaphore::new(config.connections.get().min(Semaphore::MAX_PERMITS));
         Ok(Self { client, config, connections })
     }
@@ -132,15 +125,6 @@ impl Lookup {
 }
 
 /// What goes with every question.
-fn headers(config: &LookupConfig) -> HeaderMap {
-    let mut headers = config.headers.map().clone();
-    headers.insert(ACCEPT, HeaderValue::from_static("application/fhir+json, application/json"));
-    if let Some(auth) = &config.auth {
-        headers.insert(AUTHORIZATION, auth.authorization().clone());
-    }
-    headers
-}
-
 fn keep(headers: &HeaderMap) -> Keep {
     let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
     let said: Vec<String> = headers.get_all(CACHE_CONTROL).iter().map(text).collect();
