@@ -41,23 +41,30 @@ pub(super) enum Audit {
     List(ListArgs),
 }
 
+/// Which events.
 #[derive(clap::Args)]
-pub(super) struct ListArgs {
+pub(super) struct Events {
     /// Since: a time (2026-01-31T08:00), or how long ago (30m, 2h, 7d).
     #[arg(long, value_parser = super::select::moment)]
-    since: Option<Timestamp>,
+    pub(super) since: Option<Timestamp>,
     /// Until: as --since.
     #[arg(long, value_parser = super::select::moment)]
-    until: Option<Timestamp>,
+    pub(super) until: Option<Timestamp>,
     /// About the patient with this identifier, as SYSTEM|VALUE.
     #[arg(long, value_name = "SYSTEM|VALUE", value_parser = patient)]
-    patient: Option<String>,
+    pub(super) patient: Option<String>,
+    /// To this destination.
+    #[arg(long)]
+    pub(super) destination: Option<String>,
+}
+
+#[derive(clap::Args)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    which: Events,
     /// Of this kind; may be given more than once.
     #[arg(long)]
     kind: Vec<Kind>,
-    /// To this destination.
-    #[arg(long)]
-    destination: Option<String>,
     /// Print a FHIR R4 Bundle of AuditEvents.
     #[arg(long)]
     fhir: bool,
@@ -150,9 +157,9 @@ fn check(site: &Site, key: Option<String>, mut anchors: Vec<PathBuf>) -> anyhow:
 }
 
 async fn list(globals: &Globals, args: ListArgs) -> Outcome {
-    let about = ask(globals, "listed", args.patient.clone()).await?;
+    let ListArgs { which: Events { since, until, patient, destination }, kind: kinds, fhir } = args;
+    let about = ask(globals, "listed", patient).await?;
     let site = load_site(globals)?;
-    let ListArgs { since, until, kind: kinds, destination, fhir, .. } = args;
     let selection = Selection { since, until, kinds, subjects: subjects(about), destination };
     let found = read(&site, selection)?;
     if fhir {

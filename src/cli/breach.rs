@@ -10,7 +10,7 @@ use message::audit::{Event, Kind, Observer, Outcome as Ended};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::audit::{about_what, ask, entry, patient, read, recipient, subjects};
+use super::audit::{Events, about_what, ask, entry, read, recipient, subjects};
 use super::connection::{connect, load_site};
 use super::operate::print_json;
 use super::print::say;
@@ -43,18 +43,8 @@ that came later counts from its own date on. --policy tries another policy than 
 
 #[derive(clap::Args)]
 pub(super) struct ListArgs {
-    /// Since: a time (2026-01-31T08:00), or how long ago (30m, 2h, 7d).
-    #[arg(long, value_parser = super::select::moment)]
-    since: Option<Timestamp>,
-    /// Until: as --since.
-    #[arg(long, value_parser = super::select::moment)]
-    until: Option<Timestamp>,
-    /// About the patient with this identifier, as SYSTEM|VALUE.
-    #[arg(long, value_name = "SYSTEM|VALUE", value_parser = patient)]
-    patient: Option<String>,
-    /// To this destination.
-    #[arg(long)]
-    destination: Option<String>,
+    #[command(flatten)]
+    which: Events,
     /// Decide by this policy, a file as in `policies/`, instead of the one of the same name.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -92,7 +82,7 @@ struct Report {
 
 pub(super) async fn breach(globals: &Globals, command: Breach) -> Outcome {
     let Breach::List(args) = command;
-    let ListArgs { since, until, patient, destination, policy, fhir } = args;
+    let ListArgs { which: Events { since, until, patient, destination }, policy, fhir } = args;
     let about = ask(globals, "what should not have been sent", patient).await?;
     let site = load_site(globals)?;
     let kinds = vec![Kind::Disclosure, Kind::Transfer, Kind::Decision, Kind::LateRevocation];
