@@ -194,7 +194,7 @@ fn a_bundle_grows_as_its_message_does() {
         ("ADT^A01", "", |i| format!("ZZZ|{i}|2~3^4&5\r")),
         ("SIU^S12", "RGS|1\r", |i| format!("AIP|{i}||{i}^N{i}^G\r")),
         ("MDM^T02", "TXA|1|DS\r", |i| format!("OBX|{i}|TX|N||line {i}||||||F\r")),
-        ("XXX^Y01", "", |i| format!("ORC|NW|{i}\rOBR|1|{i}\rNTE|1||x\r")),
+        ("ZOR^Z01", "", |i| format!("ORC|NW|{i}\rOBR|1|{i}\rNTE|1||x\r")),
     ];
     for (event, before, line) in shapes {
         let [one, four] = [100, 400].map(|count| size(event, &format!("{before}{}", lines(count, &line))));
