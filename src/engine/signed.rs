@@ -9,7 +9,7 @@ use channels::{Clock, DeliveryError, Outbound, Outgoing, Receipt};
 use message::json::{Map, Value, json};
 use message::provenance::Step;
 use message::signature::{Signed, SigningKey, sign, verify};
-use message::{Body, Finding, FindingKind, Format, Message, TransformError, fhir};
+use message::{Body, Finding, FindingKind, Format, Message, Sha256, TransformError, fhir};
 use ring::rand::SystemRandom;
 use transforms::stamp::Documents;
 
@@ -108,8 +108,9 @@ impl Outbound for Signing {
             let summary = format!("it cannot be signed, and did not leave: {why}");
             DeliveryError::Refused(Receipt { summary, ..Receipt::default() })
         })?;
+        let digest = Sha256::of(&bytes);
         let mut receipt = self.inner.deliver(&Outgoing { bytes, transaction: None, ..outgoing.clone() }).await?;
-        receipt.summary = format!("{} (signed with key {})", receipt.summary, self.key.kid());
+        receipt.summary = format!("{} (signed with key {}, sha-256 {digest})", receipt.summary, self.key.kid());
         Ok(receipt)
     }
 

@@ -153,8 +153,10 @@ fn what_leaves_is_signed_and_what_arrives_is_verified() {
         let running = site.start();
         Sender::connect(running.address("in")).accepted(&update("MRN-1", "C1", "Ada"));
         running.wait_deliveries("out", &[("delivered", 1)]);
-        assert!(site.delivery("C1")["reason"].as_str().unwrap().contains("(signed with key partner)"));
         let bundle = server.requests().remove(0);
+        // The digest that is kept is that of what arrived.
+        let told = format!("(signed with key partner, sha-256 {})", message::Sha256::of(bundle.to_string().as_bytes()));
+        assert!(site.delivery("C1")["reason"].as_str().unwrap().contains(&told));
         let mut trusted = TrustedKeys::default();
         trusted.add("partner", &public).unwrap();
         assert_eq!(verify(&bundle.clone().into(), &trusted), Ok(Signed { kid: "partner".to_owned() }));
