@@ -25,8 +25,13 @@ const CONTROL_ID: usize = 36;
 
 #[derive(Subcommand)]
 pub(super) enum Messages {
-    /// The newest messages.
-    List(PageArgs),
+    /// The newest messages, of all or of those that you choose.
+    List {
+        #[command(flatten)]
+        select: Box<Select>,
+        #[command(flatten)]
+        page: PageArgs,
+    },
     /// One message with its deliveries.
     #[command(after_help = "  tributary messages show 01890a5d-ac96-774b-bcce-b302099a8057
   tributary messages show 01890a5d-ac96-774b-bcce-b302099a8057 --original > message.hl7")]
@@ -104,8 +109,7 @@ pub(super) fn message_id(text: &str) -> Result<MessageId, String> {
 pub(super) async fn messages(globals: &Globals, command: Messages) -> Outcome {
     let connection = connect(globals).await?;
     match command {
-        Messages::List(page) => list(globals, &connection, MessageQuery::default(), page).await,
-        Messages::Search { select, page } => list(globals, &connection, select.query(), page).await,
+        Messages::List { select, page } | Messages::Search { select, page } => list(globals, &connection, select.query(), page).await,
         Messages::Show { id, original: true } => print_bytes(&connection, Part::Original(id)).await,
         Messages::Show { id, original: false } => show(globals, &connection, id).await,
     }
