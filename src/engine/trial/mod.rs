@@ -303,7 +303,12 @@ fn name_of(place: &Place) -> String {
                 match step {
                     Step::Child(name) => out.push_str(&format!(".{name}")),
                     Step::Index(n) => out.push_str(&format!("[{n}]")),
+                    Step::Last => out.push_str(".last()"),
+                    Step::OfType(name) => out.push_str(&format!(".ofType({name})")),
+                    Step::Resolve => out.push_str(".resolve()"),
                     Step::Where(_) => out.push_str(".where(…)"),
+                    Step::All(_) => out.push_str(".all(…)"),
+                    Step::Not => out.push_str(".not()"),
                     Step::Exists => out.push_str(".exists()"),
                     Step::Empty => out.push_str(".empty()"),
                     Step::Count => out.push_str(".count()"),

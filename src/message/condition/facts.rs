@@ -1,6 +1,6 @@
 //! What conditions are asked of: messages, resources, and whatever a caller has.
 
-use super::{FhirPath, Place, Step};
+use super::{Expression, FhirPath, Place, Step};
 use crate::hl7v2::{self, Path, Segment};
 use crate::json::{Map, Value};
 use crate::{Body, Message};
@@ -83,26 +83,71 @@ fn test_part(part: &impl Part, test: &mut dyn FnMut(Fact<'_>) -> bool) -> bool {
 /// Paths in resources alone have values here.
 impl Facts for Value {
     fn any(&self, place: &Place, test: &mut dyn FnMut(Fact<'_>) -> bool) -> bool {
+        Item { root: self, item: self }.any(place, test)
+    }
+}
+
+/// An item of a resource, with the resource or Bundle that it is looked at in.
+#[derive(Clone, Copy)]
+struct Item<'a> {
+    root: &'a Value,
+    item: &'a Value,
+}
+
+impl Facts for Item<'_> {
+    fn any(&self, place: &Place, test: &mut dyn FnMut(Fact<'_>) -> bool) -> bool {
         match place {
-            Place::Fhir(path) => any_in_resource(self, path, test),
+            Place::Fhir(path) => self.any_at(path, test),
             Place::Hl7v2(_) | Place::Component(_) => false,
         }
     }
 }
 
-fn any_in_resource(root: &Value, path: &FhirPath, test: &mut dyn FnMut(Fact<'_>) -> bool) -> bool {
-    let mut items = roots(root, path.resource_type.as_deref());
-    for step in &path.steps {
-        match step {
-            Step::Child(name) => items = items.iter().flat_map(|item| children(item, name)).collect(),
-            Step::Index(n) => items = items.get(*n).copied().into_iter().collect(),
-            Step::Where(condition) => items.retain(|item| condition.eval(*item)),
-            Step::Exists => return test(truth(!items.is_empty())),
-            Step::Empty => return test(truth(items.is_empty())),
-            Step::Count => return test(Fact::Text(&items.len().to_string())),
+impl<'a> Item<'a> {
+    fn any_at(self, path: &FhirPath, test: &mut dyn FnMut(Fact<'_>) -> bool) -> bool {
+        let mut items = roots(self.item, path.resource_type.as_deref());
+        let holds = |item: &Value, condition: &Expression| condition.eval(&Item { root: self.root, item });
+        for (at, step) in path.steps.iter().enumerate() {
+            // Nothing but `not()` stands behind a truth.
+            let turned = path.steps.iter().skip(at + 1).count() % 2 == 1;
+            match step {
+                Step::Child(name) => items = items.iter().flat_map(|item| children(item, name)).collect(),
+                Step::Index(n) => items = items.get(*n).copied().into_iter().collect(),
+                Step::Last => items = items.pop().into_iter().collect(),
+                Step::OfType(name) => items.retain(|item| is_a(item, name)),
+                Step::Resolve => items = items.into_iter().filter_map(|item| resolved(self.root, item)).collect(),
+                Step::Where(condition) => items.retain(|item| holds(item, condition)),
+                Step::All(condition) => return test(truth(turned ^ items.iter().all(|item| holds(item, condition)))),
+                Step::Exists => return test(truth(turned ^ !items.is_empty())),
+                Step::Empty => return test(truth(turned ^ items.is_empty())),
+                Step::Not => {
+                    let is_true = items.iter().any(|item| !matches!(item, Value::Bool(false)));
+                    return !items.is_empty() && test(truth(turned ^ !is_true));
+                }
+                Step::Count => return test(Fact::Text(&items.len().to_string())),
+            }
         }
+        items.into_iter().any(|item| test_item(item, test))
     }
-    items.into_iter().any(|item| test_item(item, test))
+}
+
+/// The resource of the Bundle `root` that `item`, a Reference or its text, refers to.
+fn resolved<'a>(root: &'a Value, item: &Value) -> Option<&'a Value> {
+    let reference = item.get("reference").unwrap_or(item).as_str()?;
+    let entries = root.get("entry")?.as_array()?;
+    let text = |value: Option<&Value>, is: &str| value.and_then(Value::as_str) == Some(is);
+    let is_meant = |entry: &&Value| {
+        let part = |name: &str| entry.get("resource").and_then(|resource| resource.get(name));
+        text(entry.get("fullUrl"), reference)
+            || reference
+                .split_once('/')
+                .is_some_and(|(kind, id)| text(part("resourceType"), kind) && text(part("id"), id))
+    };
+    entries.iter().find(is_meant)?.get("resource")
+}
+
+fn is_a(value: &Value, name: &str) -> bool {
+    value.get("resourceType").and_then(Value::as_str) == Some(name)
 }
 
 fn truth(is: bool) -> Fact<'static> {
@@ -111,7 +156,6 @@ fn truth(is: bool) -> Fact<'static> {
 
 /// Where a path begins: the resource if it is of that type, else each entry of a Bundle that is.
 fn roots<'a>(root: &'a Value, resource_type: Option<&str>) -> Vec<&'a Value> {
-    let is_a = |value: &Value, name| value.get("resourceType").and_then(Value::as_str) == Some(name);
     match resource_type {
         None => vec![root],
         Some(name) if is_a(root, name) => vec![root],
@@ -134,12 +178,17 @@ fn children<'a>(item: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> 
 
 /// `valueQuantity` for `value`: an element with a choice of types (FHIR R4 §2.1.0.11.6).
 fn choice<'a>(object: &'a Map, name: &str) -> Option<&'a Value> {
-    if !CHOICES.contains(&name) {
+    if !is_choice(name) {
         return None;
     }
     let typed =
         |key: &str| key.strip_prefix(name).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()));
     object.iter().find(|(key, _)| typed(key)).map(|(_, value)| value)
+}
+
+/// True for an element whose type can be chosen, in some resource of R4.
+pub(super) fn is_choice(name: &str) -> bool {
+    CHOICES.contains(&name)
 }
 
 /// The elements of R4 resources whose type can be chosen.

@@ -8,8 +8,9 @@
 //! ```
 //!
 //! A **place** is an HL7 path (`PID-3[1].4`), a component of the value at hand for data type maps (`CWE.1`), or a
-//! path of FHIRPath's simple kind: child steps, `[n]`, `where()`, `exists()`, `empty()`, `count()`, `first()`,
-//! `extension('url')`. Where a place has several values, one that passes is enough: every segment and repetition
+//! path of FHIRPath's simple kind: child steps, `[n]`, `where()`, `exists()`, `empty()`, `count()`, `first()`, `last()`,
+//! `all()`, `not()`, `ofType()`, `resolve()` within the Bundle, `extension('url')`, and of texts `contains()`,
+//! `startsWith()`, `endsWith()`, `matches()`, `length()`. Where a place has several values, one that passes is enough: every segment and repetition
 //! counts unless the path names one, and a resource type counts for every entry of a Bundle.
 //!
 //! A **test** is `=`, `!=` (no value is equal), `in […]`, `not in […]`, `<`, `<=`, `>`, `>=` (numbers),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::facts::is_choice;
 use super::place::is_data_type;
 use super::{Check, Comparison, ComponentPath, Expression, FhirPath, Literal, Measure, Pattern, Place, Step, Test};
 
@@ -9,6 +10,9 @@ use super::{Check, Comparison, ComponentPath, Expression, FhirPath, Literal, Mea
 const LONGEST: usize = 4096;
 /// Most parentheses and `not`s within each other.
 const DEEPEST: usize = 32;
+
+/// How FHIRPath asks for the length of a text.
+const LENGTH: &str = ".length()";
 
 /// What is wrong with a condition, where, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +117,10 @@ impl<'a> Parser<'a> {
                 return Ok((measure, place));
             }
         }
-        Ok((Measure::Value, self.place()?))
+        let place = self.place()?;
+        let measure =
+            if matches!(place, Place::Fhir(_)) && self.mark(LENGTH) { Measure::Length } else { Measure::Value };
+        Ok((measure, place))
     }
 
     /// What is tested, and whether the test is negated.
@@ -180,15 +187,21 @@ impl<'a> Parser<'a> {
     }
 
     fn list(&mut self) -> Parsed<Vec<Literal>> {
-        self.expect("[", "a list is expected, such as ['A', 'B']")?;
+        // FHIRPath writes a list as `('A' | 'B')`.
+        let (between, end) = if self.mark("(") {
+            ("|", ")")
+        } else {
+            self.expect("[", "a list is expected, such as ['A', 'B']")?;
+            (",", "]")
+        };
         let mut items = Vec::new();
         loop {
-            if self.mark("]") && !items.is_empty() {
+            if self.mark(end) && !items.is_empty() {
                 return Ok(items);
             }
             items.push(self.literal()?);
-            if !self.mark(",") {
-                self.expect("]", "a `,` or `]` is missing in the list")?;
+            if !self.mark(between) {
+                self.expect(end, &format!("a `{between}` or `{end}` is missing in the list"))?;
                 return Ok(items);
             }
         }
@@ -289,7 +302,12 @@ impl<'a> Parser<'a> {
             name if name.starts_with(|c: char| c.is_ascii_uppercase()) => path.resource_type = Some(name.to_owned()),
             name => self.named_step(name, start, &mut path.steps)?,
         }
-        while !matches!(path.steps.last(), Some(Step::Exists | Step::Empty | Step::Count)) {
+        while !self.rest().starts_with(LENGTH) {
+            let ended = path.steps.last().is_some_and(Step::is_last);
+            let turns = path.steps.last().is_some_and(|step| !matches!(step, Step::Count));
+            if ended && !(turns && self.rest().starts_with(".not()")) {
+                break;
+            }
             if let Some(rest) = self.rest().strip_prefix('[') {
                 path.steps.push(Step::Index(self.index(rest)?));
             } else if self.text.get(self.at..).is_some_and(|rest| rest.starts_with('.')) {
@@ -337,9 +355,18 @@ impl<'a> Parser<'a> {
             "empty" => steps.push(Step::Empty),
             "count" => steps.push(Step::Count),
             "first" => steps.push(Step::Index(0)),
+            "last" => steps.push(Step::Last),
+            "not" if !steps.is_empty() => steps.push(Step::Not),
+            "all" => steps.push(Step::All(Box::new(self.criteria()?))),
+            "resolve" => steps.push(Step::Resolve),
+            "ofType" | "as" => self.of_type(steps)?,
+            "contains" | "startsWith" | "endsWith" | "matches" => {
+                steps.extend([Step::Where(Box::new(self.text_test(name)?)), Step::Exists]);
+            }
             "extension" => steps.extend([Step::Child(name.to_owned()), self.extension_url()?]),
             _ => {
-                let known = "where(), exists(), empty(), count(), first() and extension() are known";
+                let known = "where(), exists(), empty(), count(), first(), last(), all(), not(), ofType(), resolve(), \
+                             extension(), contains(), startsWith(), endsWith(), matches() and length() are known";
                 return Err(self.wrong_at(start, format!("`{name}()` is not known here; {known}")));
             }
         }
@@ -347,16 +374,50 @@ impl<'a> Parser<'a> {
     }
 
     fn filter(&mut self) -> Parsed<Step> {
+        self.criteria().map(|condition| Step::Where(Box::new(condition)))
+    }
+
+    /// A condition on each item.
+    fn criteria(&mut self) -> Parsed<Expression> {
         let outer = std::mem::replace(&mut self.relative, true);
         let condition = self.alternatives()?;
         self.relative = outer;
-        Ok(Step::Where(Box::new(condition)))
+        Ok(condition)
+    }
+
+    /// `value.ofType(Quantity)` is what JSON has as `valueQuantity`; of resources, those of the type.
+    fn of_type(&mut self, steps: &mut Vec<Step>) -> Parsed<()> {
+        self.mark("FHIR.");
+        let blanks = self.text.len() - self.rest().len();
+        self.at = blanks;
+        let name = self.identifier()?.to_owned();
+        match steps.last_mut() {
+            Some(Step::Child(element)) if is_choice(element) => {
+                let (first, rest) = name.split_at(1);
+                *element = format!("{element}{}{rest}", first.to_ascii_uppercase());
+            }
+            _ => steps.push(Step::OfType(name)),
+        }
+        Ok(())
+    }
+
+    /// `startsWith('…')` and its like: what they find, by a regular expression.
+    fn text_test(&mut self, function: &str) -> Parsed<Expression> {
+        let start = self.at;
+        let pattern = match (function, self.literal()?) {
+            ("matches", Literal::Text(text)) => text,
+            ("startsWith", Literal::Text(text)) => format!("^(?:{})", regex::escape(&text)),
+            ("endsWith", Literal::Text(text)) => format!("(?:{})$", regex::escape(&text)),
+            (_, Literal::Text(text)) => regex::escape(&text),
+            (_, Literal::Number(_)) => return Err(self.wrong_at(start, "text stands in quotes here")),
+        };
+        let pattern = Pattern::new(&pattern).map_err(|reason| self.wrong_at(start, reason))?;
+        Ok(of_item(None, Check::Matches(pattern)))
     }
 
     fn extension_url(&mut self) -> Parsed<Step> {
         let check = Check::Equals(self.literal()?);
-        let place = Place::Fhir(FhirPath { resource_type: None, steps: vec![Step::Child("url".to_owned())] });
-        Ok(Step::Where(Box::new(Expression::Test(Test { place, measure: Measure::Value, check }))))
+        Ok(Step::Where(Box::new(of_item(Some("url"), check))))
     }
 
     /// What is left, blanks skipped.
@@ -396,6 +457,13 @@ impl<'a> Parser<'a> {
         let blanks = self.text.get(offset..).map_or(0, |rest| rest.len() - rest.trim_start().len());
         ConditionError { offset: offset + blanks, message: message.into() }
     }
+}
+
+/// A test of the item at hand, or of an element of it.
+fn of_item(element: Option<&str>, check: Check) -> Expression {
+    let steps = element.map(|name| Step::Child(name.to_owned())).into_iter().collect();
+    let place = Place::Fhir(FhirPath { resource_type: None, steps });
+    Expression::Test(Test { place, measure: Measure::Value, check })
 }
 
 impl Check {

@@ -41,14 +41,31 @@ pub enum Step {
     Child(String),
     /// `[n]`: the item with this number, counted from 0.
     Index(usize),
+    /// `.last()`: the last item.
+    Last,
+    /// `.ofType(…)`: the resources of this type.
+    OfType(String),
+    /// `.resolve()`: what the references refer to, where it stands in the Bundle.
+    Resolve,
     /// `.where(…)`: the items that it holds for, paths beginning at each.
     Where(Box<Expression>),
+    /// `.all(…)`: `true` if it holds for each item, also where there is none.
+    All(Box<Expression>),
     /// `.exists()`: `true` or `false`.
     Exists,
     /// `.empty()`: the opposite.
     Empty,
     /// `.count()`: how many there are.
     Count,
+    /// `.not()`: `true` for `false`, and the other way round; nothing where there is nothing.
+    Not,
+}
+
+impl Step {
+    /// True if it gives a truth or a number, after which no element stands.
+    pub(super) fn is_last(&self) -> bool {
+        matches!(self, Self::All(_) | Self::Exists | Self::Empty | Self::Count | Self::Not)
+    }
 }
 
 /// True for the name of an HL7 v2 data type (v2.1 to v2.9.1), such as `CWE`. No segment has such a name.

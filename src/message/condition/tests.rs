@@ -165,6 +165,47 @@ fn asks_a_message_what_it_was_and_what_it_is() {
     assert!(condition.eval(&message));
 }
 
+/// What an analyst who knows FHIRPath types first.
+#[test]
+fn knows_the_functions_of_fhirpath_that_tests_need() {
+    let bundle = json!({
+        "resourceType": "Bundle", "type": "transaction",
+        "entry": [
+            {"fullUrl": "urn:uuid:1", "resource": {"resourceType": "Patient",
+                "active": false,
+                "name": [{"family": "O'Neil-Doe", "given": ["Jo", "Ann"]}, {"given": ["J."]}]}},
+            {"fullUrl": "urn:uuid:2", "resource": {"resourceType": "Observation", "status": "final",
+                "subject": {"reference": "urn:uuid:1"},
+                "valueQuantity": {"value": 140.0, "unit": "mm"}}},
+            {"resource": {"resourceType": "Observation", "id": "o2", "status": "amended", "valueString": "high"}},
+            {"resource": {"resourceType": "DiagnosticReport", "status": "final",
+                "result": [{"reference": "urn:uuid:2"}, {"reference": "Observation/o2"}, {"reference": "urn:uuid:9"}]}}
+        ]
+    });
+    let check = |condition: &str, expected: bool| {
+        assert_eq!(Condition::parse(condition).unwrap().eval(&bundle), expected, "{condition}");
+    };
+    check("Patient.name.given.last() = 'J.' and Patient.name.given.first() = 'Jo'", true);
+    check("Patient.name.family.startsWith('O''N') and Patient.name.family.endsWith('-Doe')", true);
+    check("Patient.name.family.contains('Neil') and not Patient.name.given.contains('Neil')", true);
+    check("Patient.name.given.startsWith('.') or Patient.name.family.startsWith('O.')", false);
+    check("Patient.name.given.matches('^A.n$')", true);
+    check("Patient.name.family.length() = 10 and Patient.name.given.length() > 2", true);
+    check("Patient.name.given.length() > 3", false);
+    check("Bundle.entry.resource.ofType(Observation).count() = 2", true);
+    check("Bundle.entry.resource.ofType(FHIR.Patient).exists()", true);
+    check("Observation.value.ofType(Quantity).value = 140 and Observation.value.as(string) = 'high'", true);
+    check("Observation.value.ofType(Range).exists()", false);
+    check("Patient.active.not() and Patient.active.exists() and Patient.photo.exists().not()", true);
+    check("Patient.deceased.not()", false);
+    check("Observation.all(status in ('final' | 'amended')) and Observation.all(subject.exists()).not()", true);
+    check("Observation.subject.resolve().name.family = 'O''Neil-Doe'", true);
+    check("DiagnosticReport.result.resolve().count() = 2", true);
+    check("DiagnosticReport.result.where(resolve().status = 'amended').count() = 1", true);
+    check("DiagnosticReport.result.all(resolve().exists())", false);
+    check("Observation.exists(value.contains('igh'))", true);
+}
+
 #[test]
 fn can_be_compiled_to_other_places() {
     struct Table;
@@ -232,7 +273,9 @@ fn says_what_to_write_instead() {
         "count(PID-3) = '2'",
         "count(PID-3 > 1",
         "count PID-3 > 1",
-        "Patient.name.given.last() = 'x'",
+        "Patient.name.given.tail() = 'x'",
+        "Patient.name.family.startsWith(1)",
+        "Patient.name.count().not()",
         "Patient. = 'x'",
         "Patient.name[x] = 'x'",
         "Patient.where(PID-3 = 'x')",
@@ -321,8 +364,12 @@ fn says_what_to_write_instead() {
                     ^ a `)` is missing
         count PID-3 > 1
               ^ one of =, !=, <, <=, >, >=, in, matches, valued, is null is expected here
-        Patient.name.given.last() = 'x'
-                           ^ `last()` is not known here; where(), exists(), empty(), count(), first() and extension() are known
+        Patient.name.given.tail() = 'x'
+                           ^ `tail()` is not known here; where(), exists(), empty(), count(), first(), last(), all(), not(), ofType(), resolve(), extension(), contains(), startsWith(), endsWith(), matches() and length() are known
+        Patient.name.family.startsWith(1)
+                                       ^ text stands in quotes here
+        Patient.name.count().not()
+                            ^ one of =, !=, <, <=, >, >=, in, matches, valued, is null is expected here
         Patient. = 'x'
                  ^ the name of an element is expected here
         Patient.name[x] = 'x'
