@@ -271,6 +271,8 @@ struct Hl7v2ToFhirFile {
     identifier_system: hl7v2_to_fhir::IdentifierSystem,
     assigners: hl7v2_to_fhir::Assigners,
     race_and_ethnicity: hl7v2_to_fhir::RaceAndEthnicity,
+    attachments: hl7v2_to_fhir::Attachments,
+    observation_groups: hl7v2_to_fhir::ObservationGroups,
     z_segments: hl7v2_to_fhir::ZSegments,
 }
 
@@ -284,6 +286,8 @@ impl From<Hl7v2ToFhirFile> for Hl7v2ToFhirConfig {
             identifier_system: file.identifier_system,
             assigners: file.assigners,
             race_and_ethnicity: file.race_and_ethnicity,
+            attachments: file.attachments,
+            observation_groups: file.observation_groups,
             z_segments: file.z_segments,
         };
         Self { maps: file.maps, options }

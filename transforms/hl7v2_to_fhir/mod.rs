@@ -28,7 +28,8 @@ use message::json::Value;
 use message::{Body, Context, Finding, FindingKind, Message, Sha256, Transform, TransformError, hl7v2};
 
 pub use options::{
-    Assigners, EncounterStatus, IdentifierSystem, NextOfKin, Options, RaceAndEthnicity, ServiceRequests, ZSegments,
+    Assigners, Attachments, EncounterStatus, IdentifierSystem, NextOfKin, ObservationGroups, Options, RaceAndEthnicity,
+    ServiceRequests, ZSegments,
 };
 
 use maps::RowPlace;
@@ -79,6 +80,7 @@ impl Hl7v2ToFhir {
         let (structure, unknown) = self.structure(&source);
         let mut run = Run::new(&self.maps.plan, structure, source, context);
         run.z_segments = self.options.z_segments;
+        run.observation_groups = self.options.observation_groups;
         run.used = used;
         if unknown {
             let text = "there is no table for the message structure; its segments are read in order".into();

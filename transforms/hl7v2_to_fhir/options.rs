@@ -21,6 +21,10 @@ pub struct Options {
     pub assigners: Assigners,
     /// What PID-10 and PID-22 become.
     pub race_and_ethnicity: RaceAndEthnicity,
+    /// Where the documents and images of results stand (OBX-2 ED, RP).
+    pub attachments: Attachments,
+    /// What OBX-4 says of how results stand together.
+    pub observation_groups: ObservationGroups,
     /// What a Z segment without a row becomes.
     pub z_segments: ZSegments,
 }
@@ -93,6 +97,31 @@ pub enum RaceAndEthnicity {
     UsCore,
     /// Nothing: they are on the coverage report, for a site's rows.
     Report,
+}
+
+/// Where the documents and images of results stand (OBX-2 ED, RP).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Attachments {
+    /// In their Observations, by the extension that the guide names: R4 has no value for them.
+    #[default]
+    Observation,
+    /// And in the report's `presentedForm`, where viewers look for them. The data is there twice.
+    Both,
+}
+
+/// What OBX-4 says of how results stand together, besides its extension of each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ObservationGroups {
+    /// A result with dots (`1.2`) is a member of the one above it (`1`). Results that the sender groups, by dots or by
+    /// OG.2, with no result above them, are members of an Observation that is made of the group.
+    #[default]
+    Hierarchy,
+    /// And all that merely have the same sub-id, where an order has several.
+    Panels,
+    /// Nothing.
+    Extension,
 }
 
 /// What a Z segment without a row becomes.

@@ -393,6 +393,25 @@ impl Tree {
         }
     }
 
+    /// True if `from` says of an element that can be there once something else than `into` does.
+    pub(super) fn contradicts(&self, into: NodeId, from: NodeId) -> bool {
+        self.singles(from).any(|(id, node)| {
+            let Some(element) = node.element else { return false };
+            match self.find(into, element, Key::default()) {
+                None => !self.is_empty(id) && self.is_refused(into, element),
+                Some(own) if matches!(element.kind, Kind::Complex(_)) => self.contradicts(own, id),
+                Some(own) => self.value(own).zip(node.value.as_ref()).is_some_and(|(own, other)| own != other),
+            }
+        })
+    }
+
+    /// Takes all that is below `node` off it.
+    pub(super) fn strip(&mut self, node: NodeId) {
+        if let Some(node) = self.node_mut(node) {
+            (node.singles, node.lists) = (None, None);
+        }
+    }
+
     /// Takes the members of the list `name` off `parent`.
     pub(super) fn clear(&mut self, parent: NodeId, name: &str) {
         let keep = |node: &Node| node.element.is_none_or(|element| element.name != name);

@@ -13,7 +13,7 @@ use message::{Context, Finding, FindingKind, Provider, hl7v2};
 use proptest::prelude::*;
 use serde_json::Value;
 use transforms::hl7v2_to_fhir::maps::Maps;
-use transforms::hl7v2_to_fhir::{Hl7v2ToFhir, Options};
+use transforms::hl7v2_to_fhir::{Attachments, Hl7v2ToFhir, ObservationGroups, Options};
 
 static EMBEDDED: LazyLock<Arc<Maps>> = LazyLock::new(|| Arc::new(Maps::embedded().expect("our tables compile")));
 
@@ -379,4 +379,74 @@ proptest! {
         let again = convert(&text);
         prop_assert!((bundle, findings) == again);
     }
+}
+
+// ---- what stands together --------------------------------------------------------------------
+
+/// A result with this sub-id.
+fn result(number: usize, sub_id: &str) -> String {
+    format!("OBX|{number}|ST|C{number}^Test^L|{sub_id}|value||||||F\n")
+}
+
+/// For each Observation with members its code, or `group`, and how many there are.
+fn groups(sub_ids: &[&str], chosen: ObservationGroups) -> Vec<(String, usize)> {
+    let results: String = sub_ids.iter().enumerate().map(|(i, id)| result(i + 1, id)).collect();
+    let head = "MSH|^~\\&|||||20240101||ORU^R01|1|P|2.8.2\nPID|1||9^^^STMARY^MR\nOBR|1|P1^A|F1^A|PANEL^All^L|||20240101||||||||||||||||||F\n";
+    let options = Options { observation_groups: chosen, ..Options::default() };
+    let transform = Hl7v2ToFhir::new(Arc::clone(&EMBEDDED), options);
+    let (bundle, _) = transform.convert(&read(&format!("{head}{results}")), &context());
+    let bundle: Value = bundle.into();
+    accept(&bundle);
+    let reported = resources(&bundle, "DiagnosticReport")[0]["result"].as_array().expect("results").len();
+    assert_eq!(reported, resources(&bundle, "Observation").len(), "a report has all its results");
+    let all = resources(&bundle, "Observation").into_iter();
+    let code = |one: &Value| one["code"]["coding"][0]["code"].as_str().expect("a code").replace("PANEL", "group");
+    all.filter_map(|one| Some((code(one), one["hasMember"].as_array()?.len()))).collect()
+}
+
+#[test]
+fn results_stand_together_as_their_sub_ids_say() {
+    use ObservationGroups::{Extension, Hierarchy, Panels};
+    let found = |all: &[(&str, usize)]| all.iter().map(|(code, n)| ((*code).to_owned(), *n)).collect::<Vec<_>>();
+    let tree = ["1", "1.1", "1.1.1", "1.2", "2", "2.1"];
+    assert_eq!(groups(&tree, Hierarchy), found(&[("C1", 2), ("C2", 1), ("C5", 1)]));
+    assert_eq!(groups(&tree, Extension), found(&[]));
+    assert_eq!(groups(&["1.1", "1.2", "2.1"], Hierarchy), found(&[("group", 2)]));
+    assert_eq!(groups(&["a^1^1", "b^1^2", "c^2^1"], Hierarchy), found(&[("group", 2)]));
+    let shared = ["1", "1", "2", "2", "3"];
+    assert_eq!(groups(&shared, Hierarchy), found(&[]));
+    assert_eq!(groups(&shared, Panels), found(&[("group", 2), ("group", 2)]));
+    assert_eq!(groups(&["1", "1", "1"], Panels), found(&[]));
+    assert_eq!(groups(&["", "1..2", ".", "..", "1."], Panels).len(), 2);
+}
+
+#[test]
+fn an_order_with_one_specimen_has_one() {
+    let order = "MSH|^~\\&|||||20240101||ORU^R01|1|P|2.5.1\nPID|1||9^^^STMARY^MR\nOBR|1|P1^A|F1^A|C^G^L|||20240101|||||||20240102|BLD^^^ARM|\nOBX|1|NM|C^G^L||5||||||F\n";
+    let (one, findings) = convert(&format!("{order}SPM|1|S1&A||SER^Serum^HL70487"));
+    accept(&one);
+    let specimens = resources(&one, "Specimen");
+    assert_eq!(specimens.len(), 1);
+    assert_eq!(specimens[0]["receivedTime"].as_str().map(|time| &time[..10]), Some("2024-01-02"));
+    assert_eq!(specimens[0]["type"]["coding"].as_array().map(Vec::len), Some(2));
+    assert!(resources(&one, "Observation")[0]["specimen"].is_object());
+    assert!(!findings.iter().any(|finding| finding.text.contains("SPM says")));
+    let (_, findings) = convert(&format!("{order}SPM|1|S1&A||SER|||||||||||||20240109"));
+    let said = findings.iter().find(|finding| finding.text.contains("SPM says")).expect("a finding");
+    assert_eq!((said.location.as_str(), said.kind), ("OBR", FindingKind::Unmapped));
+    let (two, _) = convert(&format!("{order}SPM|1|S1&A||SER\nSPM|2|S2&A||UR"));
+    assert_eq!(resources(&two, "Specimen").len(), 3);
+}
+
+#[test]
+fn documents_of_results_stand_in_the_report_where_a_channel_says_so() {
+    let text = "MSH|^~\\&|||||20240101||ORU^R01|1|P|2.5.1\nPID|1||9^^^STMARY^MR\nOBR|1|P1^A|F1^A|C^G^L\nOBX|1|ED|PDF^Report^L||^application^pdf^Base64^JVBERi0=||||||F";
+    assert!(resources(&convert(text).0, "DiagnosticReport")[0]["presentedForm"].is_null());
+    let options = Options { attachments: Attachments::Both, ..Options::default() };
+    let maps = transforms::hl7v2_to_fhir::load(None, &options).expect("our tables compile");
+    let (bundle, _) = Hl7v2ToFhir::new(maps, options).convert(&read(text), &context());
+    let bundle: Value = bundle.into();
+    accept(&bundle);
+    let form = &resources(&bundle, "DiagnosticReport")[0]["presentedForm"][0];
+    assert_eq!((&form["data"], &form["title"]), (&Value::from("JVBERi0="), &Value::from("Report")));
 }

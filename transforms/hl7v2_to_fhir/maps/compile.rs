@@ -18,6 +18,9 @@ use super::plan::{
 use super::{dispatch, path, structure};
 use crate::hl7v2_to_fhir::hashed::{Hashed, Hasher};
 
+/// The table for what is made of a group of results, in lower case: no message names it.
+pub(super) const GROUP_OF_RESULTS: &str = "obr[observation-group]";
+
 /// What the compiler knows while it works.
 pub(super) struct Compiler<'a> {
     pub(super) sources: &'a [Source],
@@ -61,7 +64,9 @@ pub(super) fn compile(layers: Layers, sources: &[Source]) -> Result<Plan, Vec<Ma
     if compiler.errors.is_empty() {
         let any = structures.get("ANY").copied().unwrap_or(0);
         let coding_systems = compiler.codes.get("codingsystem").copied();
-        Ok(Plan { tables, codes, messages: plans, structures, any, empty: MessagePlan::default(), coding_systems })
+        let group_of_results = compiler.tables.get(GROUP_OF_RESULTS).map(|(index, _)| *index);
+        let empty = MessagePlan::default();
+        Ok(Plan { tables, codes, messages: plans, structures, any, empty, coding_systems, group_of_results })
     } else {
         Err(compiler.errors)
     }

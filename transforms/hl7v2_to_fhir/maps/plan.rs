@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) empty: MessagePlan,
     /// Table 0396: names of coding systems to their URIs.
     pub(crate) coding_systems: Option<usize>,
+    /// What of OBR is said of an Observation that is made of a group of results.
+    pub(crate) group_of_results: Option<usize>,
 }
 
 /// Where a row comes from.

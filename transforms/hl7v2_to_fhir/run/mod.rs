@@ -5,6 +5,8 @@ mod conditions;
 mod convert;
 mod parents;
 mod rows;
+mod specimens;
+mod subgroups;
 mod systems;
 mod z_segments;
 
@@ -18,7 +20,7 @@ use super::groups::{self, Fit, Groups, Placed};
 use super::hashed::Hashed;
 use super::known::{KnownKind, known};
 use super::maps::plan::{Link, MessagePlan, Plan, RowPlace, SegmentRow};
-use super::options::ZSegments;
+use super::options::{ObservationGroups, ZSegments};
 use super::source::{self, Source};
 use super::tree::{Key, NodeId, ResourceId, Tree};
 
@@ -34,6 +36,7 @@ pub(super) struct Run<'a> {
     pub(super) systems: Systems<'a>,
     pub(super) context: &'a Context,
     pub(super) z_segments: ZSegments,
+    pub(super) observation_groups: ObservationGroups,
     pub(super) findings: Vec<Finding>,
     /// Findings at values, before their places are written out: offset, kind, text.
     pub(super) noted: Vec<(usize, FindingKind, Text)>,
@@ -95,6 +98,7 @@ impl<'a> Run<'a> {
             systems: Systems::new(plan, context),
             context,
             z_segments: ZSegments::default(),
+            observation_groups: ObservationGroups::default(),
             used: None,
             findings: Vec::new(),
             noted: Vec::new(),
@@ -116,10 +120,12 @@ impl<'a> Run<'a> {
         for (number, placed) in placed.iter().enumerate() {
             self.segment(number, *placed);
         }
+        self.one_specimen(&placed);
         for (link, here) in std::mem::take(&mut self.pending) {
             self.link(link, here);
         }
         self.parents(&placed);
+        self.subgroups(&placed);
     }
 
     fn segment(&mut self, number: usize, placed: Placed) {

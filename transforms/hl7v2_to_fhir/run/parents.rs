@@ -49,7 +49,7 @@ impl Run<'_> {
     }
 
     /// The Observation that the OBX `number` has become.
-    fn observation(&self, number: usize, placed: &[Placed]) -> Option<ResourceId> {
+    pub(super) fn observation(&self, number: usize, placed: &[Placed]) -> Option<ResourceId> {
         let here = here(number, placed)?;
         let rows = self.structure.rows.get(&here.node?)?;
         let kind = types().id("Observation")?;
@@ -57,7 +57,7 @@ impl Run<'_> {
         rows.iter().map(|row| row.label).filter(is_one).find_map(|label| self.find(label, here))
     }
 
-    fn add_member(&mut self, parent: ResourceId, child: usize, placed: &[Placed]) {
+    pub(super) fn add_member(&mut self, parent: ResourceId, child: usize, placed: &[Placed]) {
         let member = self.observation(child, placed).filter(|member| *member != parent);
         let (Some(member), Some(resource)) = (member, self.tree.get(parent)) else { return };
         let (root, kind) = (resource.root, resource.kind);
