@@ -73,7 +73,7 @@ pub fn load_with(
         .collect();
     let hash = hash_of_all(&files, &channels, &consent);
     let mut problems = finish(files);
-    problems.extend(read::maps(channels.values().flat_map(maps_of)));
+    problems.extend(read::maps(&dir.join("maps"), channels.values().flat_map(maps_of)));
     problems.extend(read::scripts(&channels.values().flat_map(scripts_of).collect::<Vec<_>>()));
     match engine {
         Some(engine) if !problems.iter().any(Problem::is_error) => {

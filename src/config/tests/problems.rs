@@ -186,7 +186,9 @@ fn what_nobody_reads_is_told() {
         warning: chanels: is not read
           help: did you mean `channels`?
         warning: extra.toml: is not read
-          help: channels and destinations have folders of their own"#]]
+          help: channels and destinations have folders of their own
+        warning: maps/st-mary: is not read: no channel takes it
+          help: a channel takes a folder of tables by `hl7v2-to-fhir = { maps = "NAME" }`"#]]
     .assert_eq(&told.join("\n").replace(&format!("{}/", dir.path().display()), ""));
 }
 

@@ -343,6 +343,36 @@ fn a_sites_own_maps_are_compiled() {
 }
 
 #[test]
+fn tables_that_change_nothing_are_told() {
+    let transform = "[inbound.mllp]\nlisten = \"127.0.0.1:1\"\n[[transform]]\nhl7v2-to-fhir = { maps = \"st-mary\" }";
+    let row = "[[row]]\nfrom = \"PID-8\"\nto = \"gender\"\nas = \"CWE[code]\"\n";
+    check(
+        &[
+            ("channels/adt.toml", channel(transform).as_str()),
+            ("maps/st-mary/segments/PID[Patient].toml", row),
+            ("maps/st-mary/segments/PID[Patient-Ward].toml", row),
+            ("maps/st-mary/codes/Sex.csv", "from,to\nF,female\n"),
+            ("maps/st-mary/codes/CodingSystem.toml", ""),
+            ("maps/st-mary/segments/PV1.toml.old", ""),
+            ("maps/st-mary/segment/PV1[Encounter].toml", ""),
+            ("maps/st-mary/README.txt", ""),
+            ("maps/st-marys/codes/AdministrativeSex.toml", ""),
+        ],
+        expect![[r#"
+        warning: maps/st-mary/codes/Sex.csv: no message goes through it: what it says changes nothing
+          help: compare its name with `tributary maps show SEGMENT`, or name it in `as` or `code` of a row
+        warning: maps/st-mary/segments/PID[Patient-Ward].toml: no message goes through it: what it says changes nothing
+          help: compare its name with `tributary maps show SEGMENT`, or name it in `as` or `code` of a row
+        warning: maps/st-mary/segment: is not read: it is no folder of tables
+          help: tables stand in segments/, datatypes/, codes/, messages/, blocks/
+        warning: maps/st-mary/segments/PV1.toml.old: is not read: it is no table
+          help: tables are files NAME.toml, codes also NAME.csv
+        warning: maps/st-marys: is not read: no channel takes it
+          help: a channel takes a folder of tables by `hl7v2-to-fhir = { maps = "NAME" }`"#]],
+    );
+}
+
+#[test]
 fn label_rules_are_tried() {
     let rules = r#"[inbound.mllp]
 listen = "127.0.0.1:1"

@@ -21,7 +21,7 @@ pub(super) struct Source {
 }
 
 /// What kind of table a file holds, by its folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Folder {
     Segments,
     DataTypes,
@@ -92,7 +92,7 @@ pub(super) fn read(sources: &[Source], choices: &Choices) -> Layers {
 }
 
 /// `ours/segments/PID[Patient].toml`.
-fn folder_and_name(path: &str) -> Option<(Folder, &str)> {
+pub(super) fn folder_and_name(path: &str) -> Option<(Folder, &str)> {
     let path = path.strip_prefix("ours/").unwrap_or(path);
     let (folder, file) = path.split_once('/')?;
     let folder = match folder {

@@ -14,6 +14,7 @@ mod error;
 mod file;
 mod grammar;
 pub mod guide;
+mod idle;
 mod layers;
 mod path;
 pub(super) mod plan;
@@ -46,6 +47,7 @@ static TABLES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/maps");
 pub struct Maps {
     pub(super) plan: Plan,
     version: String,
+    idle: Vec<String>,
 }
 
 impl Maps {
@@ -83,8 +85,16 @@ impl Maps {
         &self.version
     }
 
+    /// The site's files that no message goes through, by their names below its folder: what they say changes nothing.
+    #[must_use]
+    pub fn idle(&self) -> &[String] {
+        &self.idle
+    }
+
     fn from_sources(sources: &[Source], options: &Options) -> Result<Self, Vec<MapError>> {
-        let plan = compile::compile(layers::read(sources, &Choices::of(options)), sources)?;
+        let layers = layers::read(sources, &Choices::of(options));
+        let idle = idle::of(&layers, sources);
+        let plan = compile::compile(layers, sources)?;
         let mut all = String::new();
         for source in sources {
             all.push_str(&source.name);
@@ -92,7 +102,7 @@ impl Maps {
             all.push_str(&source.text);
             all.push('\0');
         }
-        Ok(Self { plan, version: Sha256::of(all.as_bytes()).to_string() })
+        Ok(Self { plan, version: Sha256::of(all.as_bytes()).to_string(), idle })
     }
 }
 
