@@ -85,6 +85,16 @@ struct Position {
     leaf: Option<usize>,
 }
 
+/// How strictly a place is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// Where the segment that comes next can stand behind it.
+    Leading,
+    Strict,
+    /// Required segments before it may be missing.
+    Lenient,
+}
+
 struct Reader<'p, 'a> {
     nodes: &'p [Node],
     /// The names of all segments of the grammar.
@@ -98,8 +108,13 @@ impl<'a> Reader<'_, 'a> {
         if !self.known.contains(name) {
             return Placed { node: None, instance: self.at.instance, fit: Fit::Unknown };
         }
-        let forward = self.forward(name, next, false).or_else(|| self.again(name));
-        forward.or_else(|| self.forward(name, next, true)).unwrap_or_else(|| self.backward(name))
+        // An ORC begins orders of several kinds: what comes next says of which.
+        let leading = if name == "ORC" { self.forward(name, next, How::Leading) } else { None };
+        let forward = leading.or_else(|| self.forward(name, next, How::Strict)).or_else(|| self.again(name));
+        // A note is about what stands before it, not about something that is missing.
+        let note = |reader: &Self| reader.near(name).filter(|placed| name == "NTE" && placed.instance != 0);
+        let forward = forward.or_else(|| note(self)).or_else(|| self.forward(name, next, How::Lenient));
+        forward.unwrap_or_else(|| self.backward(name))
     }
 
     /// Notes the segment in its group and in those around it.
@@ -122,8 +137,10 @@ impl<'a> Reader<'_, 'a> {
     }
 
     /// The same segment again, one further on in the group, in a new occurrence of the group, or
-    /// so in the groups around it. `lenient`: required segments may be missing.
-    fn forward(&mut self, name: &str, next: Option<&str>, lenient: bool) -> Option<Placed> {
+    /// so in the groups around it.
+    fn forward(&mut self, name: &str, next: Option<&str>, how: How) -> Option<Placed> {
+        let lenient = how == How::Lenient;
+        let leads = |reader: &Self, group, path: &[usize]| how != How::Leading || reader.leads(group, path, next);
         let mut at = self.at;
         loop {
             let group = self.groups.instances.get(at.instance)?.node;
@@ -132,14 +149,22 @@ impl<'a> Reader<'_, 'a> {
                 return Some(self.enter(at.instance, &[leaf]));
             }
             let mut path = Vec::new();
-            if self.find(group, at.leaf, name, lenient, &mut path) {
+            let mut found = self.find(group, at.leaf, name, lenient, &mut path);
+            while found && !leads(self, group, &path) {
+                let passed = path.first().copied();
+                path.clear();
+                found = self.find(group, passed, name, lenient, &mut path);
+            }
+            if found {
                 if lenient && self.would_skip(group, at.leaf, &path, next) {
                     return Some(self.aside(at.instance, &path));
                 }
                 let fit = if lenient { Fit::AfterMissing } else { Fit::Expected };
                 return Some(Placed { fit, ..self.enter(at.instance, &path) });
             }
-            if self.node(group).is_some_and(|n| n.repeats) && self.find(group, None, name, false, &mut path) {
+            path.clear();
+            let again = self.node(group).is_some_and(|n| n.repeats) && self.find(group, None, name, false, &mut path);
+            if again && leads(self, group, &path) {
                 let parent = self.groups.instances.get(at.instance)?.parent;
                 let instance = self.open(group, parent);
                 return Some(self.enter(instance, &path));
@@ -199,6 +224,24 @@ impl<'a> Reader<'_, 'a> {
         self.node(node).is_some_and(|n| n.optional || (n.is_group && n.children.iter().all(|c| self.is_optional(*c))))
     }
 
+    /// True if the segment `next` may stand behind the one at the end of `path` from `group`, or in what comes after.
+    fn leads(&self, group: usize, path: &[usize], next: Option<&str>) -> bool {
+        let (Some(next), Some((leaf, groups))) = (next, path.split_last()) else { return true };
+        let mut after = *leaf;
+        for group in groups.iter().rev().copied().chain([group]) {
+            if self.find(group, Some(after), next, false, &mut Vec::new()) {
+                return true;
+            }
+            let rest = self.node(group).map_or(&[][..], |node| &node.children);
+            let rest = rest.iter().skip_while(|child| **child != after).skip(1);
+            if rest.clone().any(|child| !self.is_optional(*child)) {
+                return false;
+            }
+            after = group;
+        }
+        true
+    }
+
     /// True if going to `path` passes over a required segment that comes next.
     fn would_skip(&self, group: usize, after: Option<usize>, path: &[usize], next: Option<&str>) -> bool {
         let Some(next) = next else { return false };
@@ -208,16 +251,21 @@ impl<'a> Reader<'_, 'a> {
 
     /// A segment that came too late: in the nearest group around that knows it.
     fn backward(&mut self, name: &str) -> Placed {
+        self.near(name).unwrap_or_else(|| self.anywhere(name))
+    }
+
+    /// The nearest group around that knows the segment.
+    fn near(&self, name: &str) -> Option<Placed> {
         let mut instance = self.at.instance;
         loop {
             let group = self.groups.instances.get(instance).map_or(0, |i| i.node);
             let children = self.node(group).map_or(&[][..], |n| &n.children);
             let is_it = |child: &usize| self.node(*child).is_some_and(|n| !n.is_group && n.name == name);
             if let Some(&leaf) = children.iter().find(|child| is_it(child)) {
-                return Placed { node: Some(leaf), instance, fit: Fit::Misplaced };
+                return Some(Placed { node: Some(leaf), instance, fit: Fit::Misplaced });
             }
             if instance == 0 {
-                return self.anywhere(name);
+                return None;
             }
             instance = self.groups.instances.get(instance).map_or(0, |i| i.parent);
         }

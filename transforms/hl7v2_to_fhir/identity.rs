@@ -288,7 +288,8 @@ impl Reader<'_, '_> {
             }
             "Encounter" => own.add(self.text(id, &["period", "start"])),
             "Specimen" => own.add_uuid(first).add("specimen"),
-            "CareTeam" | "Account" | "Medication" => own.add_code(self, id),
+            "CareTeam" | "Account" => own.add_code(self, id),
+            "Medication" => own.add_code(self, id).add_composition(self, id),
             _ => &mut own,
         };
         let mut key = KeyText::default();
@@ -405,6 +406,24 @@ impl KeyText {
         let all = reader.root(id).map(|root| tree.all_named(root, "identifier")).unwrap_or_default();
         let values = all.into_iter().filter_map(|(_, node)| tree.text(node, "value"));
         self.add_listed(values)
+    }
+
+    /// What tells one medication of a code from another: its lot and its ingredients.
+    fn add_composition(&mut self, reader: &Reader<'_, '_>, id: ResourceId) -> &mut Self {
+        let lot = reader.text(id, &["batch", "lotNumber"]);
+        let tree = &reader.run.tree;
+        let all = reader.root(id).map(|root| tree.all_named(root, "ingredient")).unwrap_or_default();
+        let coding = |node| tree.named(tree.named(node, "itemCodeableConcept")?, "coding");
+        let said = |(_, node)| {
+            let coding = coding(node)?;
+            tree.text(coding, "code").or_else(|| tree.text(coding, "display"))
+        };
+        let parts: Vec<&str> = all.into_iter().filter_map(said).collect();
+        if !(lot.is_empty() && parts.is_empty()) {
+            self.add(lot).begin();
+            self.add_listed(parts.into_iter());
+        }
+        self
     }
 
     /// The parts of OBX-4.

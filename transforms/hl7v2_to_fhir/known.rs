@@ -74,7 +74,7 @@ const ONE_BY_ANY: [&str; 4] = ["Practitioner", "Organization", "Device", "Relate
 /// strict server then refuses the whole message.
 const SEARCHED: [&str; 3] = ["Patient", "Encounter", "Account"];
 
-const BY_IDENTIFIER: [&str; 17] = [
+const BY_IDENTIFIER: [&str; 18] = [
     "Patient",
     "Encounter",
     "Practitioner",
@@ -92,6 +92,7 @@ const BY_IDENTIFIER: [&str; 17] = [
     "Appointment",
     "DocumentReference",
     "EpisodeOfCare",
+    "CareTeam",
 ];
 
 const WITH_CODE: [&str; 3] = ["ServiceRequest", "DiagnosticReport", "Observation"];

@@ -57,6 +57,7 @@ fn fallback(run: &Run<'_>, kind: &str, name: &str) -> Option<(&'static str, Valu
         ("EpisodeOfCare", "status") => ("status", Value::fixed("active")),
         ("Immunization", "status") => ("status", Value::fixed("completed")),
         ("Appointment", "status") => ("status", Value::fixed("proposed")),
+        ("ResearchStudy", "status") => ("status", Value::fixed("active")),
         (_, "status") => ("status", Value::fixed("unknown")),
         ("ServiceRequest" | "MedicationRequest" | "NutritionOrder", "intent") => ("intent", Value::fixed("order")),
         ("Encounter", "class") => ("class", coding("http://terminology.hl7.org/CodeSystem/v3-NullFlavor", "UNK")),

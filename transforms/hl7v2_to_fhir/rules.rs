@@ -28,7 +28,7 @@ pub(super) fn of(name: &str) -> Option<Rule> {
         "Device.deviceName" => |_, own| otherwise(own, "type", "other"),
         "Duration" | "Age" | "Count" | "Distance" => |_, own| quantity(own, true),
         "Goal.target" => |kind, own| needs(kind, own, "detail", "measure"),
-        "MedicationAdministration.dosage" => |kind, own| one_of(kind, own, &["doseQuantity", "dose", "rate"]),
+        "MedicationAdministration.dosage" => |kind, own| one_of(kind, own, &["dose", "rate"]),
         "Observation" => |_, own| observation(own),
         "Observation.referenceRange" => |kind, own| one_of(kind, own, &["text", "low", "high"]),
         "Organization" => organization,

@@ -128,13 +128,17 @@ fn texts(value: &Value, out: &mut Vec<String>) {
 }
 
 /// What a row skips, with its reason, and what the reader itself uses.
-const DECIDED: [&str; 26] = [
+const DECIDED: [&str; 48] = [
     // Sequence numbers.
     "AL1-1", "DG1-1", "FT1-1", "GT1-1", "IAM-1", "IN1-1", "IN2-1", "NK1-1", "NTE-1", "OBR-1", "OBX-1", "PID-1", "PR1-1",
-    "PV1-1", "SPM-1", // Of the transport and of reading; EVN-1 repeats MSH-9.2.
+    "PV1-1", "RXA-1", "RXA-2", "SPM-1", "TQ1-1", // Of the transport and of reading; EVN-1 repeats MSH-9.2.
     "EVN-1", "MSH-12", "MSH-13", "MSH-14", "MSH-15", "MSH-16", "MSH-18", "MSH-21",
     // What is done to a record is what a write is.
-    "DG1-21", "IAM-6", // The type that OBX-5 is read by.
+    "DG1-21", "GOL-1", "IAM-6", "PRB-1", "PTH-1", "ROL-2", // What was asked, in an answer.
+    "QAK-1", "QAK-2", "QAK-3", "QPD-1", "QPD-2", "QPD-3", "QRD-1", "QRD-2", "QRD-3", "QRD-4", "QRD-7", "QRD-8",
+    "QRD-9",  // The name of the patient, who is the subscriber.
+    "IN1-16", // A charge is what a ChargeItem is.
+    "FT1-6",  // The type that OBX-5 is read by.
     "OBX-2",
 ];
 

@@ -155,7 +155,11 @@ fn the_rest_of_the_chapters() {
     let goal = "GOL|AD|20240101|BP^Down^L|G1^H";
     check("PPR^PC1", &format!("{PID}\n{PV1}\n{problem}\n{goal}"), "Condition 1, Goal 1");
     check("PGL^PC6", &format!("{PID}\n{goal}\n{problem}"), "Condition 1, Goal 1");
-    check("PTR^PCF", &format!("{PID}\nPTH|AD|CP^Pain^L|W1^H|20240101\n{problem}"), "CarePlan 1, Condition 1");
+    check(
+        "PTR^PCF",
+        &format!("MSA|AA|1\nQRD|1\n{PID}\nPTH|AD|CP^Pain^L|W1^H|20240101\n{problem}"),
+        "CarePlan 1, Condition 1",
+    );
     check(
         "MFN^M02",
         "MFI|STF\nMFE|MAD\nSTF|S7|7^^^STMARY|Farrow^Idris\nPRA|S7||MD^D^L\nMFE|MDC\nSTF|S8|8^^^STMARY|Doe^Jo",
