@@ -158,4 +158,8 @@ fn what_others_made_of_the_corpus_is_found_again() {
     check(&scores, "Encounter", 88);
     check(&scores, "MessageHeader", 84);
     check(&scores, "RelatedPerson", 69);
+    check(&scores, "Observation", 60);
+    check(&scores, "DiagnosticReport", 53);
+    check(&scores, "DocumentReference", 50);
+    check(&scores, "Immunization", 80);
 }
