@@ -215,6 +215,7 @@ fn message(number: u64, payload: &Bytes, sha256: Sha256) -> Received {
         control_id: Some(number.to_string()),
         sender: "LAB|ST MARY".into(),
         search: [format!("MRN{}", number % 500_000)].into(),
+        beside: Bytes::new(),
         sha256,
         payload: payload.clone(),
     }

@@ -60,6 +60,12 @@ pub trait Intake: Send + Sync {
     /// message is then stored wholly or not at all, and a peer that sends it again gets a duplicate's answer.
     async fn offer(&self, offered: Offered) -> Ticket;
 
+    /// Somebody at `peer` did not show the credentials that the channel asks for: the audit tells of it. What was shown
+    /// is not told.
+    async fn turned_away(&self, peer: &str) {
+        let _ = peer;
+    }
+
     /// What has become of a message that this channel took; `None` if it took none with this id.
     async fn status(&self, id: MessageId) -> Option<StatusReport> {
         let _ = id;
@@ -101,6 +107,9 @@ pub struct Offered {
     pub format: Format,
     /// The bytes as they came, transport framing not counted.
     pub bytes: Bytes,
+    /// A FHIR Provenance in JSON, without a target, that came beside the bytes and is about all of them: `X-Provenance` of
+    /// HTTP (FHIR R4 Provenance §6.3.4.6). Empty if none did.
+    pub beside: Bytes,
     /// Who sent it, in the transport's words: an address, a path within the drop folder.
     pub peer: Arc<str>,
     /// The transport's own name for this message (`X-Request-Id`, file name and index), for

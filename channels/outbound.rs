@@ -41,6 +41,9 @@ pub struct Outgoing {
     /// How many entries the bytes have, where they are known to be a Bundle of type `transaction`: then they need not be
     /// read. Nothing, once they are other bytes.
     pub transaction: Option<usize>,
+    /// The CRC-32C of what was there before it was signed: a signature is another at each attempt, and what is sent is
+    /// still the same. Nothing, where the bytes themselves are the same at each attempt.
+    pub unsigned: Option<u32>,
     /// Names for templates: `channel`, `message_type`, `trigger_event`, `control_id`, `received`.
     pub names: Vec<(&'static str, String)>,
 }

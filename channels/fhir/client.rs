@@ -100,8 +100,9 @@ impl crate::Outbound for Outbound {
 }
 
 /// What goes with every request.
-/// Message, delivery and a checksum of what is sent: the same over all attempts, yet another one for
+/// Message, delivery and a checksum of what is sent, but for its signature: the same over all attempts, yet another one for
 /// the rest of a batch, which a server that knows the name would else take for sent already.
 fn request_id(outgoing: &Outgoing, body: &Bytes) -> String {
-    format!("{}-{}-{:08x}", outgoing.message, outgoing.delivery, crc32c::crc32c(body))
+    let checksum = outgoing.unsigned.unwrap_or_else(|| crc32c::crc32c(body));
+    format!("{}-{}-{checksum:08x}", outgoing.message, outgoing.delivery)
 }

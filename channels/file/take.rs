@@ -188,6 +188,7 @@ fn offers(found: &Found, format: Format, digest: Sha256, messages: Vec<Bytes>) -
     messages.into_iter().zip(1..).map(move |(bytes, index)| Offered {
         format,
         bytes,
+        beside: Bytes::new(),
         peer: peer.clone(),
         transport_id: Some(format!("{peer}#{index}@{digest}")),
     })

@@ -30,6 +30,7 @@ pub(super) fn outgoing(bytes: &'static [u8]) -> Outgoing {
         format: Format::Hl7v2,
         bytes: Bytes::from_static(bytes),
         transaction: None,
+        unsigned: None,
         names: vec![
             ("channel", "st-mary".to_owned()),
             ("message_type", "ADT".to_owned()),

@@ -3,6 +3,10 @@
 use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderName, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
 
+use bytes::Bytes;
+use message::fhir;
+use message::json::json;
+
 use super::outcome::Outcome;
 use crate::Credentials;
 
@@ -52,13 +56,40 @@ pub(super) fn request_id(headers: &HeaderMap) -> Result<Option<String>, Outcome>
 /// FHIR R4 Provenance §6.3.4.6: a Provenance of what the request creates.
 const X_PROVENANCE: HeaderName = HeaderName::from_static("x-provenance");
 
-/// A Provenance in a header is none of the bytes that are kept and named by their hash: it must not be lost in silence.
-pub(super) fn check_provenance(headers: &HeaderMap) -> Result<(), Outcome> {
-    if !headers.contains_key(X_PROVENANCE) {
-        return Ok(());
+/// Longest `X-Provenance` taken, in bytes.
+const MAX_PROVENANCE: usize = 16 << 10;
+
+/// The Provenance beside the body; empty if there is none. It must be R4 but for its target, which is all of the body.
+pub(super) fn provenance(headers: &HeaderMap) -> Result<Bytes, Outcome> {
+    let mut given = headers.get_all(X_PROVENANCE).iter();
+    let Some(value) = given.next() else { return Ok(Bytes::new()) };
+    let refused = |code, text: String| Err(Outcome::error(StatusCode::BAD_REQUEST, code, text));
+    if given.next().is_some() {
+        return refused("invalid", "X-Provenance is one Provenance: send more as entries of the Bundle".to_owned());
     }
-    let text = "X-Provenance is not taken: send the Provenance as an entry of the Bundle; one without target is about all of it";
-    Err(Outcome::error(StatusCode::BAD_REQUEST, "not-supported", text))
+    let bytes = value.as_bytes();
+    if bytes.len() > MAX_PROVENANCE {
+        let text = format!("X-Provenance is longer than {MAX_PROVENANCE} bytes: send it as an entry of the Bundle");
+        return refused("too-long", text);
+    }
+    let read = fhir::read(bytes, &fhir::Limits::default());
+    let mut resource = match read {
+        Ok(resource) if fhir::get_str(&resource, "resourceType") == Some("Provenance") => resource,
+        Ok(_) => return refused("structure", "X-Provenance is no Provenance".to_owned()),
+        Err(fault) => return refused("structure", format!("X-Provenance cannot be read: {fault}")),
+    };
+    if resource.get("target").is_some() {
+        let text = "X-Provenance has no target: that is what the request writes; send others as entries of the Bundle";
+        return refused("invalid", text.to_owned());
+    }
+    if let Some(members) = resource.as_object_mut() {
+        members.insert("target", json!([{ "display": "what the request writes" }]));
+    }
+    let issues = fhir::validate::validate(&resource, &fhir::validate::Options::default());
+    match issues.into_iter().find(fhir::validate::Issue::is_error) {
+        Some(issue) => refused("invariant", format!("X-Provenance is not valid: {}: {}", issue.location, issue.text)),
+        None => Ok(Bytes::copy_from_slice(bytes)),
+    }
 }
 
 /// True if the client sends its body only once it is asked to (RFC 9110 §10.1.1).

@@ -21,7 +21,7 @@ use super::body::{Held, Limits, Unread, linger};
 use super::config::InboundConfig;
 use super::counts::Counts;
 use super::outcome::{FHIR_JSON, Outcome};
-use super::request::{X_REQUEST_ID, authorize, check_media_type, check_provenance, expects_continue, request_id};
+use super::request::{X_REQUEST_ID, authorize, check_media_type, expects_continue, provenance, request_id};
 use crate::{Acknowledge, Intake, Offered, StatusReport, Ticket};
 
 /// Who is at the other end of a connection.
@@ -67,10 +67,13 @@ async fn take(State(door): State<Arc<Door>>, Extension(peer): Extension<Peer>, r
     let mut response = match door.accept(&head, &mut body, &peer).await {
         Ok(response) => response,
         Err(refusal) => {
-            tracing::info!(
-                channel = %door.channel, peer = %peer.0, status = refusal.status().as_u16(), code = refusal.code(),
-                "request refused"
-            );
+            // Who tries many credentials must not fill the log: the engine says so now and then.
+            if refusal.status() != StatusCode::UNAUTHORIZED {
+                tracing::info!(
+                    channel = %door.channel, peer = %peer.0, status = refusal.status().as_u16(), code = refusal.code(),
+                    "request refused"
+                );
+            }
             refusal.into_response()
         }
     };
@@ -83,7 +86,7 @@ async fn take(State(door): State<Arc<Door>>, Extension(peer): Extension<Peer>, r
 
 impl Door {
     async fn accept(&self, head: &Parts, body: &mut Body, peer: &Peer) -> Result<Response, Outcome> {
-        let (held, transport_id) = match self.read(&head.headers, body).await {
+        let (held, transport_id, beside) = match self.read(&head.headers, body, peer).await {
             Ok(read) => read,
             Err(refusal) => {
                 if refusal.lingers && !expects_continue(&head.headers) {
@@ -93,7 +96,7 @@ impl Door {
             }
         };
         let (format, bytes) = (Format::FhirJson, held.bytes.clone());
-        let offered = Offered { format, bytes, peer: Arc::clone(&peer.0), transport_id };
+        let offered = Offered { format, bytes, beside, peer: Arc::clone(&peer.0), transport_id };
         let Ok(ticket) = timeout(self.config.answer_timeout.0, self.intake.offer(offered)).await else {
             return Err(answer::unavailable(NOT_STORED_IN_TIME.to_owned(), TRY_AGAIN));
         };
@@ -101,13 +104,27 @@ impl Door {
         Ok(self.answer(ticket, peer).await)
     }
 
-    /// The body, and the client's name for its request.
-    async fn read(&self, headers: &HeaderMap, body: &mut Body) -> Result<(Held, Option<String>), Refusal> {
-        authorize(headers, self.config.auth.as_ref())?;
+    /// The body, the client's name for its request, and the Provenance beside it.
+    async fn read(
+        &self,
+        headers: &HeaderMap,
+        body: &mut Body,
+        peer: &Peer,
+    ) -> Result<(Held, Option<String>, Bytes), Refusal> {
+        self.authorize(headers, peer).await?;
         check_media_type(headers)?;
-        check_provenance(headers)?;
+        let beside = provenance(headers)?;
         let transport_id = request_id(headers)?;
-        Ok((self.limits.read(body).await?, transport_id))
+        Ok((self.limits.read(body).await?, transport_id, beside))
+    }
+
+    /// Checks the client's credentials; where they are not those, that is told.
+    async fn authorize(&self, headers: &HeaderMap, peer: &Peer) -> Result<(), Outcome> {
+        let authorized = authorize(headers, self.config.auth.as_ref());
+        if authorized.is_err() {
+            self.intake.turned_away(&peer.0).await;
+        }
+        authorized
     }
 
     /// Answers at once, or once the message is as far as the channel's `acknowledge` asks.
@@ -167,8 +184,13 @@ async fn metadata(State(door): State<Arc<Door>>) -> Response {
 }
 
 /// What has become of a message, as Parameters.
-async fn status(State(door): State<Arc<Door>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
-    if let Err(refusal) = authorize(&headers, door.config.auth.as_ref()) {
+async fn status(
+    State(door): State<Arc<Door>>,
+    Extension(peer): Extension<Peer>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    if let Err(refusal) = door.authorize(&headers, &peer).await {
         return refusal.into_response();
     }
     let report = match id.parse::<MessageId>() {

@@ -167,7 +167,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Conversation<R, W> {
         self.messages += 1;
         add(&self.channel.counts.messages, 1);
         let (channel, peer) = (self.channel.clone(), self.peer.clone());
-        let offered = Offered { format: Format::Hl7v2, bytes: message, peer, transport_id: None };
+        let offered = Offered { format: Format::Hl7v2, bytes: message, beside: Bytes::new(), peer, transport_id: None };
         let mut reply: BoxFuture<'static, Reply> = Box::pin(async move {
             let ticket = channel.intake.offer(offered).await;
             drop(hold);

@@ -92,7 +92,13 @@ async fn health(State(engine): State<Arc<Engine>>) -> Response {
         json!({ "name": name, "state": state, "waiting": target.waiting, "oldest_seconds": age, "error": error })
     });
     let targets: Vec<_> = targets.collect();
-    let audit = json!({ "lines": audit.lines, "signed": audit.signed, "error": audit.error, "targets": targets });
+    let audit = json!({
+        "lines": audit.lines,
+        "signed": audit.signed,
+        "error": audit.error,
+        "stops_deliveries": audit.hindrance,
+        "targets": targets,
+    });
     Json(json!({ "status": "up", "audit": audit })).into_response()
 }
 
@@ -107,12 +113,19 @@ async fn metrics(State(engine): State<Arc<Engine>>) -> Response {
     }
 }
 
-/// Ready when every channel that should be open is, and the store takes messages.
+/// Ready when every channel that should be open is, the store takes messages, and the audit lets deliveries go.
 async fn ready(State(engine): State<Arc<Engine>>) -> Response {
     let status = engine.status().await;
     let broken: Vec<_> = status.channels.iter().filter(|channel| channel.state == "broken").map(|c| &c.name).collect();
     let takes = engine.store().takes_messages();
-    let ready = broken.is_empty() && takes;
+    let hindrance = engine.audit().hindrance();
+    let ready = broken.is_empty() && takes && hindrance.is_none();
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(json!({ "ready": ready, "broken_channels": broken, "store_takes_messages": takes }))).into_response()
+    let told = json!({
+        "ready": ready,
+        "broken_channels": broken,
+        "store_takes_messages": takes,
+        "deliveries_wait": hindrance,
+    });
+    (code, Json(told)).into_response()
 }

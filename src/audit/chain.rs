@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -22,8 +23,11 @@ pub struct Chain {
     dir: PathBuf,
     anchor: Option<PathBuf>,
     signer: Signer,
+    path: PathBuf,
     file: File,
     bytes: u64,
+    /// What failed to be written may stand behind those bytes.
+    is_torn: bool,
     seq: u64,
     hash: Hash,
     log: Place,
@@ -65,7 +69,22 @@ impl Chain {
         let (seq, hash, log) = line.map_or((0, NOTHING, Place::default()), |line| (line.seq, line.hash, line.log));
         let signed = signed.min(seq);
         let (dir, durable, buffer) = (dir.to_owned(), log.from, String::new());
-        Ok(Self { dir, anchor, signer, file, bytes, seq, hash, log, last, signed, durable, buffer })
+        Ok(Self {
+            dir,
+            anchor,
+            signer,
+            path,
+            file,
+            bytes,
+            is_torn: false,
+            seq,
+            hash,
+            log,
+            last,
+            signed,
+            durable,
+            buffer,
+        })
     }
 
     /// Where in the log it goes on: what is behind that and up to [`Chain::has`] is in it already.
@@ -105,20 +124,50 @@ impl Chain {
     ///
     /// [`AuditError`] if it cannot be written; what was appended is tried again with the next.
     pub fn write(&mut self, now: Timestamp) -> Result<(), AuditError> {
+        self.flush()?;
+        if self.wants_signature() { self.sign(now) } else { Ok(()) }
+    }
+
+    /// Hands what was appended to the system, also where that is nothing: an error tells then that it could not be.
+    ///
+    /// # Errors
+    ///
+    /// As [`Chain::write`].
+    pub(super) fn flush(&mut self) -> Result<(), AuditError> {
         let io = || AuditError::io("cannot write the audit's chain");
+        if self.is_torn {
+            // What was written of the last attempt would stand there twice.
+            self.file.set_len(self.bytes).map_err(io())?;
+            self.is_torn = false;
+        }
+        self.check_place()?;
         if !self.buffer.is_empty() {
-            if let Err(error) = self.file.write_all(self.buffer.as_bytes()) {
-                // What of it was written would stand there twice.
-                self.file.set_len(self.bytes).map_err(io())?;
-                return Err(io()(error));
-            }
+            self.is_torn = true;
+            self.file.write_all(self.buffer.as_bytes()).map_err(io())?;
+            self.is_torn = false;
             self.bytes += self.buffer.len() as u64;
             self.buffer.clear();
         }
-        if self.seq >= self.signed + LINES {
-            self.sign(now)?;
+        Ok(())
+    }
+
+    /// What is written to a file that was moved away or removed would be read by nobody.
+    fn check_place(&self) -> Result<(), AuditError> {
+        let path = self.path.display();
+        let ours = self.file.metadata().map_err(AuditError::io(format!("cannot look at {path}")))?;
+        let there = std::fs::metadata(&self.path).map_err(AuditError::io(format!("{path} is gone")))?;
+        if (ours.dev(), ours.ino()) != (there.dev(), there.ino()) {
+            return Err(AuditError::Moved(format!("{path} is another file than the one that was being written")));
+        }
+        if ours.len() != self.bytes {
+            return Err(AuditError::Moved(format!("{path} is not as long as it was left: somebody else wrote to it")));
         }
         Ok(())
+    }
+
+    /// True once so many lines are not signed that they ought to be.
+    pub(super) fn wants_signature(&self) -> bool {
+        self.seq >= self.signed + LINES
     }
 
     /// Makes all that was written durable, and signs it, unless nothing was since it last was.
@@ -136,15 +185,18 @@ impl Chain {
         let signature = self.signer.sign(&Checkpoint::signed(self.seq, self.hash, now));
         let checkpoint = Checkpoint { seq: self.seq, hash: self.hash, at: now, key: self.signer.public(), signature };
         let text = serde_json::to_string(&checkpoint).unwrap_or_default() + "\n";
-        for path in [Some(checkpoints(&self.dir)), self.anchor.clone()].into_iter().flatten() {
-            let mut file = OpenOptions::new().create(true).append(true).open(&path).map_err(io(&path))?;
-            file.write_all(text.as_bytes()).and_then(|()| file.sync_data()).map_err(io(&path))?;
+        // Elsewhere first: where that cannot be, nothing is signed.
+        if let Some(path) = &self.anchor {
+            let what = format!("cannot write {}", path.display());
+            append(path, &text).map_err(|source| AuditError::Anchor { what, source })?;
         }
+        let path = checkpoints(&self.dir);
+        append(&path, &text).map_err(io(&path))?;
         (self.signed, self.durable) = (self.seq, self.log.from);
         if self.bytes >= FILE_BYTES {
             let path = first_at(&self.dir, self.seq + 1);
             self.file = OpenOptions::new().create(true).append(true).open(&path).map_err(io(&path))?;
-            self.bytes = 0;
+            (self.path, self.bytes) = (path, 0);
         }
         Ok(())
     }
@@ -160,6 +212,12 @@ impl Chain {
     pub fn lines(&self) -> u64 {
         self.seq
     }
+}
+
+/// Appends a line to a file, durably.
+fn append(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_data())
 }
 
 /// The file whose first line is `seq`.

@@ -5,7 +5,7 @@ use message::audit::{Event, Kind, Outcome};
 use uuid::Uuid;
 
 use crate::config::{DestinationConfig, OutboundKind, Site};
-use crate::engine::Declaration;
+use crate::engine::{Declaration, SEVERAL};
 use crate::store::{DeliveryRecord, Followed, Lane, NewDelivery, Origin, Outcome as Came, Received, Record};
 
 /// How the engine begins the reason of what waits for consent, of what consent denies, and what a delivery rests on.
@@ -94,6 +94,10 @@ pub(super) fn events(followed: &Followed, context: &Context<'_>) -> Vec<Event> {
             sha256: act.sha256,
             ..new(at, act.kind, 0)
         }],
+        Record::TurnedAway { at, channel, peer, times, addresses } => {
+            let event = new(at, Kind::FailedLogin, 0);
+            vec![turned_away(event, channel, peer, *times, *addresses)]
+        }
         Record::Processed { .. }
         | Record::Attempted { .. }
         | Record::Dead { .. }
@@ -154,8 +158,21 @@ fn import(event: Event, received: &Received, context: &Context<'_>) -> Event {
         subjects: hexes(&subjects),
         sha256: Some(received.sha256),
         text: received.kind.clone(),
+        what: received.kind.clone(),
         ..event
     }
+}
+
+/// RFC 3881 §5.1.4: one is a minor failure (4), an excess of them a serious one (8).
+fn turned_away(event: Event, channel: &str, peer: &str, times: u64, addresses: u64) -> Event {
+    let (outcome, text) = match times {
+        1 => (Outcome::Refused, "credentials refused".to_owned()),
+        _ => (
+            Outcome::Denied,
+            format!("credentials refused {times} times, from {addresses} addresses; this is the last"),
+        ),
+    };
+    Event { outcome, text, channel: Some(channel.to_owned()), address: Some(peer.to_owned()), ..event }
 }
 
 /// An event of a delivery that was just made.
@@ -175,6 +192,8 @@ fn of_delivery(event: Event, followed: &Followed, context: &Context<'_>) -> Even
         delivery: Some(*id),
         channel: origin.map(|Origin { channel, .. }| channel.clone()),
         sha256: origin.map(|origin| origin.sha256),
+        what: origin.map(|origin| origin.kind.clone()).unwrap_or_default(),
+        custodian: origin.and_then(|origin| context.site.channels.get(&origin.channel)).map(|it| it.provider.clone()),
         ..event
     };
     routed(event, destination, subjects, purposes, context)
@@ -182,11 +201,15 @@ fn of_delivery(event: Event, followed: &Followed, context: &Context<'_>) -> Even
 
 fn routed(event: Event, name: &str, subjects: &[Lane], purposes: &[String], context: &Context<'_>) -> Event {
     let destination = context.site.destinations.get(name);
+    // What stands among them for there being several is nobody.
+    let several = (context.hash)(SEVERAL);
+    let people: Vec<Lane> = subjects.iter().filter(|subject| **subject != several).copied().collect();
     Event {
+        several: people.len() < subjects.len(),
         destination: Some(name.to_owned()),
         party: destination.map(|destination| destination.recipient.clone()),
         address: destination.map(address),
-        subjects: hexes(subjects),
+        subjects: hexes(&people),
         purposes: purposes.to_vec(),
         ..event
     }

@@ -1,6 +1,5 @@
 //! Follows the log, and appends to the chain what it tells.
 
-use std::error::Error as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +19,10 @@ use crate::store::{Followed, Store};
 const AT_ONCE: usize = 500;
 /// How often the log is looked at when nothing new was in it, and after a failure.
 const WAIT: Duration = Duration::from_millis(200);
-const AFTER_FAILURE: Duration = Duration::from_secs(5);
+const AFTER_FAILURE: Duration = Duration::from_millis(500);
+/// How long the same failure is not logged again, and after how long it is tried again to sign.
+const QUIET: Duration = Duration::from_secs(60);
+const SIGN_AGAIN: Duration = Duration::from_secs(5);
 /// How long a line may wait for a signature.
 const SIGN_WITHIN: Duration = Duration::from_secs(60);
 
@@ -40,7 +42,13 @@ pub struct Follower {
     mark: crate::store::Mark,
     /// When the last event of the log happened.
     last: Timestamp,
-    signed: Instant,
+    /// When it is to be signed at the latest, and why it could not be.
+    sign_at: Instant,
+    unsigned: Option<String>,
+    /// How far the chain may be behind while things are delivered.
+    max_behind: Duration,
+    /// Who is told how it stands.
+    standing: Option<Arc<Standing>>,
 }
 
 impl Follower {
@@ -55,7 +63,8 @@ impl Follower {
         let chain = Chain::open(&dir, engine.audit.anchor.clone(), signer)?;
         store.keep_from(chain.durable());
         let (store, clock, mark, last) = (store.clone(), clock.clone(), chain.mark(), chain.last());
-        Ok(Self { store, clock, dir, chain, mark, last, signed: Instant::now() })
+        let (sign_at, max_behind) = (Instant::now() + SIGN_WITHIN, engine.audit.max_behind.0);
+        Ok(Self { store, clock, dir, chain, mark, last, sign_at, unsigned: None, max_behind, standing: None })
     }
 
     /// Follows until `stop` fires, then tells the rest. `site` is the one in force; `standing` is told of it.
@@ -65,18 +74,26 @@ impl Follower {
         standing: Arc<Standing>,
         mut stop: Stop,
     ) {
-        standing.written(self.chain.lines(), self.chain.signed());
+        standing.follow(self.store.next_record(), self.max_behind);
+        self.standing = Some(Arc::clone(&standing));
+        self.report(&standing);
+        let mut said = None::<(String, Instant)>;
         loop {
             let in_force = site().await;
             let wait = match self.catch_up(&in_force).await {
                 Ok(()) => {
-                    standing.written(self.chain.lines(), self.chain.signed());
+                    self.report(&standing);
                     standing.passed();
+                    said = None;
                     WAIT
                 }
                 Err(error) => {
-                    standing.failed(error.to_string());
-                    tracing::error!(%error, cause = error.source().map(tracing::field::display), "the audit cannot be written; nothing of it is lost");
+                    let error = error.line();
+                    standing.failed(error.clone());
+                    if said.as_ref().is_none_or(|(last, at)| *last != error || at.elapsed() > QUIET) {
+                        tracing::error!(error, "the audit cannot be written; nothing of it is lost");
+                        said = Some((error, Instant::now()));
+                    }
                     AFTER_FAILURE
                 }
             };
@@ -88,10 +105,14 @@ impl Follower {
         }
         let in_force = site().await;
         if let Err(error) = self.finish(&in_force).await {
-            tracing::warn!(%error, "the audit's last lines are told at the next start");
+            tracing::warn!(error = error.line(), "the audit's last lines are told at the next start");
         }
-        standing.written(self.chain.lines(), self.chain.signed());
+        self.report(&standing);
         standing.finished();
+    }
+
+    fn report(&self, standing: &Standing) {
+        standing.written(self.chain.lines(), self.chain.signed(), self.unsigned.clone());
     }
 
     /// Tells all that the log has by now.
@@ -101,6 +122,7 @@ impl Follower {
     /// [`AuditError`]; what was not told is told by the next call.
     pub async fn catch_up(&mut self, site: &Site) -> Result<(), AuditError> {
         loop {
+            let next = self.store.next_record();
             let tail = self.store.tail(self.mark, AT_ONCE).await?;
             let idle = tail.items.is_empty() && tail.end == self.mark;
             for damage in &tail.lost {
@@ -108,10 +130,16 @@ impl Follower {
             }
             self.tell(&tail.items, site);
             self.gaps(&tail);
-            self.chain.write((self.clock)())?;
+            self.chain.flush()?;
             self.mark = tail.end;
-            if self.signed.elapsed() >= SIGN_WITHIN {
-                self.sign()?;
+            if let Some(standing) = self.standing.clone() {
+                self.report(&standing);
+                let told = tail.items.last().map_or(0, |followed| followed.sequence + 1);
+                standing.told(if idle { u64::MAX } else { told }, next);
+            }
+            let now = Instant::now();
+            if now >= self.sign_at || (self.unsigned.is_none() && self.chain.wants_signature()) {
+                self.sign_if_possible(now)?;
             }
             if idle {
                 return Ok(());
@@ -135,9 +163,24 @@ impl Follower {
         &self.dir
     }
 
+    /// Signs, but where checkpoints cannot be written elsewhere: then lines are written on, and that is told.
+    fn sign_if_possible(&mut self, now: Instant) -> Result<(), AuditError> {
+        match self.sign() {
+            Err(error @ AuditError::Anchor { .. }) => {
+                let error = error.line();
+                if self.unsigned.as_ref() != Some(&error) {
+                    tracing::error!(error, "the audit is written, and cannot be signed");
+                }
+                (self.unsigned, self.sign_at) = (Some(error), now + SIGN_AGAIN);
+                Ok(())
+            }
+            signed => signed,
+        }
+    }
+
     fn sign(&mut self) -> Result<(), AuditError> {
         self.chain.sign((self.clock)())?;
-        self.signed = Instant::now();
+        (self.unsigned, self.sign_at) = (None, Instant::now() + SIGN_WITHIN);
         self.store.keep_from(self.chain.durable());
         Ok(())
     }

@@ -36,7 +36,7 @@ pub use self::key::{Signer, Verifier};
 pub use self::read::{Lines, Selection};
 pub use self::ship::{Shipper, Target, shippers};
 pub use self::standing::{AuditStatus, Standing, TargetStatus};
-pub use self::verify::{Fault, Verified, verify};
+pub use self::verify::{Fault, Verified, VerifyFrom, verify};
 
 /// Why the audit could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,18 @@ pub enum AuditError {
         #[source]
         source: std::io::Error,
     },
+    /// Checkpoints cannot be written to the second place that the site names: nothing is signed meanwhile.
+    #[error("cannot sign: {what}")]
+    Anchor {
+        /// What was tried and where.
+        what: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The chain's file is not where and as long as it was left.
+    #[error("{0}")]
+    Moved(String),
     /// The key cannot be used.
     #[error("{0}")]
     Key(String),
@@ -62,6 +74,12 @@ impl AuditError {
     fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
+    }
+
+    /// With what the system said, on one line.
+    fn line(&self) -> String {
+        use std::error::Error as _;
+        self.source().map_or_else(|| self.to_string(), |source| format!("{self}: {source}"))
     }
 }
 

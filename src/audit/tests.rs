@@ -48,13 +48,14 @@ fn after(count: u64, signed: bool, change: impl Fn(&mut Vec<String>)) -> Option<
     let mut lines: Vec<String> = std::fs::read_to_string(&path).unwrap().lines().map(str::to_owned).collect();
     change(&mut lines);
     std::fs::write(&path, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
-    verify(&folder(dir.path()), &[], &verifier).unwrap().faults.into_iter().next()
+    verify(&folder(dir.path()), &[], &verifier, &VerifyFrom::Beginning).unwrap().faults.into_iter().next()
 }
 
 #[test]
 fn a_chain_that_nobody_touched_is_whole() {
     let (dir, verifier) = chain(2500, true);
-    let verified = verify(&folder(dir.path()), &[dir.path().join("anchor")], &verifier).unwrap();
+    let verified =
+        verify(&folder(dir.path()), &[dir.path().join("anchor")], &verifier, &VerifyFrom::Beginning).unwrap();
     assert_eq!((verified.lines, verified.checkpoints, verified.signed, verified.faults), (2500, 6, 2500, vec![]));
 }
 
@@ -67,7 +68,7 @@ fn any_byte_that_is_changed_is_found_and_its_line_named() {
         let mut bytes = whole.clone();
         bytes[place] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
-        let faults = verify(&folder(dir.path()), &[], &verifier).unwrap().faults;
+        let faults = verify(&folder(dir.path()), &[], &verifier, &VerifyFrom::Beginning).unwrap().faults;
         let line = 1 + whole[..place].iter().filter(|byte| **byte == b'\n').count() as u64;
         assert_eq!(faults.first().map(|fault| fault.seq), Some(line), "byte {place}: {faults:?}");
     }
@@ -123,13 +124,14 @@ fn a_chain_written_anew_is_found_by_its_checkpoints() {
         std::fs::write(path, made.iter().map(|line| line.text() + "\n").collect::<String>()).unwrap();
     };
     last(&dir);
-    let faults = verify(&folder(dir.path()), &[], &verifier).unwrap().faults;
+    let faults = verify(&folder(dir.path()), &[], &verifier, &VerifyFrom::Beginning).unwrap().faults;
     assert!(faults.iter().any(|fault| fault.seq == 10 && fault.what.contains("another than was signed")), "{faults:?}");
     // With a key of their own, it is the key that is wrong.
     std::fs::copy(checkpoints(&folder(other.path())), checkpoints(&folder(dir.path()))).unwrap();
-    let faults = verify(&folder(dir.path()), &[], &verifier).unwrap().faults;
+    let faults = verify(&folder(dir.path()), &[], &verifier, &VerifyFrom::Beginning).unwrap().faults;
     assert!(faults.iter().any(|fault| fault.what.contains("not signed with the key")), "{faults:?}");
-    let anchored = verify(&folder(dir.path()), &[dir.path().join("anchor")], &verifier).unwrap().faults;
+    let anchored =
+        verify(&folder(dir.path()), &[dir.path().join("anchor")], &verifier, &VerifyFrom::Beginning).unwrap().faults;
     assert!(anchored.iter().any(|fault| fault.what.contains("another than was signed")), "{anchored:?}");
 }
 
@@ -152,7 +154,8 @@ fn an_older_copy_that_was_gone_on_with_is_found() {
     std::fs::write(checkpoints(&folder(dir.path())), format!("{}\n", all[0])).unwrap();
     go_on("what did not");
     std::fs::write(dir.path().join("anchor"), text).unwrap();
-    let faults = verify(&folder(dir.path()), &[dir.path().join("anchor")], &verifier).unwrap().faults;
+    let faults =
+        verify(&folder(dir.path()), &[dir.path().join("anchor")], &verifier, &VerifyFrom::Beginning).unwrap().faults;
     assert!(faults.iter().any(|fault| fault.seq == 11 && fault.what.contains("signed twice")), "{faults:?}");
 }
 
@@ -176,7 +179,7 @@ fn a_chain_written_anew_and_signed_anew_is_found_by_what_is_elsewhere() {
     let bundle = serde_json::json!({ "resourceType": "Bundle", "type": "searchset", "entry": entries });
     std::fs::write(dir.path().join("answer.json"), bundle.to_string()).unwrap();
     let anchors = [dir.path().join("anchors"), dir.path().join("answer.json")];
-    let whole = verify(&folder(dir.path()), &anchors, &verifier).unwrap();
+    let whole = verify(&folder(dir.path()), &anchors, &verifier, &VerifyFrom::Beginning).unwrap();
     assert_eq!((whole.checkpoints, whole.faults), (6, vec![]));
     std::fs::remove_dir_all(folder(dir.path())).unwrap();
     let mut anew =
@@ -188,9 +191,13 @@ fn a_chain_written_anew_and_signed_anew_is_found_by_what_is_elsewhere() {
         anew.write(at(2)).unwrap();
     }
     anew.sign(at(3)).unwrap();
-    assert_eq!(verify(&folder(dir.path()), &[], &verifier).unwrap().faults, [], "beside it, nothing tells");
+    assert_eq!(
+        verify(&folder(dir.path()), &[], &verifier, &VerifyFrom::Beginning).unwrap().faults,
+        [],
+        "beside it, nothing tells"
+    );
     for anchor in anchors {
-        let faults = verify(&folder(dir.path()), &[anchor], &verifier).unwrap().faults;
+        let faults = verify(&folder(dir.path()), &[anchor], &verifier, &VerifyFrom::Beginning).unwrap().faults;
         let seqs: std::collections::BTreeSet<u64> = faults.iter().map(|fault| fault.seq).collect();
         assert_eq!(seqs, [1000, 1200].into(), "{faults:?}");
     }
@@ -260,6 +267,7 @@ async fn disclosed(store: &Store, identifier: &str) -> MessageId {
         control_id: None,
         sender: "LAB".into(),
         search: [identifier.to_owned()].into(),
+        beside: bytes::Bytes::new(),
         sha256: Sha256::of(&payload),
         payload: payload.into(),
     };
@@ -350,7 +358,7 @@ async fn what_a_crash_leaves_unfinished_is_told_again() {
         assert!(followed.bytes() == whole, "cut at {cut}");
     }
     let verifier = Verifier::new(&Signer::open(&followed.dir.path().join("data/audit.key")).unwrap().public()).unwrap();
-    let verified = verify(&folder(&followed.site.engine.data_dir), &[], &verifier).unwrap();
+    let verified = verify(&folder(&followed.site.engine.data_dir), &[], &verifier, &VerifyFrom::Beginning).unwrap();
     assert_eq!((verified.lines, verified.faults), (36, vec![]));
 }
 
@@ -373,4 +381,56 @@ async fn retention_keeps_what_is_not_told_yet() {
     disclosed(&store, "urn:a|300").await;
     followed.follower(&store).finish(&followed.site).await.unwrap();
     assert_eq!(followed.lines(Selection::default()).len(), 903);
+}
+
+/// The chain of years is not read from its beginning each time: from a checkpoint on, all is found as it is from there.
+#[test]
+fn a_proof_may_begin_at_a_checkpoint() {
+    let (dir, verifier) = chain(2500, true);
+    let from = |from: VerifyFrom| verify(&folder(dir.path()), &[], &verifier, &from).unwrap();
+    let read = |found: &Verified| (found.from, found.lines, found.checkpoints, found.faults.len());
+    assert_eq!(read(&from(VerifyFrom::Line(999))), (1, 2500, 3, 0), "none was signed before");
+    assert_eq!(read(&from(VerifyFrom::Line(1700))), (1000, 1501, 3, 0));
+    assert_eq!(read(&from(VerifyFrom::Time(at(2)))), (2000, 501, 2, 0));
+    assert_eq!(read(&from(VerifyFrom::Last)), (2500, 1, 1, 0));
+    let (path, anchor) = (only_file(&dir), dir.path().join("anchor"));
+    let whole = std::fs::read_to_string(&path).unwrap();
+    let kept: Vec<String> = std::fs::read_to_string(&anchor).unwrap().lines().map(str::to_owned).collect();
+    std::fs::write(&anchor, &kept[1]).unwrap();
+    assert_eq!(read(&from(VerifyFrom::Anchor(anchor))), (2000, 501, 3, 0));
+    let altered = |line: u64| {
+        std::fs::write(&path, whole.replacen(&format!("event {line}\""), "no event\"", 1)).unwrap();
+        let seqs = |found: Verified| found.faults.first().map(|fault| fault.seq);
+        [VerifyFrom::Beginning, VerifyFrom::Line(1700)].map(|place| seqs(from(place)))
+    };
+    assert_eq!(altered(500), [Some(500), None], "what is before is not looked at");
+    assert_eq!([altered(1000), altered(1001), altered(2500)], [[Some(1000); 2], [Some(1001); 2], [Some(2500); 2]]);
+    // A checkpoint that was forged is none to begin with.
+    let forged = |seq: u64| {
+        std::fs::read_to_string(checkpoints(&folder(dir.path())))
+            .unwrap()
+            .replace(&format!("{{\"seq\":{seq},"), "{\"seq\":1500,")
+    };
+    std::fs::write(&path, &whole).unwrap();
+    std::fs::write(checkpoints(&folder(dir.path())), forged(2000)).unwrap();
+    let found = from(VerifyFrom::Line(1700));
+    assert_eq!((found.from, found.faults.first().map(|fault| fault.seq)), (1000, Some(1500)));
+    std::fs::write(checkpoints(&folder(dir.path())), kept.join("\n") + "\n").unwrap();
+    // Files before it are not read.
+    let (first, second) = whole.split_at(whole.match_indices('\n').nth(1499).unwrap().0 + 1);
+    std::fs::write(&path, first).unwrap();
+    std::fs::write(folder(dir.path()).join(format!("{:020}.jsonl", 1501)), second).unwrap();
+    assert_eq!(read(&from(VerifyFrom::Beginning)), (1, 2500, 3, 0));
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(read(&from(VerifyFrom::Last)), (2500, 1, 1, 0));
+    assert_eq!(from(VerifyFrom::Time(at(2))).faults, []);
+    assert_eq!(from(VerifyFrom::Line(1700)).faults.first().map(|fault| fault.seq), Some(1000), "it is gone");
+    // Cut off behind where it begins.
+    std::fs::write(
+        folder(dir.path()).join(format!("{:020}.jsonl", 1501)),
+        second.lines().take(600).map(|line| format!("{line}\n")).collect::<String>(),
+    )
+    .unwrap();
+    assert!(from(VerifyFrom::Line(2001)).faults[0].what.contains("cut off"));
+    assert!(from(VerifyFrom::Last).faults[0].what.contains("cut off"));
 }

@@ -5,10 +5,12 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::line::{Checkpoint, Hash, Line, NOTHING};
+use super::tail::number as line_number;
 use super::{AuditError, Verifier, checkpoints, files};
 
 /// So deep are folders of checkpoints looked into.
@@ -19,6 +21,8 @@ const NAMED: usize = 100;
 /// What was found.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Verified {
+    /// The line that it began with.
+    pub from: u64,
     /// Lines read.
     pub lines: u64,
     /// Checkpoints whose signature was checked.
@@ -40,23 +44,57 @@ pub struct Fault {
     pub what: String,
 }
 
-/// Reads the whole chain in `dir`, and its checkpoints: those beside it and those in `anchors`, which are files of
-/// checkpoints, folders that they were dropped into, and AuditEvents that a repository gave back. Their signatures must
-/// be of the key that `verifier` has.
+/// Where it begins: at the last checkpoint that vouches for what is before. What is proven then is that all behind it is
+/// as it was, and that it follows on the line that was signed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum VerifyFrom {
+    /// At the first line.
+    #[default]
+    Beginning,
+    /// At this line, or before.
+    Line(u64),
+    /// At what was signed at this time, or before.
+    Time(Timestamp),
+    /// At the last checkpoint.
+    Last,
+    /// At the last checkpoint of a file that was kept elsewhere.
+    Anchor(PathBuf),
+}
+
+/// Reads the chain in `dir` from a place on, and its checkpoints: those beside it and those in `anchors`, which are files
+/// of checkpoints, folders that they were dropped into, and AuditEvents that a repository gave back. Their signatures
+/// must be of the key that `verifier` has.
 ///
 /// # Errors
 ///
 /// [`AuditError`] if the files cannot be read; what is wrong with them is in the answer.
-pub fn verify(dir: &Path, anchors: &[PathBuf], verifier: &Verifier) -> Result<Verified, AuditError> {
-    let mut verified = Verified::default();
-    let mut said = BTreeMap::new();
-    read_checkpoints(&checkpoints(dir), verifier, &mut said, &mut verified)?;
-    for path in anchors.iter().map(|anchor| dropped(anchor)).collect::<Result<Vec<_>, _>>()?.concat() {
-        read_checkpoints(&path, verifier, &mut said, &mut verified)?;
+pub fn verify(dir: &Path, anchors: &[PathBuf], verifier: &Verifier, from: &VerifyFrom) -> Result<Verified, AuditError> {
+    let mut told = read_checkpoints(&checkpoints(dir))?;
+    let mut kept = Vec::new();
+    if let VerifyFrom::Anchor(path) = from {
+        kept = read_checkpoints(path)?;
+        told.extend(kept.iter().cloned());
     }
-    let mut walk = Walk { expected: 1, prev: NOTHING, verified, said };
-    for path in files(dir)? {
-        walk.file(&path)?;
+    for path in anchors.iter().map(|anchor| dropped(anchor)).collect::<Result<Vec<_>, _>>()?.concat() {
+        told.extend(read_checkpoints(&path)?);
+    }
+    let begins = match from {
+        VerifyFrom::Beginning => None,
+        VerifyFrom::Line(line) => last_of(&told, verifier, |checkpoint| checkpoint.seq <= *line),
+        VerifyFrom::Time(at) => last_of(&told, verifier, |checkpoint| checkpoint.at <= *at),
+        VerifyFrom::Last => last_of(&told, verifier, |_| true),
+        VerifyFrom::Anchor(_) => last_of(&kept, verifier, |_| true),
+    };
+    let start = begins.unwrap_or(1);
+    let mut verified = Verified { from: start, ..Verified::default() };
+    let said = weigh(told, start, verifier, &mut verified);
+    let mut walk = Walk { start, begun: false, expected: start, prev: NOTHING, verified, said };
+    let files = files(dir)?;
+    let first = |path: &Path| path.file_stem().and_then(|name| name.to_str()?.parse::<u64>().ok()).unwrap_or(0);
+    // Those before the one that has the first line are not read.
+    let skipped = files.iter().rposition(|path| first(path) <= start).unwrap_or(0);
+    for path in files.iter().skip(skipped) {
+        walk.file(path)?;
     }
     let last = walk.expected - 1;
     let cut = walk.said.keys().next_back().copied().filter(|seq| *seq > last);
@@ -69,7 +107,23 @@ pub fn verify(dir: &Path, anchors: &[PathBuf], verifier: &Verifier) -> Result<Ve
     Ok(verified)
 }
 
+/// The line that the last of these checkpoints vouches for that `takes` takes, and that was signed with the key.
+fn last_of(told: &[Read], verifier: &Verifier, takes: impl Fn(&Checkpoint) -> bool) -> Option<u64> {
+    let mut fitting: Vec<&Checkpoint> =
+        told.iter().filter_map(|read| read.checkpoint.as_ref()).filter(|checkpoint| takes(checkpoint)).collect();
+    fitting.sort_by_key(|checkpoint| checkpoint.seq);
+    fitting.into_iter().rev().find(|checkpoint| is_signed(checkpoint, verifier)).map(|checkpoint| checkpoint.seq)
+}
+
+fn is_signed(checkpoint: &Checkpoint, verifier: &Verifier) -> bool {
+    let Checkpoint { seq, hash, at, key, signature } = checkpoint;
+    verifier.check(key, &Checkpoint::signed(*seq, *hash, *at), signature)
+}
+
 struct Walk {
+    /// The line that it begins with, and whether it has begun: what stands before is passed over.
+    start: u64,
+    begun: bool,
     /// The number that comes next, and the hash of the line before it.
     expected: u64,
     prev: Hash,
@@ -85,6 +139,11 @@ impl Walk {
         let (mut bytes, mut number) = (Vec::new(), 0);
         while reader.read_until(b'\n', &mut bytes).map_err(io())? > 0 {
             number += 1;
+            self.begun |= self.start == 1 || line_number(&bytes).is_some_and(|seq| seq >= self.start);
+            if !self.begun {
+                bytes.clear();
+                continue;
+            }
             let whole = bytes.strip_suffix(b"\n").and_then(|text| std::str::from_utf8(text).ok());
             self.line(whole, path, number);
             bytes.clear();
@@ -164,41 +223,54 @@ fn checkpoints_of(text: &str) -> Vec<Option<Checkpoint>> {
     told.filter_map(|text| serde_json::from_str(text).ok()).map(Some).collect()
 }
 
-fn read_checkpoints(
-    path: &Path,
-    verifier: &Verifier,
-    said: &mut BTreeMap<u64, Hash>,
-    verified: &mut Verified,
-) -> Result<(), AuditError> {
+/// A checkpoint as it was read; `None` where it cannot be.
+#[derive(Clone)]
+struct Read {
+    place: String,
+    number: u64,
+    checkpoint: Option<Checkpoint>,
+}
+
+fn read_checkpoints(path: &Path) -> Result<Vec<Read>, AuditError> {
     let text = match std::fs::read_to_string(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         text => text.map_err(AuditError::io(format!("cannot read {}", path.display())))?,
     };
-    let found = checkpoints_of(&text);
-    let count = found.len();
-    for (number, checkpoint) in (1..).zip(found) {
+    let mut found = checkpoints_of(&text);
+    // A crash may leave the last one unfinished.
+    if found.last().is_some_and(Option::is_none) && !text.ends_with('\n') {
+        found.pop();
+    }
+    let place = path.display().to_string();
+    Ok((1..).zip(found).map(|(number, checkpoint)| Read { place: place.clone(), number, checkpoint }).collect())
+}
+
+/// Which line has which hash, as checkpoints say from line `start` on.
+fn weigh(told: Vec<Read>, start: u64, verifier: &Verifier, verified: &mut Verified) -> BTreeMap<u64, Hash> {
+    let mut said = BTreeMap::new();
+    for Read { place, number, checkpoint } in told {
         let mut fault = |seq, what: &str| {
-            let what = format!("checkpoint {number} of {}: {what}", path.display());
-            verified.faults.push(Fault { seq, place: path.display().to_string(), what });
+            let what = format!("checkpoint {number} of {place}: {what}");
+            verified.faults.push(Fault { seq, place: place.clone(), what });
         };
         let Some(checkpoint) = checkpoint else {
-            // A crash may leave the last one unfinished.
-            if number < count || text.ends_with('\n') {
-                fault(0, "it was changed");
-            }
+            fault(0, "it was changed");
             continue;
         };
-        let Checkpoint { seq, hash, at, key, signature } = checkpoint;
-        if !verifier.check(&key, &Checkpoint::signed(seq, hash, at), &signature) {
+        if checkpoint.seq < start {
+            continue;
+        }
+        let Checkpoint { seq, hash, .. } = checkpoint;
+        if !is_signed(&checkpoint, verifier) {
             fault(seq, "it was not signed with the key");
             continue;
         }
         verified.checkpoints += 1;
         if said.insert(seq, hash).is_some_and(|before| before != hash) {
-            let what = "line {seq} was signed twice, with two hashes: an older copy of the chain was gone on with";
-            let what = what.replace("{seq}", &seq.to_string());
-            verified.faults.push(Fault { seq, place: path.display().to_string(), what });
+            let what =
+                format!("line {seq} was signed twice, with two hashes: an older copy of the chain was gone on with");
+            verified.faults.push(Fault { seq, place, what });
         }
     }
-    Ok(())
+    said
 }

@@ -15,7 +15,7 @@ use super::operate::print_json;
 use super::print::{note, say};
 use super::{Failure, Globals, Outcome, table};
 use crate::admin::{AuditOf, Operation};
-use crate::audit::{Lines, Selection, Signer, Verified, Verifier, folder, observer, verify};
+use crate::audit::{Lines, Selection, Signer, Verified, Verifier, VerifyFrom, folder, observer, verify};
 use crate::config::Site;
 use crate::engine::clock;
 
@@ -23,7 +23,8 @@ use crate::engine::clock;
 const SIX_YEARS: i64 = 6 * 366 * 24;
 
 #[derive(Subcommand)]
-#[command(after_help = "  tributary audit verify --anchors /mnt/safe/tributary-checkpoints
+#[command(after_help = "  tributary audit verify --from 30d
+  tributary audit verify --anchors /mnt/safe/tributary-checkpoints
   tributary audit list --since 1d --kind view --kind break-glass
   tributary audit list --patient 'urn:oid:1.2.3|40017' --fhir")]
 pub(super) enum Audit {
@@ -36,6 +37,10 @@ pub(super) enum Audit {
         /// repository gave back, in JSON. May be given more than once. Without it, those that the site names.
         #[arg(long, visible_alias = "anchor", value_name = "PATH")]
         anchors: Vec<PathBuf>,
+        /// Begin at the last checkpoint at or before this: a line (12400), a time (2026-01-31T08:00) or how long ago (7d),
+        /// `last`, or a file with a checkpoint that was kept elsewhere. Without it, at the first line.
+        #[arg(long, value_name = "WHERE", value_parser = beginning)]
+        from: Option<VerifyFrom>,
     },
     /// What happened, the oldest first.
     List(ListArgs),
@@ -103,9 +108,26 @@ pub(super) fn patient(text: &str) -> Result<String, String> {
     }
 }
 
+/// Where a proof begins.
+fn beginning(text: &str) -> Result<VerifyFrom, String> {
+    if text == "last" {
+        return Ok(VerifyFrom::Last);
+    }
+    if let Ok(line) = text.parse() {
+        return Ok(VerifyFrom::Line(line));
+    }
+    let path = PathBuf::from(text);
+    if path.is_file() {
+        return Ok(VerifyFrom::Anchor(path));
+    }
+    super::select::moment(text)
+        .map(VerifyFrom::Time)
+        .map_err(|why| format!("{why}; or a line, `last`, or a file that is there"))
+}
+
 pub(super) async fn audit(globals: &Globals, command: Audit) -> Outcome {
     match command {
-        Audit::Verify { key, anchors } => verified(globals, key, anchors).await,
+        Audit::Verify { key, anchors, from } => verified(globals, key, anchors, &from.unwrap_or_default()).await,
         Audit::List(args) => list(globals, args).await,
     }
 }
@@ -116,16 +138,19 @@ pub(super) async fn ask(globals: &Globals, what: &str, patient: Option<String>) 
     Ok(connection.call(Operation::Audit { what: what.to_owned(), patient }).await?)
 }
 
-async fn verified(globals: &Globals, key: Option<String>, anchors: Vec<PathBuf>) -> Outcome {
+async fn verified(globals: &Globals, key: Option<String>, anchors: Vec<PathBuf>, from: &VerifyFrom) -> Outcome {
     // One that is broken cannot be gone on with, and can be looked at all the same.
     if let Err(Failure::Error(error)) = ask(globals, "verified", None).await {
         note!("warning: the audit could not be brought up to date: {error:#}");
     }
     let site = load_site(globals)?;
-    let verified = check(&site, key, anchors)?;
+    let verified = check(&site, key, anchors, from)?;
     if globals.json {
         print_json(&verified)?;
     } else {
+        if verified.from > 1 {
+            say!("begun at line {}, which a checkpoint vouches for", verified.from)?;
+        }
         say!(
             "{} lines and {} checkpoints read; signed up to line {}",
             verified.lines,
@@ -141,7 +166,7 @@ async fn verified(globals: &Globals, key: Option<String>, anchors: Vec<PathBuf>)
     if verified.faults.is_empty() { Ok(()) } else { Err(Failure::No) }
 }
 
-fn check(site: &Site, key: Option<String>, mut anchors: Vec<PathBuf>) -> anyhow::Result<Verified> {
+fn check(site: &Site, key: Option<String>, mut anchors: Vec<PathBuf>, from: &VerifyFrom) -> anyhow::Result<Verified> {
     let config = &site.engine.audit;
     let key = match key {
         Some(key) => key,
@@ -153,7 +178,7 @@ fn check(site: &Site, key: Option<String>, mut anchors: Vec<PathBuf>) -> anyhow:
     } else if let Some(missing) = anchors.iter().find(|path| !path.exists()) {
         anyhow::bail!("there is no {}", missing.display());
     }
-    Ok(verify(&folder(&site.engine.data_dir), &anchors, &verifier)?)
+    Ok(verify(&folder(&site.engine.data_dir), &anchors, &verifier, from)?)
 }
 
 async fn list(globals: &Globals, args: ListArgs) -> Outcome {
@@ -207,7 +232,7 @@ pub(super) async fn disclosures(globals: &Globals, args: Disclosures) -> Outcome
         let terms = Terms::shipped().context("the built-in terminology")?;
         found.retain(|(_, event)| event.outcome == Ended::Success && is_accounted_for(event, &terms));
     }
-    if !check(&site, None, Vec::new())?.faults.is_empty() {
+    if !check(&site, None, Vec::new(), &VerifyFrom::Beginning)?.faults.is_empty() {
         note!("warning: the audit is NOT whole, and this list may lack something; see `tributary audit verify`");
     }
     if args.summary {
@@ -226,7 +251,14 @@ pub(super) async fn disclosures(globals: &Globals, args: Disclosures) -> Outcome
             format!("{}: {}", event.kind, event.text)
         };
         let address = event.address.clone().unwrap_or_default();
-        [table::time(event.at), recipient(event, &site), address, what, event.purposes.join(", "), ended(event)]
+        [
+            table::time(event.at),
+            recipient(event, &site),
+            address,
+            what,
+            purposes_in_words(&event.purposes),
+            ended(event),
+        ]
     });
     let head = ["date", "recipient", "address", "what", "purpose", "outcome"];
     Ok(table::print(head, rows, "No disclosure has to be accounted for.")?)
@@ -319,9 +351,54 @@ pub(super) fn recipient(event: &Event, site: &Site) -> String {
     name.or_else(|| event.party.clone()).or_else(|| event.destination.clone()).unwrap_or_default()
 }
 
-/// What it was done with: the delivery, the message, the channel.
+/// 45 CFR 164.528(b)(2)(iv): a brief statement of the purpose.
+fn purposes_in_words(codes: &[String]) -> String {
+    let in_words = |code: &String| {
+        let words = match code.as_str() {
+            "TREAT" => "treatment",
+            "ETREAT" => "emergency treatment",
+            "BTG" => "break the glass",
+            "COC" => "coordination of care",
+            "TREATDS" => "decision support for treatment",
+            "HPAYMT" => "payment",
+            "HOPERAT" => "operations",
+            "HRESCH" => "research",
+            "CLINTRCH" => "clinical trial research",
+            "PUBHLTH" => "public health",
+            "PATRQT" => "asked for by the patient",
+            "HMARKT" => "marketing",
+            "HLEGAL" => "legal",
+            "HSYSADMIN" => "system administration",
+            "MLTRAINING" => "training of models",
+            _ => return code.clone(),
+        };
+        format!("{words} ({code})")
+    };
+    if codes.is_empty() { "not stated".to_owned() } else { codes.iter().map(in_words).collect::<Vec<_>>().join(", ") }
+}
+
+/// 45 CFR 164.528(b)(2)(iii): a brief description of what was disclosed, by the code of its message (table 0076).
+fn data_in_words(what: &str) -> Option<String> {
+    let words = match what.get(..3)? {
+        "ADT" => "demographics and visits",
+        "ORU" | "OUL" => "results",
+        "ORM" | "OML" | "OMG" | "OMI" | "ORR" | "OMN" | "OMD" => "orders",
+        "OMP" | "RDE" | "RDS" | "RGV" | "RAS" => "medication",
+        "VXU" | "VXR" => "immunizations",
+        "MDM" => "documents",
+        "SIU" | "SRM" => "appointments",
+        "DFT" | "BAR" => "charges and accounts",
+        "PPR" | "PGL" | "PPP" => "problems and goals",
+        "REF" | "RRI" => "referrals",
+        _ => return Some(what.to_owned()),
+    };
+    Some(format!("{words} ({what})"))
+}
+
+/// What it was done with: what kind of data, the delivery, the message, the channel.
 pub(super) fn about_what(event: &Event) -> String {
     let parts = [
+        data_in_words(&event.what),
         event.message.map(|id| format!("message {id}")),
         event.delivery.map(|id| format!("delivery {id}")),
         event.destination.as_ref().map(|name| format!("to {name}")),

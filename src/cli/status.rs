@@ -39,7 +39,8 @@ pub(super) async fn status(globals: &Globals) -> Outcome {
     say!("\nMessages: {}", if by_state.is_empty() { "none".to_owned() } else { by_state.join(", ") })?;
     if let Some(audit) = &status.audit {
         say!("Audit: {} lines, signed up to line {}", audit.lines, audit.signed)?;
-        audit.error.iter().try_for_each(|error| say!("The audit cannot be written now: {error}"))?;
+        audit.error.iter().try_for_each(|error| say!("The audit cannot be written or signed now: {error}"))?;
+        audit.hindrance.iter().try_for_each(|why| say!("Deliveries wait: {why}"))?;
     }
     say!("Log: {}, free on its disk: {}", table::size(status.log_bytes), table::size(status.free_bytes))?;
     Ok(look_closer(&status)?)

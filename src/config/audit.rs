@@ -10,9 +10,12 @@ use channels::{Credentials, syslog};
 use serde::Deserialize;
 
 /// `[audit]`: how the audit is proven, and where else it goes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct AuditConfig {
+    /// How far the audit may be behind what happens while things are delivered. Past that, and while it cannot be
+    /// written, deliveries wait.
+    pub max_behind: Span,
     /// The Ed25519 key that checkpoints are signed with, PKCS#8 in PEM; made if it is not there. `None` is
     /// `audit.key` in the data directory.
     pub key: Option<PathBuf>,
@@ -26,6 +29,19 @@ pub struct AuditConfig {
     pub repository: Option<AuditRepositoryConfig>,
     /// One that takes syslog over TLS: `[audit.syslog]`.
     pub syslog: Option<syslog::Config>,
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        Self {
+            max_behind: Span(Duration::from_secs(10)),
+            key: None,
+            anchor: None,
+            anchors: None,
+            repository: None,
+            syslog: None,
+        }
+    }
 }
 
 impl AuditConfig {

@@ -54,6 +54,8 @@ pub struct ChannelConfig {
     pub stamp: StampOptions,
     /// What becomes of FHIR that is not what R4 says it is.
     pub validate: Validate,
+    /// What becomes of what comes back.
+    pub loops: Loops,
     /// What becomes of Bundles that are not signed with a trusted key.
     pub verify_signatures: VerifySignatures,
     /// The keys whose signatures are trusted.
@@ -123,6 +125,17 @@ pub enum Validate {
     Hold,
     /// Nobody looks.
     Off,
+}
+
+/// What becomes of what this engine made of a message of the same provider, and gets back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loops {
+    /// It is parked as `failed`, and goes nowhere.
+    #[default]
+    Park,
+    /// It goes on.
+    Pass,
 }
 
 /// What becomes of Bundles that are not signed with a trusted key.

@@ -23,7 +23,7 @@ mod tests;
 pub use audit::{AuditConfig, AuditRepositoryConfig, By};
 pub use channel::{
     ChannelConfig, Content, Expectation, ExpectedState, Hl7v2ToFhirConfig, InboundKind, LabelConfig, LaneKey,
-    LateConfig, LatePolicy, RouteConfig, ScriptConfig, TestConfig, TransformConfig, Validate, VerifySignatures,
+    LateConfig, LatePolicy, Loops, RouteConfig, ScriptConfig, TestConfig, TransformConfig, Validate, VerifySignatures,
 };
 pub use consent::{ConsentConfig, FixedConsent, PolicyConfig};
 pub use destination::{

@@ -15,6 +15,7 @@ use super::gate::{Answer, Asked, Gate, Guard, Leave};
 use super::limits::{Limits, Share};
 use super::process::decide;
 use super::retry::{self, Next};
+use crate::audit::Standing;
 use crate::config::DestinationConfig;
 use crate::store::{Act, Content, DeliveryId, DeliveryRecord, Due, Received, Record, Store, StoreError};
 
@@ -77,7 +78,7 @@ pub(super) enum End {
     },
     /// It is no longer to be sent: skipped or replaced meanwhile.
     Gone,
-    /// The store could not be read; the delivery was not touched.
+    /// The store could not be read, or the audit not be written; the delivery was not touched.
     Unread,
 }
 
@@ -89,11 +90,20 @@ struct Loaded {
     _memory: Share,
 }
 
+/// What an attempt must pass before anything leaves.
+#[derive(Clone, Copy)]
+pub(super) struct Doors<'a> {
+    /// Consent.
+    pub(super) gate: &'a Gate,
+    /// What cannot be audited does not leave.
+    pub(super) audit: &'a Standing,
+}
+
 /// Makes one attempt.
 pub(super) async fn attempt(
     id: DeliveryId,
     store: &Store,
-    gate: &Gate,
+    Doors { gate, audit }: Doors<'_>,
     limits: &Limits,
     config: &DestinationConfig,
     outbound: &dyn Outbound,
@@ -118,6 +128,10 @@ pub(super) async fn attempt(
         Ok(released) => released,
         Err(attempt) => return *attempt,
     };
+    if let Some(why) = audit.hindrance() {
+        let channel = Some(loaded.received.channel.clone());
+        return Attempt { channel, ..ended(id, message, None, End::Unread, why) };
+    }
     let began = Instant::now();
     let Released { bytes, proof, leave } = released;
     let outgoing = outgoing(&loaded, bytes);
@@ -252,6 +266,7 @@ fn outgoing(loaded: &Loaded, redacted: Option<Bytes>) -> Outgoing {
         format: loaded.content.format,
         transaction: loaded.content.transaction.filter(|_| redacted.is_none()),
         bytes: redacted.unwrap_or_else(|| loaded.content.bytes.clone()),
+        unsigned: None,
         names: vec![
             ("channel", message.channel.clone()),
             ("message_type", message_type.to_owned()),

@@ -19,7 +19,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::attempt::{Attempt, End, attempt};
+use super::attempt::{Attempt, Doors, End, attempt};
 use super::gate::{Gate, PARKED};
 use super::health::{Health, Verdict};
 use super::limits::Limits;
@@ -31,6 +31,7 @@ use super::settle;
 use super::status::Snapshot;
 use super::steady::Steady;
 use super::waiters::Waiters;
+use crate::audit::Standing;
 use crate::config::DestinationConfig;
 use crate::store::{DeliveryId, DeliveryQuery, DeliveryRecord, Record, State, Store, StoreError};
 
@@ -43,6 +44,8 @@ const PAGE: usize = 512;
 const UNWRITTEN: usize = 2;
 /// The wait before a store that refused is tried again.
 const STORE_RETRY: Duration = Duration::from_secs(1);
+/// How often it is asked whether the audit is written again.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// What an operator asks of a destination.
 pub(super) enum Command {
@@ -127,6 +130,8 @@ pub(super) struct Dispatcher {
     outbound: Arc<dyn Outbound>,
     store: Store,
     gate: Arc<Gate>,
+    /// What cannot be audited does not leave.
+    audit: Arc<Standing>,
     limits: Limits,
     waiters: Arc<Waiters>,
     metrics: Arc<Metrics>,
@@ -155,6 +160,7 @@ pub(super) struct Parts {
     pub(super) outbound: Arc<dyn Outbound>,
     pub(super) store: Store,
     pub(super) gate: Arc<Gate>,
+    pub(super) audit: Arc<Standing>,
     pub(super) limits: Limits,
     pub(super) waiters: Arc<Waiters>,
     pub(super) metrics: Arc<Metrics>,
@@ -168,7 +174,8 @@ pub(super) struct Parts {
 
 impl Dispatcher {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { config, outbound, store, gate, limits, waiters, metrics, clock, waker, paused, report } = parts;
+        let Parts { config, outbound, store, gate, audit, limits, waiters, metrics, clock, waker, paused, report } =
+            parts;
         Self {
             under_way: metrics.in_flight(&config.name),
             health: Health::new(config.pause, paused),
@@ -178,6 +185,7 @@ impl Dispatcher {
             outbound,
             store,
             gate,
+            audit,
             limits,
             waiters,
             metrics,
@@ -279,6 +287,9 @@ impl Dispatcher {
         if !self.config.enabled {
             return None;
         }
+        if self.audit.hindrance().is_some() {
+            return Some(now + LOOK_AGAIN);
+        }
         loop {
             match self.health.verdict(now, self.schedule.in_flight()) {
                 Verdict::Stopped => return None,
@@ -307,9 +318,12 @@ impl Dispatcher {
     fn start(&mut self, id: DeliveryId, now: Timestamp) {
         self.pace.started(now);
         let (store, config, outbound) = (self.store.clone(), Arc::clone(&self.config), Arc::clone(&self.outbound));
-        let (limits, clock, gate) = (self.limits.clone(), Arc::clone(&self.clock), Arc::clone(&self.gate));
-        self.attempts
-            .spawn(async move { attempt(id, &store, &gate, &limits, &config, outbound.as_ref(), &clock).await });
+        let (limits, clock) = (self.limits.clone(), Arc::clone(&self.clock));
+        let (gate, audit) = (Arc::clone(&self.gate), Arc::clone(&self.audit));
+        self.attempts.spawn(async move {
+            let doors = Doors { gate: &gate, audit: &audit };
+            attempt(id, &store, doors, &limits, &config, outbound.as_ref(), &clock).await
+        });
     }
 
     /// Writes down what came of the attempts that have ended. Meanwhile others are made.

@@ -14,6 +14,7 @@ use message::{Answer, Body, Fault, Format, MessageId, Original, Provider, Sha256
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use super::clock;
+use super::logins::Logins;
 use super::metrics::Metrics;
 use super::patient;
 use super::process::Read;
@@ -117,6 +118,7 @@ pub(super) struct ChannelIntake {
     pub(super) waiters: Arc<Waiters>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
+    pub(super) logins: Arc<Logins>,
     /// Keeps duplicates from flooding the log.
     pub(super) repeats: std::sync::Mutex<Quiet>,
     /// Keeps a full disk from flooding the log.
@@ -140,6 +142,10 @@ impl Intake for ChannelIntake {
         self.metrics.acknowledged(&self.settings.channel, &ticket.answer, began.elapsed());
         self.log(&offered, &ticket.answer);
         ticket
+    }
+
+    async fn turned_away(&self, peer: &str) {
+        self.logins.failed(&self.settings.channel, peer).await;
     }
 
     async fn status(&self, id: MessageId) -> Option<StatusReport> {
@@ -179,9 +185,10 @@ impl ChannelIntake {
             format: offered.format,
             kind,
             control_id: control_id.or_else(|| offered.transport_id.clone()),
-            sender,
+            sender: sender_of(sender, &offered.beside),
             search,
             sha256: Sha256::of(&offered.bytes),
+            beside: offered.beside.clone(),
             payload: offered.bytes.clone(),
         };
         Ok(Arrival { received, read })
@@ -283,8 +290,15 @@ fn original_of(received: &Received) -> Original {
         format: received.format,
         bytes: received.payload.clone(),
         sha256: received.sha256,
+        beside: received.beside.clone(),
         control_id: received.control_id.as_deref().map(Into::into),
     }
+}
+
+/// What tells messages apart that are called the same: the same bytes with another Provenance beside them are another
+/// message.
+fn sender_of(sender: String, beside: &[u8]) -> String {
+    if beside.is_empty() { sender } else { format!("{sender}|x-provenance:{}", Sha256::of(beside)) }
 }
 
 /// What a FHIR message calls itself: `Bundle.identifier` with its system, if it has one.

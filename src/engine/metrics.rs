@@ -126,6 +126,8 @@ pub struct Metrics {
     audit_lines: Gauge,
     audit_signed: Gauge,
     audit_failing: Gauge,
+    audit_behind: Gauge<f64, AtomicU64>,
+    audit_hinders: Gauge,
     audit_waiting: Family<Target, Gauge>,
     audit_oldest: Family<Target, Gauge<f64, AtomicU64>>,
     audit_taken: Family<Target, Counter>,
@@ -198,7 +200,13 @@ impl Default for Metrics {
             store_log_bytes: family!("store_log_bytes", "Size of the log on disk", Gauge::default()),
             audit_lines: family!("audit_lines", "Lines of the audit", Gauge::default()),
             audit_signed: family!("audit_signed", "The last line of the audit that is signed", Gauge::default()),
-            audit_failing: family!("audit_failing", "1 while the audit cannot be written", Gauge::default()),
+            audit_failing: family!("audit_failing", "1 while the audit cannot be written or signed", Gauge::default()),
+            audit_behind: family!("audit_behind_seconds", "How far the audit is behind the log", Gauge::default()),
+            audit_hinders: family!(
+                "audit_stops_deliveries",
+                "1 while nothing is delivered because the audit cannot be written or is too far behind",
+                Gauge::default()
+            ),
             audit_waiting: family!("audit_waiting", "Lines of the audit that a target lacks", Family::default()),
             audit_oldest: family!("audit_oldest_age_seconds", "Age of the first line that waits", Family::default()),
             audit_taken: family!("audit_taken", "Lines and checkpoints that a target took", Family::default()),
@@ -330,6 +338,8 @@ impl Metrics {
         self.audit_lines.set(clamp(audit.lines));
         self.audit_signed.set(clamp(audit.signed));
         self.audit_failing.set(i64::from(audit.error.is_some()));
+        self.audit_behind.set(audit.behind_seconds);
+        self.audit_hinders.set(i64::from(audit.hindrance.is_some()));
         for status in &audit.targets {
             let label = Target { target: status.name.clone() };
             let age = status.oldest.map_or(0.0, |since| now.duration_since(since).as_secs_f64());

@@ -6,6 +6,7 @@
 //! crash each part begins again from the store.
 
 mod attempt;
+mod beside;
 pub mod clock;
 mod dispatch;
 mod gate;
@@ -13,6 +14,7 @@ mod health;
 mod intake;
 mod late;
 mod limits;
+mod logins;
 mod metrics;
 mod pace;
 mod patient;
@@ -44,6 +46,7 @@ pub use dispatch::{Change, Refusal};
 pub use gate::{Declaration, Explained, FiledConsent, Hindsight, ServiceStatus, Simulated, SimulatedChange, policy_of};
 pub(crate) use gate::{Gate, Made};
 pub use metrics::Metrics;
+pub(crate) use process::SEVERAL;
 pub use replay::{
     Difference, Differences, ReplayError, ReplayProgress, ReplayRequest, ReplayState, Replayer, cancel, jobs,
 };
@@ -76,8 +79,8 @@ pub struct Engine {
     replays: replay::Jobs,
     /// What wakes those that wait for consent.
     watch: Mutex<Option<Task>>,
-    /// How its audit stands: told by whoever writes and sends that.
-    audit: Arc<Standing>,
+    /// What tells of failed logins.
+    logins: Mutex<Option<Task>>,
     /// How everything stood when that was last looked at.
     known: std::sync::Mutex<Status>,
 }
@@ -146,8 +149,10 @@ impl Engine {
         let site = Arc::new(site);
         let gate = Arc::new(Gate::open(&store, &clock, &hash, Arc::clone(&site)).await?);
         let changes = store.consent_changes();
+        let logins = Arc::new(logins::Logins::new(store.clone(), Arc::clone(&clock)));
         let shared = Shared {
             hash,
+            logins,
             store,
             gate,
             clock,
@@ -156,6 +161,7 @@ impl Engine {
             waiters: Arc::default(),
             wakers: Arc::default(),
             latest: Arc::default(),
+            audit: Arc::default(),
         };
         let mut running = Running { site: Arc::clone(&site), channels: BTreeMap::new(), destinations: BTreeMap::new() };
         for config in site.destinations.values() {
@@ -172,9 +178,10 @@ impl Engine {
         let known = std::sync::Mutex::new(status::collect(&shared, &running));
         let gate = Arc::clone(&shared.gate);
         let watch = Mutex::new(Some(Task::run(|stop| gate.watch(changes, stop))));
+        let logins = Arc::clone(&shared.logins);
+        let logins = Mutex::new(Some(Task::run(|stop| async move { logins.run(stop).await })));
         let running = Mutex::new(running);
-        let engine =
-            Arc::new(Self { shared, running, replays: replay::Jobs::default(), watch, audit: Arc::default(), known });
+        let engine = Arc::new(Self { shared, running, replays: replay::Jobs::default(), watch, logins, known });
         engine.resume_replays().await?;
         Ok(engine)
     }
@@ -194,7 +201,7 @@ impl Engine {
     /// How its audit stands.
     #[must_use]
     pub fn audit(&self) -> &Arc<Standing> {
-        &self.audit
+        &self.shared.audit
     }
 
     /// The configuration in force.
@@ -218,7 +225,7 @@ impl Engine {
             Ok(running) => *known = status::collect(&self.shared, &running),
             Err(_) => *known = status::recount(&self.shared, &known),
         }
-        known.audit = Some(self.audit.status());
+        known.audit = Some(self.shared.audit.status());
         known.clone()
     }
 
@@ -237,6 +244,9 @@ impl Engine {
         futures_util::future::join_all(channels.values_mut().map(|channel| channel.close(left()))).await;
         futures_util::future::join_all(std::mem::take(channels).into_values().map(|channel| channel.stop(left())))
             .await;
+        if let Some(logins) = self.logins.lock().await.take() {
+            logins.end(left()).await;
+        }
         let dispatchers = std::mem::take(destinations).into_values();
         futures_util::future::join_all(dispatchers.map(|destination| destination.stop(left()))).await;
         if let Err(error) = self.shared.store.checkpoint().await {

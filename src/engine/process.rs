@@ -14,8 +14,8 @@ use message::{Body, Context, Finding, Format, Message, Original, Transform, Tran
 use super::gate::arrive::{self, Arrived};
 use super::gate::people;
 use super::late::{self, Event};
-use super::{patient, signed, valid};
-use crate::config::{ChannelConfig, Content, DestinationConfig, LaneKey, RouteConfig};
+use super::{beside, patient, signed, valid};
+use crate::config::{ChannelConfig, Content, DestinationConfig, LaneKey, Loops, RouteConfig};
 use crate::store::{Lane, LaneSet, NewDelivery, NewOutput, Outcome};
 
 /// Makes keyed hashes of patient identifiers.
@@ -114,6 +114,10 @@ pub(crate) fn process(recipe: &Recipe, original: &Arc<Original>, read: Option<Re
         Ok(signed) => signed,
         Err(failure) => return failure.parked(now),
     };
+    beside::join(original, &mut read.body);
+    if let Some(failure) = came_back(recipe, &read.body) {
+        return failure.parked(now);
+    }
     // What it says of consents counts, whatever becomes of the rest of it.
     let arrived = arrive::arrived(recipe, &read.body, &mut read.findings);
     match attempt(recipe, original, read, signed, now) {
@@ -123,6 +127,14 @@ pub(crate) fn process(recipe: &Recipe, original: &Arc<Original>, read: Option<Re
         }
         Err(failure) => Processed { arrived, ..failure.parked(now) },
     }
+}
+
+/// A loop: what this engine made of a message of the same provider. What it says was taken when that came.
+fn came_back(recipe: &Recipe, body: &Body) -> Option<Failure> {
+    let Body::Fhir(resource) = body else { return None };
+    let (location, hash) = recipe.stamper.came_back(resource).filter(|_| recipe.config.loops == Loops::Park)?;
+    let reason = format!("it came back: this engine made it of message {} of the same provider", hash.to_ni_uri());
+    Some(Failure { step: "loop".into(), error: TransformError { location, reason } })
 }
 
 fn attempt(
@@ -154,6 +166,7 @@ pub(crate) fn transformed(
 ) -> Result<(Whose, Message), Failure> {
     let mut read = read_before.map_or_else(|| read(recipe, original), Ok)?;
     let signed = signed::check(recipe, &read.body, &mut read.findings)?;
+    beside::join(original, &mut read.body);
     transform(recipe, original, read, signed, now)
 }
 
@@ -347,8 +360,11 @@ fn whose(recipe: &Recipe, came: &Body) -> Whose {
 
 /// The lane that stands among the subjects of a message about several patients.
 pub(super) fn several(hash: &Hash) -> Lane {
-    hash(b"several patients")
+    hash(SEVERAL)
 }
+
+/// What that lane is a hash of.
+pub(crate) const SEVERAL: &[u8] = b"several patients";
 
 /// The lanes of a message: its patients', by their identifiers in order, or its channel's where it has no patient.
 fn lanes(recipe: &Recipe, patients: &[Lane]) -> LaneSet {

@@ -14,6 +14,7 @@ use super::gate::Gate;
 use super::intake::{ChannelIntake, Door, DoorSettings};
 use super::late::Latest;
 use super::limits::Limits;
+use super::logins::Logins;
 use super::metrics::Metrics;
 use super::pipeline::{self, Pipeline};
 use super::process::{Hash, Recipe};
@@ -22,6 +23,7 @@ use super::status::Snapshot;
 use super::task::Task;
 use super::waiters::Waiters;
 use super::{EngineError, Reloaded, Running, paused_channel_key, paused_key, trial, wire};
+use crate::audit::Standing;
 use crate::config::{ChannelConfig, DestinationConfig, Site};
 use crate::store::Store;
 
@@ -43,6 +45,10 @@ pub(super) struct Shared {
     pub(super) latest: Arc<Mutex<Latest>>,
     /// What consent is decided by.
     pub(super) gate: Arc<Gate>,
+    /// Who did not show the right credentials.
+    pub(super) logins: Arc<Logins>,
+    /// How the audit stands: told by whoever writes and sends that.
+    pub(super) audit: Arc<Standing>,
 }
 
 /// A channel: its pipeline always, its feed unless paused or disabled.
@@ -112,6 +118,7 @@ impl RunningChannel {
             waiters: Arc::clone(&shared.waiters),
             metrics: Arc::clone(&shared.metrics),
             clock: Arc::clone(&shared.clock),
+            logins: Arc::clone(&shared.logins),
             repeats: std::sync::Mutex::default(),
             refusals: std::sync::Mutex::default(),
         });
@@ -210,6 +217,7 @@ impl RunningDestination {
             outbound,
             store: shared.store.clone(),
             gate: Arc::clone(&shared.gate),
+            audit: Arc::clone(&shared.audit),
             limits: shared.limits.clone(),
             waiters: Arc::clone(&shared.waiters),
             metrics: Arc::clone(&shared.metrics),

@@ -52,6 +52,7 @@ pub(super) async fn original(store: &Store, id: MessageId) -> Result<Original, S
         format: received.format,
         bytes,
         sha256: received.sha256,
+        beside: received.beside,
         control_id: received.control_id.as_deref().map(Into::into),
     })
 }

@@ -108,8 +108,9 @@ impl Outbound for Signing {
             let summary = format!("it cannot be signed, and did not leave: {why}");
             DeliveryError::Refused(Receipt { summary, ..Receipt::default() })
         })?;
-        let digest = Sha256::of(&bytes);
-        let mut receipt = self.inner.deliver(&Outgoing { bytes, transaction: None, ..outgoing.clone() }).await?;
+        let (digest, unsigned) = (Sha256::of(&bytes), Some(crc32c::crc32c(&outgoing.bytes)));
+        let mut receipt =
+            self.inner.deliver(&Outgoing { bytes, transaction: None, unsigned, ..outgoing.clone() }).await?;
         receipt.summary = format!("{} (signed with key {}, sha-256 {digest})", receipt.summary, self.key.kid());
         Ok(receipt)
     }

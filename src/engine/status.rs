@@ -14,6 +14,8 @@ use crate::store::{State, Store, StoreError};
 
 /// The configuration says that it does not start.
 const DISABLED: &str = "disabled";
+/// The audit cannot be written.
+const WAITING: &str = "waiting";
 /// The configuration no longer has it.
 const REMOVED: &str = "removed";
 
@@ -80,7 +82,7 @@ pub struct ChannelStatus {
 pub struct DestinationStatus {
     /// Its name.
     pub name: String,
-    /// `up`, `down`, `stopped`, `disabled`; `offline` while no engine runs, or `removed` where the
+    /// `up`, `down`, `stopped`, `disabled`, or `waiting` while the audit cannot be written; `offline` while no engine runs, or `removed` where the
     /// configuration no longer has it.
     pub state: String,
     /// Why, where there is something to say.
@@ -115,6 +117,7 @@ pub(super) fn collect(shared: &Shared, running: &Running) -> Status {
         entry.in_flight = snapshot.in_flight;
         entry.lanes = snapshot.lanes;
     }
+    wait_for_audit(&mut status, shared);
     status
 }
 
@@ -132,7 +135,17 @@ pub(super) fn recount(shared: &Shared, before: &Status) -> Status {
         let (deliveries, oldest_queued) = (std::mem::take(&mut entry.deliveries), entry.oldest_queued);
         *entry = DestinationStatus { deliveries, oldest_queued, ..known.clone() };
     }
+    wait_for_audit(&mut status, shared);
     status
+}
+
+/// Nothing leaves that cannot be audited: what would be sent to waits.
+fn wait_for_audit(status: &mut Status, shared: &Shared) {
+    let Some(why) = shared.audit.hindrance() else { return };
+    let sent_to = |state: &str| ![DISABLED, REMOVED, "stopped"].contains(&state);
+    for entry in status.destinations.iter_mut().filter(|entry| sent_to(&entry.state)) {
+        (entry.state, entry.reason) = (WAITING.to_owned(), Some(why.clone()));
+    }
 }
 
 /// How a site stands that no engine runs, by its store.

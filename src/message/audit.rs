@@ -40,6 +40,9 @@ pub struct Event {
     /// The Consents that a decision rests on, each as `ID/VERSION`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub consents: Vec<String>,
+    /// The organisation whose data it is: who keeps what a delivery discloses.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub custodian: Option<String>,
     /// The delivery.
     #[serde(default, skip_serializing_if = "is_default")]
     pub delivery: Option<u64>,
@@ -62,6 +65,9 @@ pub struct Event {
     /// Purposes of use, codes of ActReason.
     #[serde(default, skip_serializing_if = "is_default")]
     pub purposes: Vec<String>,
+    /// True if it is about several patients.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub several: bool,
     /// The SHA-256 of the message as it came, or of a configuration.
     #[serde(default, skip_serializing_if = "is_default", with = "digits")]
     pub sha256: Option<Sha256>,
@@ -71,6 +77,9 @@ pub struct Event {
     /// More of it, for a person.
     #[serde(default, skip_serializing_if = "is_default")]
     pub text: String,
+    /// What kind of data it was, as its sender called it: `ORU^R01`, `Bundle/transaction`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub what: String,
 }
 
 impl Event {
@@ -87,6 +96,9 @@ impl Event {
             message: None,
             delivery: None,
             channel: None,
+            custodian: None,
+            several: false,
+            what: String::new(),
             consents: Vec::new(),
             destination: None,
             party: None,
@@ -146,11 +158,13 @@ pub enum Kind {
     LateRevocation,
     /// A destination of the organisation that it came from got it; or got to see it, where the outcome is a failure.
     Transfer,
+    /// Somebody did not show the credentials that a channel asks for.
+    FailedLogin,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Import,
         Self::Disclosure,
         Self::Decision,
@@ -173,6 +187,7 @@ impl Kind {
         Self::Checkpoint,
         Self::LateRevocation,
         Self::Transfer,
+        Self::FailedLogin,
     ];
 
     /// Its name, as in JSON.
@@ -201,6 +216,7 @@ impl Kind {
             Self::Checkpoint => "checkpoint",
             Self::LateRevocation => "late-revocation",
             Self::Transfer => "transfer",
+            Self::FailedLogin => "failed-login",
         }
     }
 }

@@ -68,6 +68,17 @@ impl Sha256 {
     }
 }
 
+impl Sha256 {
+    /// Reads what [`Sha256::to_ni_uri`] writes.
+    #[must_use]
+    pub fn from_ni_uri(text: &str) -> Option<Self> {
+        use base64::Engine as _;
+        let digest = text.strip_prefix("ni:///sha-256;")?;
+        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(digest).ok()?;
+        bytes.try_into().ok().map(Self)
+    }
+}
+
 /// Reads sixty-four hexadecimal digits.
 impl FromStr for Sha256 {
     type Err = NotSha256;

@@ -41,6 +41,8 @@ pub struct Original {
     pub bytes: Bytes,
     /// Their SHA-256.
     pub sha256: Sha256,
+    /// A Provenance in JSON that came beside the bytes, about all of them: `X-Provenance` of HTTP. Empty if none did.
+    pub beside: Bytes,
     /// MSH-10, Bundle.identifier or X-Request-Id: the sender's own name for the message.
     pub control_id: Option<Arc<str>>,
 }

@@ -6,8 +6,9 @@
 //! 8  flags, version  u8, u8  (10..12: zero)
 //! ```
 //!
-//! The body is the record and its file references in postcard, then the payload of a `Received`, or the subjects of a
-//! `Processed`'s deliveries where they are not their lanes. Version 2 is a record that version 1 knows nothing of.
+//! The body is the record and its file references in postcard, then what came beside the payload of a `Received` (version 3) and
+//! the payload, or the subjects of a
+//! `Processed`'s deliveries where they are not their lanes. Versions 2 and 3 are records that the versions before know nothing of.
 //! A carried message is its id and its earlier records as they stood, each with its number.
 
 use std::cell::RefCell;
@@ -24,7 +25,9 @@ use super::seal::Seal;
 /// Bytes before a record's body.
 pub(super) const HEADER: usize = 16;
 /// The newest that is read.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
+/// From this version on, what came beside a `Received`'s payload stands before it, after its length.
+const BESIDE: u8 = 3;
 const COMPRESSED: u8 = 1;
 const SEALED: u8 = 2;
 const CARRIED: u8 = 4;
@@ -129,7 +132,14 @@ impl Codec {
         let body = std::mem::take(&mut scratch.body);
         let mut body = postcard::to_extend(&(record, files), body).map_err(unusable)?;
         match record {
-            Record::Received(received) => body.extend_from_slice(&received.payload),
+            Record::Received(received) => {
+                if version(record) >= BESIDE {
+                    let length = u32::try_from(received.beside.len()).map_err(|error| error.to_string())?;
+                    body.extend_from_slice(&length.to_le_bytes());
+                    body.extend_from_slice(&received.beside);
+                }
+                body.extend_from_slice(&received.payload);
+            }
             _ => body.extend_from_slice(&subjects(record).map_err(unusable)?),
         }
         let (plain, version) = (body.len(), version(record));
@@ -179,7 +189,7 @@ impl Codec {
             let packed = owned.as_deref().unwrap_or(body);
             owned = Some(lz4_flex::block::decompress(packed, plain).map_err(|_| "the record does not decompress")?);
         }
-        decode_body(owned.as_deref().unwrap_or(body)).map(Stored::Record)
+        decode_body(owned.as_deref().unwrap_or(body), version).map(Stored::Record)
     }
 }
 
@@ -200,6 +210,8 @@ pub(super) fn sequences(record: &Record) -> u64 {
 fn version(record: &Record) -> u8 {
     match record {
         Record::Consent { .. } | Record::Linked { .. } | Record::Parted { .. } | Record::Act { .. } => 2,
+        Record::Received(received) if !received.beside.is_empty() => BESIDE,
+        Record::TurnedAway { .. } => 3,
         _ => 1,
     }
 }
@@ -277,11 +289,20 @@ fn open(raw: &[u8]) -> Result<(u8, u8, usize, &[u8]), &'static str> {
     Ok((flags, version, plain as usize, body))
 }
 
-fn decode_body(body: &[u8]) -> Result<Decoded, &'static str> {
+fn decode_body(body: &[u8], version: u8) -> Result<Decoded, &'static str> {
     let ((mut record, files), rest) =
         postcard::take_from_bytes::<(Record, Vec<FileRef>)>(body).map_err(|_| "the record's fields cannot be read")?;
     match &mut record {
-        Record::Received(received) => received.payload = Bytes::copy_from_slice(rest),
+        Record::Received(received) => {
+            let mut rest = rest;
+            if version >= BESIDE {
+                let short = "what came beside a message is cut short";
+                let length = u32_at(rest, 0).ok_or(short)? as usize;
+                let (beside, payload) = rest.get(4..).and_then(|rest| rest.split_at_checked(length)).ok_or(short)?;
+                (received.beside, rest) = (Bytes::copy_from_slice(beside), payload);
+            }
+            received.payload = Bytes::copy_from_slice(rest);
+        }
         other => read_subjects(other, rest).ok_or("the subjects of the record's deliveries cannot be read")?,
     }
     Ok(Decoded { record, files })

@@ -292,6 +292,7 @@ fn from_index(id: &MessageId, entry: &MessageEntry) -> Received {
         sender: String::new(),
         search: std::collections::BTreeSet::new(),
         sha256: entry.sha256,
+        beside: Bytes::new(),
         payload: Bytes::new(),
     }
 }

@@ -468,6 +468,12 @@ impl Store {
         self.read(move |finder| finder.tail(mark, most)).await
     }
 
+    /// The number that the log's next record gets, as far as the index is to hear of it.
+    #[must_use]
+    pub fn next_record(&self) -> u64 {
+        self.0.finder.progress.written()
+    }
+
     /// From now on retention keeps the log from `mark` on: one who follows it has come so far.
     pub fn keep_from(&self, mark: Mark) {
         self.0.finder.keep_from(mark);

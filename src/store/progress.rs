@@ -50,6 +50,10 @@ impl Progress {
         self.written.fetch_max(next, Ordering::Release);
     }
 
+    pub(super) fn written(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
+    }
+
     pub(super) fn applied(&self) -> u64 {
         self.applied.load(Ordering::Acquire)
     }

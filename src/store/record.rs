@@ -49,6 +49,9 @@ pub struct Received {
     pub search: BTreeSet<String>,
     /// The SHA-256 of `payload`.
     pub sha256: Sha256,
+    /// What came beside the bytes and is none of them: the `X-Provenance` of an HTTP request. In the log record itself.
+    #[serde(skip)]
+    pub beside: Bytes,
     /// The bytes as they came. In the log record itself, or in a file of its own if big.
     #[serde(skip)]
     pub payload: Bytes,
@@ -230,6 +233,20 @@ pub enum Record {
         at: Timestamp,
         /// What.
         act: Act,
+    },
+    /// Somebody did not show the credentials that a channel asks for; for the audit.
+    TurnedAway {
+        /// When, the last time.
+        #[serde(with = "micros")]
+        at: Timestamp,
+        /// The channel.
+        channel: String,
+        /// Where from, the last time: an address.
+        peer: String,
+        /// How often since that was told last.
+        times: u64,
+        /// From how many addresses.
+        addresses: u64,
     },
 }
 

@@ -58,6 +58,8 @@ pub struct Origin {
     pub message: MessageId,
     /// The inbound channel.
     pub channel: String,
+    /// What it is: MSH-9 as `ORU^R01`, or the Bundle's type.
+    pub kind: String,
     /// The SHA-256 of its bytes.
     pub sha256: Sha256,
 }
@@ -112,7 +114,7 @@ impl Finder {
             let message = entry.message;
             followed.delivery = Some(self.delivery_record(id, entry)?);
             let entry = self.index.get::<MessageEntry>(&keys::message(&message))?;
-            followed.origin = entry.map(|it| Origin { message, channel: it.channel, sha256: it.sha256 });
+            followed.origin = entry.map(|it| Origin { message, channel: it.channel, kind: it.kind, sha256: it.sha256 });
         }
         Ok(Some(followed))
     }

@@ -84,6 +84,7 @@ impl Warm {
             sender: received.sender.clone(),
             search: std::collections::BTreeSet::new(),
             sha256: received.sha256,
+            beside: received.beside.clone(),
             payload: Bytes::new(),
         };
         Some((kept, payload))
@@ -220,6 +221,7 @@ mod tests {
             sender: String::new(),
             search: std::collections::BTreeSet::new(),
             sha256: Sha256::of(&payload),
+            beside: Bytes::new(),
             payload,
         }
     }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::consent::{SYSTEM, break_glass, consent, file, site};
 use crate::kit::hl7::update;
 use crate::kit::mllp::Sender;
-use crate::kit::{Fhir, MLLP_IN, Sink, Site, wait_until};
+use crate::kit::{Fhir, HTTP_IN, MLLP_IN, Sink, Site, TO_OUT, http, wait_until};
 
 /// The kinds of all events, in order.
 fn kinds(site: &Site, more: &[&str]) -> Vec<String> {
@@ -323,4 +323,38 @@ fn what_stays_within_one_organisation_is_a_transfer() {
     let [once] = &summary.as_array().unwrap()[..] else { panic!("{summary}") };
     assert_eq!((&once["count"], &once["purposes"]), (&2.into(), &serde_json::json!(["HRESCH"])));
     assert!(once["first"].as_str() < once["last"].as_str(), "{once}");
+}
+
+/// HIPAA 164.308(a)(5)(ii)(C): who tries credentials is told, without what was tried; and cannot fill the disk by it.
+#[test]
+fn failed_logins_are_told_without_the_credentials_and_many_by_their_number() {
+    let web = format!("{HTTP_IN}auth = {{ bearer = {{ token = \"open-sesame\" }} }}\n{TO_OUT}");
+    let site = Site::new().channel("web", &web).destination("out", "[outbound.file]\nfolder = \"out\"\n");
+    let running = site.start();
+    let address = running.address("web");
+    let bundle = http::bundle("B1", "P1", "Ada");
+    assert_eq!(http::post(address, "", &bundle).status, 401);
+    assert_eq!(http::post(address, "Authorization: Bearer open-simsim\r\n", &bundle).status, 401);
+    assert_eq!(http::get(address, "/status/0190").status, 401);
+    for _ in 0..40 {
+        assert_eq!(http::post(address, "Authorization: Bearer open-simsim\r\n", &bundle).status, 401);
+    }
+    assert_eq!(http::post(address, "Authorization: Bearer open-sesame\r\n", &bundle).status, 202);
+    running.terminate();
+    let told = site.json(&["audit", "list", "--kind", "failed-login", "--fhir"]);
+    let events: Vec<&Value> = told["entry"].as_array().unwrap().iter().map(|entry| &entry["resource"]).collect();
+    let outcomes: Vec<&Value> = events.iter().map(|event| &event["outcome"]).collect();
+    assert_eq!(outcomes, ["4", "4", "4", "8"], "{told:#}");
+    assert!(events[3]["outcomeDesc"].as_str().unwrap().starts_with("credentials refused 40 times, from 1 addresses"));
+    let event = events[0];
+    assert_eq!(
+        (&event["type"]["code"], &event["subtype"][0]["code"], &event["agent"][1]["network"]["address"]),
+        (&"110114".into(), &"110122".into(), &"127.0.0.1".into())
+    );
+    assert_eq!(event["agent"][1]["requestor"], true);
+    let channel = |event: &Value| event["entity"].as_array().unwrap()[0]["what"]["identifier"]["value"].clone();
+    assert_eq!(channel(event), "web");
+    assert!(!audit(&site).contains("simsim") && !site.logs().contains("simsim"), "what was tried is told");
+    assert!(site.logs().lines().filter(|line| line.contains("credentials refused")).count() <= 4);
+    site.verify();
 }

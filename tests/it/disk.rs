@@ -1,8 +1,6 @@
 //! A full disk: senders hear "later", nothing is lost, and it goes on when there is room again.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
+use crate::kit::disk::{SmallDisk, fill};
 use crate::kit::hl7::{code, update};
 use crate::kit::mllp::Sender;
 use crate::kit::{QUICK, Running, Sink, Site, http, wait_until};
@@ -31,29 +29,6 @@ fn a_disk_that_is_nearly_full_gives_naks_and_lets_deliveries_go_on() {
     assert!(sink.control_ids().contains(&"C2".to_owned()));
     running.terminate();
     site.verify();
-}
-
-/// A small file system in memory, mounted at a folder; gone when it is dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None` where this user may not mount.
-    fn mount(at: PathBuf, size: &str) -> Option<Self> {
-        std::fs::create_dir_all(&at).unwrap();
-        let options = format!("size={size}");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&at).output();
-        mounted.is_ok_and(|output| output.status.success()).then_some(Self(at))
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg("-l").arg(&self.0).status());
-    }
 }
 
 #[test]
@@ -117,14 +92,6 @@ impl Emr<'_> {
         }
         None
     }
-}
-
-/// Takes all the room there is.
-fn fill(filler: &Path) {
-    use std::io::Write as _;
-    let mut file = std::fs::File::create(filler).unwrap();
-    let block = vec![7; 64 << 10];
-    while file.write_all(&block).is_ok() {}
 }
 
 #[test]

@@ -13,6 +13,7 @@
 
 mod acknowledge;
 mod audit;
+mod audit_down;
 mod audit_ship;
 mod breach;
 mod bytes;
@@ -36,6 +37,7 @@ mod kit;
 mod lanes;
 mod late;
 mod limits;
+mod loops;
 mod metrics;
 mod mllp_faults;
 mod obligations;
@@ -46,3 +48,4 @@ mod replay;
 mod stop;
 mod tls;
 mod valid;
+mod x_provenance;

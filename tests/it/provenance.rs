@@ -170,6 +170,7 @@ fn arrives(bundle: &Value, public: &str) {
     let fhir = Fhir::start();
     let keys = "verify_signatures = \"require\"\ntrusted_keys = [\"partner.pem\"]\n";
     let site = Site::new()
+        .engine("https://ehr.example/tributary", "https://elsewhere.example/tributary")
         .channel("in", &format!("{keys}{HTTP_IN}{TO_OUT}"))
         .destination("out", &format!("{}{QUICK}", fhir.outbound("")));
     site.write("partner.pem", public);

@@ -180,6 +180,7 @@ fn original(bytes: Bytes) -> Arc<Original> {
         format: Format::Hl7v2,
         sha256: Sha256::of(&bytes),
         bytes,
+        beside: bytes::Bytes::new(),
         control_id: Some(Arc::from("M1")),
     })
 }

@@ -102,6 +102,7 @@ fn original(bytes: Bytes, format: Format) -> Arc<Original> {
         format,
         sha256: Sha256::of(&bytes),
         bytes,
+        beside: bytes::Bytes::new(),
         control_id: Some(Arc::from("M1")),
     })
 }

@@ -37,6 +37,7 @@ fn message(text: &'static str, bundle: Option<Value>) -> Message {
         format: Format::Hl7v2,
         sha256: Sha256::of(&bytes),
         bytes,
+        beside: bytes::Bytes::new(),
         control_id: None,
     };
     let mut message = Message::new(Arc::new(original), Body::Hl7v2(read), Flags::default());

@@ -18,6 +18,7 @@ mod custody;
 mod events;
 mod ids;
 mod labels;
+mod loops;
 mod marks;
 mod meta;
 mod normalise;

@@ -433,6 +433,7 @@ fn pi_15_what_is_only_passed_on_stays_as_it_was_signed() {
             format: body.format(),
             sha256: Sha256::of(&bytes),
             bytes: bytes.clone().into(),
+            beside: bytes::Bytes::new(),
             control_id: None,
         };
         let message = Message::new(original.into(), body, Flags::default());

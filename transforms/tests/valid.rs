@@ -34,6 +34,7 @@ fn all_that_the_corpus_becomes_is_valid() {
                 format: Format::Hl7v2,
                 sha256: Sha256::of(&bytes),
                 bytes,
+                beside: bytes::Bytes::new(),
                 control_id: None,
             };
             let message = Message::new(Arc::new(original), Body::Hl7v2(read), Flags::default());

@@ -139,6 +139,7 @@ fn outgoing(body: impl Into<Bytes>) -> Outgoing {
         format: Format::FhirJson,
         bytes: body.into(),
         transaction: None,
+        unsigned: None,
         names: Vec::new(),
     }
 }

@@ -112,12 +112,16 @@ async fn the_name_is_the_same_over_all_attempts_and_another_for_other_content() 
     let first = outgoing(TRANSACTION);
     let second = Outgoing { attempt: 1, ..first.clone() };
     let other = Outgoing { bytes: TRANSACTION.replace('2', "3").into(), ..first.clone() };
-    for outgoing in [first, second, other] {
+    // Signed anew at each attempt: what was signed is the same.
+    let signed = |n: &str| Outgoing { bytes: TRANSACTION.replace('2', n).into(), unsigned: Some(7), ..first.clone() };
+    let (signed, again) = (signed("4"), signed("5"));
+    for outgoing in [first, second, other, signed, again] {
         destination.deliver(&outgoing).await.unwrap();
     }
     let seen = server.seen.lock().unwrap();
     let names: Vec<&str> = seen.iter().map(|seen| seen.header("x-request-id")).collect();
     assert!(names[0] == names[1] && names[1] != names[2], "{names:?}");
+    assert!(names[3] == names[4] && names[3] != names[2], "{names:?}");
 }
 
 #[tokio::test]

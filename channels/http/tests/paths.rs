@@ -230,15 +230,15 @@ async fn what_is_no_fhir_in_json_is_an_unsupported_media_type() {
     .await;
 }
 
-/// What stands in a header would not be among the bytes that are kept.
+/// Not taken, it would be lost in silence.
 #[tokio::test]
-async fn provenance_in_a_header_is_refused_and_not_lost() {
+async fn what_is_no_provenance_in_its_header_is_refused() {
     check(
         "",
-        ("POST", "/", &format!("{JSON}X-Provenance: {{\"resourceType\":\"Provenance\"}}\r\n")),
+        ("POST", "/", &format!("{JSON}X-Provenance: {{\"resourceType\":\"Patient\"}}\r\n")),
         expect![[r#"
         400
-        error not-supported: X-Provenance is not taken: send the Provenance as an entry of the Bundle; one without target is about all of it
+        error structure: X-Provenance is no Provenance
     "#]],
     )
     .await;

@@ -169,6 +169,7 @@ async fn a_delivery_says_nothing_of_what_it_carries_or_hears() {
                 format: message::Format::Hl7v2,
                 bytes: secret("1").into(),
                 transaction: None,
+                unsigned: None,
                 names: Vec::new(),
             };
             let error = outbound.deliver(&outgoing).await.unwrap_err();

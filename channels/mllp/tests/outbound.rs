@@ -78,6 +78,7 @@ fn outgoing(message: &str) -> Outgoing {
         format: Format::Hl7v2,
         bytes: Bytes::copy_from_slice(message.as_bytes()),
         transaction: None,
+        unsigned: None,
         names: Vec::new(),
     }
 }

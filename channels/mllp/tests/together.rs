@@ -78,6 +78,7 @@ async fn what_outbound_delivers_inbound_takes_unchanged() {
             format: Format::Hl7v2,
             bytes: Bytes::copy_from_slice(message.as_bytes()),
             transaction: None,
+            unsigned: None,
             names: Vec::new(),
         };
         let receipt = outbound.deliver(&outgoing).await.unwrap();

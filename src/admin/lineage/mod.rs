@@ -167,7 +167,7 @@ fn events_of(sequence: u64, record: &Record) -> Vec<(Option<DeliveryId>, Lineage
         }
         Record::Parted { at, .. } => vec![(None, event(at, "parted", "what was one person is two".to_owned()))],
         // What it changed is told with what came of the message.
-        Record::Setting { .. } | Record::Latest { .. } | Record::Act { .. } => Vec::new(),
+        Record::Setting { .. } | Record::Latest { .. } | Record::Act { .. } | Record::TurnedAway { .. } => Vec::new(),
     }
 }
 

@@ -212,6 +212,7 @@ impl Target {
             format: Format::FhirJson,
             bytes: Bytes::from(bundle.to_string()),
             transaction: None,
+            unsigned: None,
             names: Vec::new(),
         };
         match outbound.deliver(&outgoing).await {

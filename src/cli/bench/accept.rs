@@ -150,6 +150,7 @@ fn received(payload: &Bytes) -> Received {
         kind: "ADT^A01".into(),
         sender: "MERIDIAN|ST-MARY".into(),
         search: ["000000".to_owned()].into(),
+        beside: Bytes::new(),
         sha256: Sha256::of(payload),
         payload: payload.clone(),
     }

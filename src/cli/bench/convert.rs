@@ -101,6 +101,7 @@ fn read(bytes: &Bytes) -> anyhow::Result<Message> {
         format: Format::Hl7v2,
         sha256: Sha256::of(bytes),
         bytes: bytes.clone(),
+        beside: bytes::Bytes::new(),
         control_id: None,
     };
     Ok(Message::new(Arc::new(original), Body::Hl7v2(body), Flags::default()))

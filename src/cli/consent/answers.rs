@@ -177,6 +177,7 @@ impl Converted {
             format: Format::Hl7v2,
             sha256,
             bytes: bytes.clone(),
+            beside: bytes::Bytes::new(),
             control_id: Some(header.as_str().into()),
         };
         let mut message = Message::new(Arc::new(original), Body::Hl7v2(read), Flags::default());

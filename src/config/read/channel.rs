@@ -17,7 +17,7 @@ use super::reader::{keys_of, read};
 use super::tree::Node;
 use super::{Base, keys, labels, one_kind, plain_text, purpose, zone};
 use crate::config::channel::{
-    ChannelConfig, InboundKind, LaneKey, LateConfig, RouteConfig, TestConfig, TransformConfig, Validate,
+    ChannelConfig, InboundKind, LaneKey, LateConfig, Loops, RouteConfig, TestConfig, TransformConfig, Validate,
     VerifySignatures,
 };
 
@@ -36,6 +36,7 @@ pub(in crate::config) struct Top {
     confidentiality: Confidentiality,
     stamp: StampOptions,
     validate: Validate,
+    loops: Loops,
     verify_signatures: VerifySignatures,
     trusted_keys: Vec<PathBuf>,
     lane: LaneKey,
@@ -60,6 +61,7 @@ impl Default for Top {
             confidentiality: Confidentiality::default(),
             stamp: StampOptions::default(),
             validate: Validate::default(),
+            loops: Loops::default(),
             verify_signatures: VerifySignatures::default(),
             trusted_keys: Vec::new(),
             lane: LaneKey::default(),
@@ -128,6 +130,7 @@ pub(in crate::config) fn channel(part: &Part, base: &Base<'_>) -> Option<Channel
         confidentiality: top.confidentiality,
         stamp: top.stamp,
         validate: top.validate,
+        loops: top.loops,
         verify_signatures: top.verify_signatures,
         trusted_keys: keys::trusted(document, base.dir, &top.trusted_keys, top.verify_signatures),
         lane: top.lane,

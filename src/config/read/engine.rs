@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use channels::setting::Span;
 use message::Provider;
 
 use super::destination::{certificates, is_clear};
@@ -12,6 +13,9 @@ use super::plain_text;
 use super::reader::read;
 use super::tree::Node;
 use crate::config::site::{EngineConfig, key_of};
+
+/// The least that the audit may be behind.
+const LEAST_BEHIND: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Reads `tributary.toml`. `data_dir` is used in place of the file's own, if given.
 pub(in crate::config) fn engine(document: &Document, dir: &Path, data_dir: Option<&Path>) -> Option<EngineConfig> {
@@ -57,6 +61,12 @@ fn check(document: &Document) {
     {
         let help = "make one with `openssl rand -hex 32 > store.key`, and write \"${file:store.key}\"".to_owned();
         document.error(node.span.clone(), "this is no key of 64 hexadecimal digits", Some(help));
+    }
+    if let Some((node, span)) = text_at(&["audit", "max_behind"])
+        && span.parse::<Span>().is_ok_and(|span| span.0 < LEAST_BEHIND)
+    {
+        let help = "write \"1s\" or more: the audit is always a little behind".to_owned();
+        document.error(node.span.clone(), "nothing would ever be delivered", Some(help));
     }
     if let Some((node, address)) = text_at(&["admin", "listen"])
         && address.parse::<std::net::SocketAddr>().is_ok_and(|address| !address.ip().is_loopback())

@@ -72,6 +72,7 @@ fn convert(site: &Site, channel: &ChannelConfig, steps: &[Hl7v2ToFhir], bytes: &
         format: Format::Hl7v2,
         bytes: bytes.clone(),
         sha256: Sha256::of(bytes),
+        beside: bytes::Bytes::new(),
         control_id: Some(Header::read(bytes).control_id().into()),
     };
     let context = Context {

@@ -49,6 +49,7 @@ pub(super) fn entries(reader: &Recipe, bytes: Bytes) -> Result<Value, String> {
         format: Format::Hl7v2,
         sha256: Sha256::of(&bytes),
         bytes,
+        beside: bytes::Bytes::new(),
         control_id: None,
     });
     let (_, message) =

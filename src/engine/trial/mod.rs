@@ -180,6 +180,7 @@ fn make(recipe: &Recipe, case: &Case, bytes: Bytes) -> Made {
         format: case.format,
         sha256: Sha256::of(&bytes),
         bytes,
+        beside: bytes::Bytes::new(),
         control_id: header.as_ref().map(|header| header.control_id().as_ref().into()),
     });
     let (message, outcome) = match transformed(recipe, &original, None, now) {

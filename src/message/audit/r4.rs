@@ -45,9 +45,14 @@ impl Event {
         Value::Object(out)
     }
 
+    /// True if it is about one patient who is known: BALP's profiles have one patient each.
+    fn is_of_one(&self) -> bool {
+        !self.subjects.is_empty() && !self.several
+    }
+
     /// True if it has all that BALP's `AuthZconsent` asks for.
     fn is_by_consent(&self) -> bool {
-        self.kind == Kind::Decision && !self.consents.is_empty() && !self.subjects.is_empty() && self.party.is_some()
+        self.kind == Kind::Decision && !self.consents.is_empty() && self.is_of_one() && self.party.is_some()
     }
 
     fn description(&self) -> String {
@@ -65,10 +70,11 @@ impl Event {
     /// An audit tells more than one may think: it is restricted.
     fn meta(&self) -> Value {
         let mut meta = json!({ "security": [{ "system": CONFIDENTIALITY, "code": "R" }] });
-        let known = !self.subjects.is_empty() && self.outcome == Outcome::Success;
         let profile = match self.kind {
-            Kind::Disclosure if known && !self.purposes.is_empty() => Some("PrivacyDisclosure.Source"),
-            Kind::Import if known && !self.purposes.is_empty() => Some("PrivacyDisclosure.Recipient"),
+            _ if !self.is_of_one() => None,
+            Kind::Disclosure if self.outcome == Outcome::Success => Some("PrivacyDisclosure.Source"),
+            // Whether further identifiers are the same patient's is not known at the door.
+            Kind::Import if self.subjects.len() == 1 => Some("PrivacyDisclosure.Recipient"),
             _ if self.is_by_consent() => Some("AuthZconsent"),
             _ => None,
         };
@@ -92,6 +98,7 @@ impl Event {
             Kind::View => ("110110", "Patient Record", "R"),
             Kind::Query => ("110112", "Query", "E"),
             Kind::Store => ("110106", "Export", "R"),
+            Kind::FailedLogin => ("110114", "User Authentication", "E"),
             Kind::AuditRead => ("110101", "Audit Log Used", "R"),
             Kind::Start | Kind::Stop | Kind::Checkpoint => ("110100", "Application Activity", "E"),
         };
@@ -108,6 +115,7 @@ impl Event {
             Kind::BreakGlassEnd => Some((DCM, "110138")),
             Kind::Start => Some((DCM, "110120")),
             Kind::Stop => Some((DCM, "110121")),
+            Kind::FailedLogin => Some((DCM, "110122")),
             _ => None,
         };
         let mut subtypes: Vec<Value> =
@@ -136,9 +144,21 @@ impl Event {
         match self.kind {
             Kind::Decision if self.is_by_consent() => self.parties_to_a_decision(observer),
             Kind::Disclosure | Kind::Transfer => {
-                vec![ours("110153", "Source Role ID"), theirs("110152", "Destination Role ID")]
+                let custodian = self.custodian.as_ref().map(|key| {
+                    // BALP's own code for it is SNOMED's, and needs a licence.
+                    let role = concept("http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "CST");
+                    json!({ "type": role, "who": organization(observer, key), "requestor": false })
+                });
+                let both = [ours("110153", "Source Role ID"), theirs("110152", "Destination Role ID")];
+                both.into_iter().chain(custodian).collect()
             }
             Kind::Import => vec![theirs("110153", "Source Role ID"), ours("110152", "Destination Role ID")],
+            // Who it was is not known, but for where from.
+            Kind::FailedLogin => {
+                let network = network(self.address.as_deref().unwrap_or("unknown"));
+                let somebody = json!({ "who": { "display": "unknown" }, "requestor": true, "network": network });
+                vec![agent("110150", "Application", device(observer), false, None), somebody]
+            }
             _ if self.by.is_empty() => vec![agent("110150", "Application", device(observer), true, None)],
             _ => {
                 let who = json!({ "display": self.by });
@@ -193,6 +213,28 @@ impl Event {
         })
     }
 
+    /// The patient, once, with further identifiers of theirs beside the first; each of several.
+    fn patients(&self, base: &str) -> Vec<Value> {
+        let person = |subject: &String, others: &[String]| {
+            let system = format!("{base}/subject");
+            let mut entity = json!({
+                "what": { "type": "Patient", "identifier": { "system": system, "value": subject } },
+                "type": coded("http://terminology.hl7.org/CodeSystem/audit-entity-type", "1", "Person"),
+                "role": coded("http://terminology.hl7.org/CodeSystem/object-role", "1", "Patient"),
+            });
+            let others = others.iter().map(|other| json!({ "type": system, "valueString": other }));
+            let others: Vec<Value> = others.collect();
+            if let (Some(entity), false) = (entity.as_object_mut(), others.is_empty()) {
+                entity.insert("detail".into(), Value::Array(others));
+            }
+            entity
+        };
+        match self.subjects.split_first() {
+            Some((first, others)) if !self.several && self.kind != Kind::Import => vec![person(first, others)],
+            _ => self.subjects.iter().map(|subject| person(subject, &[])).collect(),
+        }
+    }
+
     fn entities(&self, observer: &Observer) -> Vec<Value> {
         let entity = |kind: &str, display: &str, role: &str, role_display: &str, what: Value| {
             json!({
@@ -203,33 +245,21 @@ impl Event {
         };
         let identified = |system: String, value: String| json!({ "identifier": { "system": system, "value": value } });
         let base = &observer.base_uri;
-        let patients = self.subjects.iter().map(|subject| {
-            let what = identified(format!("{base}/subject"), subject.clone());
-            entity("1", "Person", "1", "Patient", what)
-        });
-        let mut entities: Vec<Value> = patients.collect();
+        let mut entities = self.patients(base);
+        entities.extend(self.consent_entities());
         if self.is_by_consent() {
-            // One patient, as the profile has it; further identifiers of theirs beside the first.
-            let others: Vec<Value> = self
-                .subjects
-                .iter()
-                .skip(1)
-                .map(|subject| json!({ "type": format!("{base}/subject"), "valueString": subject }))
-                .collect();
-            entities.truncate(1);
-            if let (Some(patient), false) = (entities.first_mut().and_then(Value::as_object_mut), others.is_empty()) {
-                patient.insert("detail".into(), Value::Array(others));
-            }
-            entities.extend(self.consent_entities());
             return entities;
         }
-        entities.extend(self.consent_entities());
         if let Some(sha256) = self.sha256 {
             let what = identified("urn:ietf:rfc:3986".into(), sha256.to_ni_uri());
-            entities.push(match self.kind {
+            let mut entity = match self.kind {
                 Kind::Configuration | Kind::Start => entity("2", "System Object", "13", "Security Resource", what),
                 _ => entity("2", "System Object", "4", "Domain Resource", what),
-            });
+            };
+            if let (Some(entity), false) = (entity.as_object_mut(), self.what.is_empty()) {
+                entity.insert("description".into(), json!(self.what));
+            }
+            entities.push(entity);
         }
         let numbered = [
             self.message.map(|id| ("message", id.to_string())),
@@ -357,6 +387,50 @@ mod tests {
         assert_eq!(agents[0]["who"], told["source"]["observer"]);
         expect![[r#"[[{"address":"https://ehr.example.org/tributary","type":"5"},{"address":"https://gp.example.org/fhir","type":"5"}],{"security":[{"system":"http://terminology.hl7.org/CodeSystem/v3-Confidentiality","code":"R"}],"profile":["https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.PrivacyDisclosure.Source"]}]"#]]
         .assert_eq(&json!([[agents[0]["network"], agents[1]["network"]], told["meta"]]).to_string());
+    }
+
+    /// BALP `PrivacyDisclosure`: one patient, of the type that it is, whatever they are called; purposes need not be known.
+    #[test]
+    fn an_event_about_one_patient_has_one_patient() {
+        let persons = |event: &Event| {
+            let told = event.into_r4(&observer());
+            let entities = told["entity"].as_array().unwrap().clone();
+            let persons: Vec<Value> = entities.into_iter().filter(|entity| entity["type"]["code"] == "1").collect();
+            assert!(persons.iter().all(|person| person["what"]["type"] == "Patient"), "{persons:?}");
+            (
+                persons.len(),
+                told["meta"]["profile"][0].as_str().map(|uri| uri.rsplit("BasicAudit.").next().unwrap().to_owned()),
+            )
+        };
+        let two = vec!["0a".repeat(16), "0b".repeat(16)];
+        let disclosure = Event { subjects: two.clone(), purposes: Vec::new(), ..event(Kind::Disclosure) };
+        assert_eq!(persons(&disclosure), (1, Some("PrivacyDisclosure.Source".to_owned())));
+        assert_eq!(persons(&Event { several: true, ..disclosure.clone() }), (2, None));
+        assert_eq!(persons(&Event { outcome: Outcome::Refused, ..disclosure }), (1, None));
+        let import = Event { purposes: Vec::new(), ..event(Kind::Import) };
+        assert_eq!(persons(&import), (1, Some("PrivacyDisclosure.Recipient".to_owned())));
+        assert_eq!(persons(&Event { subjects: two, ..import }), (2, None));
+    }
+
+    /// Whose data it was is told apart from who runs the engine and who got it.
+    #[test]
+    fn a_disclosure_names_the_custodian_and_what_it_was() {
+        let event = Event { custodian: Some("st-mary".into()), what: "ORU^R01".into(), ..event(Kind::Disclosure) };
+        let told = event.into_r4(&observer());
+        let custodian = &told["agent"][2];
+        assert_eq!(
+            (&custodian["type"]["coding"][0]["code"], &custodian["who"]["identifier"]["value"]),
+            (&"CST".into(), &"st-mary".into())
+        );
+        let data = told["entity"].as_array().unwrap().iter().find(|entity| entity["role"]["code"] == "4").unwrap();
+        assert_eq!(data["description"], "ORU^R01");
+    }
+
+    #[test]
+    fn a_failed_login_is_somebody_at_an_address() {
+        let told = Event { outcome: Outcome::Refused, ..event(Kind::FailedLogin) }.into_r4(&observer());
+        expect![[r#"["110114","110122","4",{"who":{"display":"unknown"},"requestor":true,"network":{"address":"https://gp.example.org/fhir","type":"5"}}]"#]]
+        .assert_eq(&json!([told["type"]["code"], told["subtype"][0]["code"], told["outcome"], told["agent"][1]]).to_string());
     }
 
     /// BALP `AuthZconsent`: four agents, and no entity but the patient and the Consents.

@@ -156,6 +156,7 @@ fn asks_a_message_what_it_was_and_what_it_is() {
         format: Format::Hl7v2,
         sha256: Sha256::of(&bytes),
         bytes,
+        beside: bytes::Bytes::new(),
         control_id: None,
     };
     let mut message = Message::new(Arc::new(original), Body::Hl7v2(adt()), crate::consent::Flags::default());

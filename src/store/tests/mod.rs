@@ -93,6 +93,7 @@ fn message_of(payload: Vec<u8>) -> Received {
         control_id: None,
         sender: "LAB|ST MARY".into(),
         search: Default::default(),
+        beside: Bytes::new(),
         sha256: Sha256::of(&payload),
         payload: payload.into(),
     }

@@ -1,6 +1,7 @@
 //! What the tests are made of: a site in a folder of its own, the program running it, senders, and
 //! destinations that do as they are told.
 
+pub(crate) mod disk;
 pub(crate) mod fhir;
 pub(crate) mod hl7;
 pub(crate) mod http;

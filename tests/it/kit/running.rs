@@ -100,6 +100,13 @@ impl<'a> Running<'a> {
         }
     }
 
+    /// Waits until at least so many messages are in a state.
+    #[track_caller]
+    pub(crate) fn wait_messages_in(&self, state: &str, least: u64) {
+        let count = || self.status().messages.get(state).copied().unwrap_or(0);
+        wait_until(&format!("{least} messages are {state}"), || count() >= least);
+    }
+
     /// Waits until a destination is in this state.
     #[track_caller]
     pub(crate) fn wait_state(&self, destination: &str, state: &str) {

@@ -70,6 +70,7 @@ fn original(bytes: Bytes, format: Format, control_id: Option<&str>) -> Arc<Origi
         format,
         sha256: Sha256::of(&bytes),
         bytes,
+        beside: bytes::Bytes::new(),
         control_id: control_id.map(Arc::from),
     })
 }

@@ -68,6 +68,7 @@ impl Pipeline {
             format: if is_fhir { Format::FhirJson } else { Format::Hl7v2 },
             sha256: Sha256::of(&bytes),
             bytes,
+            beside: bytes::Bytes::new(),
             control_id: control_id.filter(|id| !id.is_empty()).map(Arc::from),
         };
         let context = Context { now, ..self.context.clone() };
