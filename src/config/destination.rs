@@ -74,6 +74,8 @@ pub struct SignConfig {
     pub key: PathBuf,
     /// What receivers know the key as.
     pub kid: String,
+    /// The key's certificate and those that it leads to, in PEM; they go with each signature (`x5c`).
+    pub certificates: Option<PathBuf>,
 }
 
 /// A destination's protocol and address: the one table under `[outbound]`.

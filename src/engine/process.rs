@@ -110,7 +110,7 @@ pub(crate) fn process(recipe: &Recipe, original: &Arc<Original>, read: Option<Re
         Ok(read) => read,
         Err(failure) => return failure.parked(now),
     };
-    let signed = match signed::check(recipe, &read.body, &mut read.findings) {
+    let signed = match signed::check(recipe, original, &read.body, &mut read.findings) {
         Ok(signed) => signed,
         Err(failure) => return failure.parked(now),
     };
@@ -165,7 +165,7 @@ pub(crate) fn transformed(
     now: Timestamp,
 ) -> Result<(Whose, Message), Failure> {
     let mut read = read_before.map_or_else(|| read(recipe, original), Ok)?;
-    let signed = signed::check(recipe, &read.body, &mut read.findings)?;
+    let signed = signed::check(recipe, original, &read.body, &mut read.findings)?;
     beside::join(original, &mut read.body);
     transform(recipe, original, read, signed, now)
 }

@@ -9,7 +9,7 @@ use channels::{Clock, DeliveryError, Outbound, Outgoing, Receipt};
 use message::json::{Map, Value, json};
 use message::provenance::Step;
 use message::signature::{Signed, SigningKey, sign, verify};
-use message::{Body, Finding, FindingKind, Format, Message, Sha256, TransformError, fhir};
+use message::{Body, Finding, FindingKind, Format, Message, Original, Sha256, TransformError, fhir};
 use ring::rand::SystemRandom;
 use transforms::stamp::Documents;
 
@@ -24,13 +24,18 @@ const LOCATION: &str = "Bundle.signature";
 const OBSERVATION_VALUE: &str = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue";
 
 /// Whose signature a message carries; `None` where nobody asks, or where it is not good and only told of.
-pub(super) fn check(recipe: &Recipe, body: &Body, findings: &mut Vec<Finding>) -> Result<Option<Signed>, Failure> {
+pub(super) fn check(
+    recipe: &Recipe,
+    original: &Original,
+    body: &Body,
+    findings: &mut Vec<Finding>,
+) -> Result<Option<Signed>, Failure> {
     let policy = recipe.config.verify_signatures;
     if policy == VerifySignatures::Off {
         return Ok(None);
     }
     let verified = match body {
-        Body::Fhir(resource) => verify(resource, &recipe.config.trusted_keys),
+        Body::Fhir(resource) => verify(resource, &recipe.config.trusted_keys, original.received),
         Body::Hl7v2(_) => Err(message::signature::SignatureFault::Missing),
     };
     match verified {

@@ -4,6 +4,7 @@
 
 mod bundle;
 mod canonical;
+mod chain;
 mod jws;
 mod keys;
 #[cfg(test)]

@@ -159,7 +159,10 @@ fn what_leaves_is_signed_and_what_arrives_is_verified() {
         assert!(site.delivery("C1")["reason"].as_str().unwrap().contains(&told));
         let mut trusted = TrustedKeys::default();
         trusted.add("partner", &public).unwrap();
-        assert_eq!(verify(&bundle.clone().into(), &trusted), Ok(Signed { kid: "partner".to_owned() }));
+        assert_eq!(
+            verify(&bundle.clone().into(), &trusted, "2026-03-01T12:00:00Z".parse().unwrap()),
+            Ok(Signed { kid: "partner".to_owned() })
+        );
         verified_by_others(&bundle, &public);
         arrives(&bundle, &public);
     }
@@ -274,7 +277,84 @@ fn pi_15_a_signed_document_arrives_as_it_was_signed() {
     }
     let mut trusted = TrustedKeys::default();
     trusted.add("author", &pair.public_key_pem()).unwrap();
-    assert_eq!(verify(&arrived.clone().into(), &trusted), Ok(Signed { kid: "author".to_owned() }));
+    assert_eq!(
+        verify(&arrived.clone().into(), &trusted, "2026-03-01T12:00:00Z".parse().unwrap()),
+        Ok(Signed { kid: "author".to_owned() })
+    );
     let data = arrived["signature"]["data"].as_str().unwrap();
     assert!(STANDARD.decode(data).is_ok());
+}
+
+/// RFC 7515 §4.1.6: whoever trusts an authority need not know the key.
+#[test]
+fn what_is_signed_with_a_certificate_is_verified_by_its_authority() {
+    let (authority, issuer) = authority();
+    let (other, _) = self::authority();
+    for algorithm in [&rcgen::PKCS_ED25519, &rcgen::PKCS_ECDSA_P256_SHA256] {
+        let server = repository();
+        let sign = "sign = { key = \"sign.pem\", kid = \"partner\", certificates = \"chain.pem\" }\n";
+        let site = Site::convert(&format!("{sign}[outbound.fhir]\nurl = \"http://{}\"\n{QUICK}", server.address));
+        let pair = rcgen::KeyPair::generate_for(algorithm).unwrap();
+        let certificate = |change: fn(&mut rcgen::CertificateParams)| {
+            let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+            change(&mut params);
+            params.signed_by(&pair, &issuer).unwrap().pem()
+        };
+        site.write("sign.pem", pair.serialize_pem());
+        site.write("chain.pem", certificate(|_| ()));
+        let running = site.start();
+        Sender::connect(running.address("in")).accepted(&update("MRN-1", "C1", "Ada"));
+        running.wait_deliveries("out", &[("delivered", 1)]);
+        let bundle = server.requests().remove(0);
+        verified_by_others(&bundle, &pair.public_key_pem());
+        arrives(&bundle, &authority);
+        let verified = |bundle: &Value, trusted: &str, at: &str| {
+            let mut keys = TrustedKeys::default();
+            keys.add("authority", trusted).unwrap();
+            verify(&bundle.clone().into(), &keys, at.parse().unwrap())
+                .map(|signed| signed.kid)
+                .map_err(|it| it.to_string())
+        };
+        const NOW: &str = "2026-03-01T12:00:00Z";
+        assert!(verified(&bundle, &authority, NOW).unwrap().starts_with("authority (certificate "));
+        let refused = |result: Result<String, String>, why: &str| {
+            let told = result.unwrap_err();
+            assert!(told.contains(why), "{told}");
+        };
+        refused(verified(&bundle, &other, NOW), "leads to none that is trusted");
+        refused(verified(&bundle, &certificate(|_| ()), NOW), "leads to none that is trusted");
+        let mut changed = bundle.clone();
+        changed["entry"][0]["resource"]["language"] = json!("de");
+        refused(verified(&changed, &authority, NOW), "was changed after it was signed");
+        let signed_with = |chain: &str| {
+            let random = ring::rand::SystemRandom::new();
+            let key = message::signature::SigningKey::read(&pair.serialize_pem(), "partner", &random).unwrap();
+            let mut bundle = message::json::Value::from(bundle.clone());
+            let key = key.with_certificates(chain).unwrap();
+            message::signature::sign(&mut bundle, &key, "test", NOW.parse().unwrap(), &random).unwrap();
+            serde_json::from_slice::<Value>(&bundle.to_vec()).unwrap()
+        };
+        let short = signed_with(&certificate(|params| params.not_after = rcgen::date_time_ymd(2026, 1, 1)));
+        refused(verified(&short, &authority, NOW), "leads to none that is trusted");
+        assert!(verified(&short, &authority, "2025-12-01T12:00:00Z").is_ok());
+        let server_only = signed_with(&certificate(|params| {
+            params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+        }));
+        refused(verified(&server_only, &authority, NOW), "leads to none that is trusted");
+        // The certificate of another key is none to sign with.
+        let others = rcgen::KeyPair::generate_for(algorithm).unwrap();
+        let others = rcgen::CertificateParams::new(Vec::new()).unwrap().signed_by(&others, &issuer).unwrap().pem();
+        site.write("chain.pem", others);
+        let told = site.run(&["check"]);
+        assert!(String::from_utf8_lossy(&told.stderr).contains("is not of the key that signs"), "{told:?}");
+    }
+}
+
+/// An authority's certificate, and what issues in its name.
+fn authority() -> (String, rcgen::Issuer<'static, rcgen::KeyPair>) {
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let pem = params.self_signed(&key).unwrap().pem();
+    (pem, rcgen::Issuer::new(params, key))
 }

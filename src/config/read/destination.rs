@@ -95,11 +95,12 @@ pub(in crate::config) fn destination(part: &Part, base: &Base<'_>) -> Option<Des
     let (top, outbound) = (top?, outbound?);
     check_waits(document, &top.retry);
     let sign = top.sign.as_ref().and_then(|sign| keys::signing(document, base.dir, sign, &outbound));
-    let key = top.sign.as_ref().map(|sign| base.dir.join(&sign.key));
+    let files = top.sign.iter().flat_map(|sign| [Some(&sign.key), sign.certificates.as_ref()]).flatten();
+    let files: Vec<PathBuf> = files.map(|file| base.dir.join(file)).collect();
     Some(DestinationConfig {
         name: part.name.clone(),
         hash: String::new(),
-        filled: document.filled(&[secret_files(&outbound), key.iter().map(PathBuf::as_path).collect()].concat()),
+        filled: document.filled(&[secret_files(&outbound), files.iter().map(PathBuf::as_path).collect()].concat()),
         file: document.path().to_owned(),
         description: top.description,
         enabled: top.enabled,

@@ -34,6 +34,15 @@ pub(super) fn signing(
     let key = read.and_then(|pem| {
         SigningKey::read(&pem, &sign.kid, &SystemRandom::new()).map_err(|error| format!("{}: {error}", file.display()))
     });
+    let key = match &sign.certificates {
+        None => key,
+        Some(certificates) => key.and_then(|key| {
+            let file = dir.join(certificates);
+            let named = |why: &dyn std::fmt::Display| format!("{}: {why}", file.display());
+            let pem = std::fs::read_to_string(&file).map_err(|error| named(&error))?;
+            key.with_certificates(&pem).map_err(|error| named(&error))
+        }),
+    };
     match key {
         Ok(key) => Some(Arc::new(key)),
         Err(help) => {

@@ -55,12 +55,12 @@ pub fn sign(
     Ok(())
 }
 
-/// Whose signature `resource` carries, by `keys`.
+/// Whose signature `resource` carries, by `keys`. Certificates must be valid at `at`.
 ///
 /// # Errors
 ///
 /// [`SignatureFault`] if it carries none, none that is understood or trusted, or one of something else.
-pub fn verify(resource: &Value, keys: &TrustedKeys) -> Result<Signed, SignatureFault> {
+pub fn verify(resource: &Value, keys: &TrustedKeys, at: Timestamp) -> Result<Signed, SignatureFault> {
     let members = resource.as_object().filter(|members| is_bundle(members)).ok_or(SignatureFault::Missing)?;
     let signature =
         members.get("signature").filter(|signature| signature.is_object()).ok_or(SignatureFault::Missing)?;
@@ -80,7 +80,7 @@ pub fn verify(resource: &Value, keys: &TrustedKeys) -> Result<Signed, SignatureF
     let jws = jws.and_then(|jws| String::from_utf8(jws).ok()).ok_or_else(|| unknown("its data is no JWS in base64"))?;
     let kept = members.iter().filter(|(key, _)| !left_out.contains(&key.as_str()));
     let signed: Map = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
-    let kid = jws::verify(&jws, &canonical_json(&Value::Object(signed))?, keys)?;
+    let kid = jws::verify(&jws, &canonical_json(&Value::Object(signed))?, keys, at)?;
     Ok(Signed { kid })
 }
 

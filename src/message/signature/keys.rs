@@ -9,13 +9,20 @@ use ring::signature::{
 };
 use serde::Deserialize;
 
-use super::SignatureFault;
+use super::chain::Anchor;
+use super::{SignatureFault, chain};
 use crate::Sha256;
 
 /// A key file that cannot be used, for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct KeyError(String);
+
+impl KeyError {
+    pub(super) fn new(text: String) -> Self {
+        Self(text)
+    }
+}
 
 /// How a signature is made (RFC 7518 §3.1, RFC 8037).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +52,8 @@ impl Algorithm {
 pub struct SigningKey {
     kid: String,
     key: Pair,
+    /// Our certificate and those that it leads to, in base64, for the header.
+    chain: Vec<String>,
 }
 
 enum Pair {
@@ -69,7 +78,30 @@ impl SigningKey {
         let ed25519 = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der).map(Pair::Ed25519);
         let key = ed25519
             .or_else(|_| EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der, random).map(Pair::P256));
-        Ok(Self { kid: kid.to_owned(), key: key.map_err(|_| none())? })
+        Ok(Self { kid: kid.to_owned(), key: key.map_err(|_| none())?, chain: Vec::new() })
+    }
+
+    /// Says with each signature by which certificates its key is known: the key's own first, in PEM.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] if the text holds none, or the first is of another key.
+    pub fn with_certificates(mut self, pem: &str) -> Result<Self, KeyError> {
+        let all = chain::certificates(pem)?;
+        let own = match &self.key {
+            Pair::Ed25519(key) => key.public_key().as_ref(),
+            Pair::P256(key) => key.public_key().as_ref(),
+        };
+        let is_own = |der: &[u8]| memchr::memmem::find(der, own).is_some();
+        if !all.first().is_some_and(|der| is_own(der)) {
+            return Err(KeyError("its first certificate is not of the key that signs".to_owned()));
+        }
+        self.chain = all.iter().map(|der| STANDARD.encode(der)).collect();
+        Ok(self)
+    }
+
+    pub(super) fn chain(&self) -> &[String] {
+        &self.chain
     }
 
     /// What receivers know it as.
@@ -126,7 +158,7 @@ impl std::fmt::Debug for SigningKey {
 
 /// The public keys whose signatures are taken.
 #[derive(Clone, Debug, Default)]
-pub struct TrustedKeys(Vec<Trusted>);
+pub struct TrustedKeys(Vec<Trusted>, Vec<Anchor>);
 
 #[derive(Clone, Debug)]
 struct Trusted {
@@ -135,13 +167,15 @@ struct Trusted {
 }
 
 #[derive(Clone, Debug)]
-enum Public {
+pub(super) enum Public {
     /// Bytes as the algorithm has them: 32 of Ed25519, an uncompressed point of a curve.
     Point(Algorithm, Vec<u8>),
     Rsa {
         n: Vec<u8>,
         e: Vec<u8>,
     },
+    /// RSAPublicKey in DER (RFC 8017 appendix A.1.1).
+    RsaDer(Vec<u8>),
 }
 
 /// What is read of a JWK (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2).
@@ -165,7 +199,8 @@ struct JwkSet {
 }
 
 impl TrustedKeys {
-    /// Adds the keys of a file: a JWK set, a JWK, or a public key in PEM, which is known by `name`.
+    /// Adds the keys of a file: a JWK set, a JWK, a public key in PEM, which is known by `name`, or certificates in PEM,
+    /// that the chain in a JWS may lead to.
     ///
     /// # Errors
     ///
@@ -174,11 +209,18 @@ impl TrustedKeys {
         if text.trim_start().starts_with('{') {
             return self.add_jwks(text);
         }
+        if text.contains("-----BEGIN CERTIFICATE-----") {
+            self.1.extend(chain::anchors(name, text)?);
+            return Ok(());
+        }
         let der = block(text, "PUBLIC KEY").ok_or_else(|| {
-            KeyError("it is neither a JWK set nor a public key in PEM (-----BEGIN PUBLIC KEY-----)".to_owned())
+            KeyError(
+                "it is neither a JWK set nor a public key or certificate in PEM (-----BEGIN PUBLIC KEY-----)"
+                    .to_owned(),
+            )
         })?;
         let key = of_spki(&der)
-            .ok_or_else(|| KeyError("its key must be Ed25519, P-256 or P-384; give others as a JWK set".to_owned()))?;
+            .ok_or_else(|| KeyError("its key must be Ed25519, P-256, P-384 or RSA of 2048 bits and more".to_owned()))?;
         self.0.push(Trusted { kid: name.to_owned(), key });
         Ok(())
     }
@@ -211,7 +253,17 @@ impl TrustedKeys {
     /// True without keys.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_empty() && self.1.is_empty()
+    }
+
+    /// True if a key is called `kid`.
+    pub(super) fn knows(&self, kid: Option<&str>) -> bool {
+        kid.is_some_and(|kid| self.0.iter().any(|trusted| trusted.kid == kid))
+    }
+
+    /// The certificates that a chain may lead to.
+    pub(super) fn anchors(&self) -> &[Anchor] {
+        &self.1
     }
 
     /// The name of the key that `signature` of `bytes` was made with: the one called `kid`, or any of that algorithm
@@ -255,14 +307,14 @@ impl Jwk {
 }
 
 impl Public {
-    fn algorithm(&self) -> Algorithm {
+    pub(super) fn algorithm(&self) -> Algorithm {
         match self {
             Self::Point(algorithm, _) => *algorithm,
-            Self::Rsa { .. } => Algorithm::Rs256,
+            Self::Rsa { .. } | Self::RsaDer(_) => Algorithm::Rs256,
         }
     }
 
-    fn verify(&self, bytes: &[u8], signature: &[u8]) -> bool {
+    pub(super) fn verify(&self, bytes: &[u8], signature: &[u8]) -> bool {
         match self {
             Self::Point(Algorithm::EdDsa, key) => {
                 UnparsedPublicKey::new(&ED25519, key).verify(bytes, signature).is_ok()
@@ -275,6 +327,9 @@ impl Public {
             }
             Self::Rsa { n, e } => {
                 RsaPublicKeyComponents { n, e }.verify(&RSA_PKCS1_2048_8192_SHA256, bytes, signature).is_ok()
+            }
+            Self::RsaDer(key) => {
+                UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key).verify(bytes, signature).is_ok()
             }
         }
     }
@@ -301,16 +356,31 @@ const SPKI: [(&[u8], Algorithm, usize); 3] = [
     ),
 ];
 
-fn of_spki(der: &[u8]) -> Option<Public> {
-    SPKI.iter().find_map(|(head, algorithm, length)| {
+/// The algorithm of an RSA key, and the tag of the BIT STRING that it stands in (RFC 8017 appendix A.1), for keys of 1024
+/// bits and more: both lengths take three bytes, and the first byte of the string is 0.
+const RSA: [u8; 17] =
+    [0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00, 0x03, 0x82];
+
+/// The key of a SubjectPublicKeyInfo.
+pub(super) fn of_spki(der: &[u8]) -> Option<Public> {
+    let point = SPKI.iter().find_map(|(head, algorithm, length)| {
         let key = der.strip_prefix(*head).filter(|key| key.len() == *length)?;
         Some(Public::Point(*algorithm, key.to_vec()))
+    });
+    point.or_else(|| {
+        let [_, _, 0, key @ ..] = der.strip_prefix(&[0x30, 0x82])?.get(2..)?.strip_prefix(&RSA)? else { return None };
+        Some(Public::RsaDer(key.to_vec()))
     })
+}
+
+/// Base64 in lines.
+pub(super) fn decode(body: &str) -> Option<Vec<u8>> {
+    STANDARD.decode(body.split_whitespace().collect::<String>()).ok()
 }
 
 /// The bytes of the first block of that name in a PEM file (RFC 7468).
 fn block(pem: &str, name: &str) -> Option<Vec<u8>> {
     let (_, rest) = pem.split_once(&format!("-----BEGIN {name}-----"))?;
     let (body, _) = rest.split_once(&format!("-----END {name}-----"))?;
-    STANDARD.decode(body.split_whitespace().collect::<String>()).ok()
+    decode(body)
 }

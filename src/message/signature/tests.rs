@@ -20,6 +20,10 @@ fn keys() -> [SigningKey; 2] {
     [("one", ed25519), ("two", p256)].map(|(kid, der)| SigningKey::read(&pem(der.as_ref()), kid, &random).unwrap())
 }
 
+fn at() -> jiff::Timestamp {
+    "2026-03-01T12:00:00Z".parse().unwrap()
+}
+
 fn trusted(keys: &[SigningKey]) -> TrustedKeys {
     let mut trusted = TrustedKeys::default();
     let jwks: Vec<serde_json::Value> = keys.iter().map(SigningKey::public_jwk).collect();
@@ -45,10 +49,10 @@ fn what_is_signed_is_verified_by_the_key_it_names() {
     let trusted = trusted(&keys);
     for key in &keys {
         let bundle = signed(key);
-        assert_eq!(verify(&bundle, &trusted), Ok(Signed { kid: key.kid().to_owned() }));
+        assert_eq!(verify(&bundle, &trusted, at()), Ok(Signed { kid: key.kid().to_owned() }));
         // However it is written down.
         let again: serde_json::Value = serde_json::from_slice(&bundle.to_vec()).unwrap();
-        assert_eq!(verify(&again.into(), &trusted), Ok(Signed { kid: key.kid().to_owned() }));
+        assert_eq!(verify(&again.into(), &trusted, at()), Ok(Signed { kid: key.kid().to_owned() }));
     }
 }
 
@@ -57,7 +61,7 @@ fn check(change: impl Fn(&mut Value), expected: Expect) {
     let keys = keys();
     let mut bundle = signed(&keys[0]);
     change(&mut bundle);
-    expected.assert_eq(&verify(&bundle, &trusted(&keys)).unwrap_err().to_string());
+    expected.assert_eq(&verify(&bundle, &trusted(&keys), at()).unwrap_err().to_string());
 }
 
 fn set(bundle: &mut Value, key: &str, value: Value) {
@@ -138,15 +142,18 @@ fn verifies_the_standard_s_own_signature() {
     keys.add("rfc", jwk).unwrap();
     let detached =
         "eyJhbGciOiJFZERTQSJ9..hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
-    assert_eq!(super::jws::verify(detached, b"Example of Ed25519 signing", &keys), Ok(String::new()));
-    assert!(super::jws::verify(detached, b"Example of another signing", &keys).is_err());
+    assert_eq!(super::jws::verify(detached, b"Example of Ed25519 signing", &keys, at()), Ok(String::new()));
+    assert!(super::jws::verify(detached, b"Example of another signing", &keys, at()).is_err());
 }
 
 #[test]
 fn says_what_is_wrong_with_a_key_file() {
     let mut keys = TrustedKeys::default();
     let mut fails = |text: &str, expected: Expect| expected.assert_eq(&keys.add("x", text).unwrap_err().to_string());
-    fails("hello", expect!["it is neither a JWK set nor a public key in PEM (-----BEGIN PUBLIC KEY-----)"]);
+    fails(
+        "hello",
+        expect!["it is neither a JWK set nor a public key or certificate in PEM (-----BEGIN PUBLIC KEY-----)"],
+    );
     fails(r#"{"a":1}"#, expect![[r#"it is no JWK set: {"keys": [{"kty": …, "kid": …}]}"#]]);
     fails(
         r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","d":"x"}]}"#,
