@@ -109,7 +109,9 @@ pub(super) fn message_id(text: &str) -> Result<MessageId, String> {
 pub(super) async fn messages(globals: &Globals, command: Messages) -> Outcome {
     let connection = connect(globals).await?;
     match command {
-        Messages::List { select, page } | Messages::Search { select, page } => list(globals, &connection, select.query(), page).await,
+        Messages::List { select, page } | Messages::Search { select, page } => {
+            list(globals, &connection, select.query(), page).await
+        }
         Messages::Show { id, original: true } => print_bytes(&connection, Part::Original(id)).await,
         Messages::Show { id, original: false } => show(globals, &connection, id).await,
     }
