@@ -450,3 +450,14 @@ fn documents_of_results_stand_in_the_report_where_a_channel_says_so() {
     let form = &resources(&bundle, "DiagnosticReport")[0]["presentedForm"][0];
     assert_eq!((&form["data"], &form["title"]), (&Value::from("JVBERi0="), &Value::from("Report")));
 }
+
+#[test]
+fn an_account_that_ends_is_inactive() {
+    let status = |event: &str| {
+        let pid = "PID|1||9^^^STMARY^MR|||||||||||||||A7^^^STMARY^AN";
+        let (bundle, _) = convert(&format!("MSH|^~\\&|||||20240101||{event}|1|P|2.5\nEVN||20240101\n{pid}\nPV1|1|I"));
+        accept(&bundle);
+        resources(&bundle, "Account")[0]["status"].as_str().expect("a status").to_owned()
+    };
+    assert_eq!([status("BAR^P01"), status("BAR^P06"), status("BAR^P02")], ["active", "inactive", "inactive"]);
+}
