@@ -12,7 +12,7 @@ use super::operation::{BreakGlass, OperationError, Sent};
 use super::perform::{Desk, answer, done};
 use crate::config::{DestinationConfig, Site};
 use crate::engine::{self, Declaration, Gate, Made, clock};
-use crate::store::{Lane, Outcome};
+use crate::store::{DeliveryRecord, Lane, Outcome, State};
 
 /// The gate of an engine that runs, or one on a store alone.
 enum At<'a> {
@@ -67,6 +67,28 @@ pub(super) async fn explain(desk: &Desk, message: MessageId, to: &str) -> Result
         None => (None, would_be(desk, message, &to.name).await?),
     };
     answer(gate.explain(message, to, delivery, &made).await.map_err(OperationError::failed)?)
+}
+
+/// How many queued deliveries are decided about for one list.
+const FORETOLD: usize = 100;
+
+/// Tells of deliveries that wait for a destination which is paused or down what would become of them at this moment.
+/// What cannot be told now is not.
+pub(super) async fn foretell(desk: &Desk, deliveries: &mut [DeliveryRecord]) {
+    let site = site(desk).await;
+    let decided = |name: &str| site.destinations.get(name).is_some_and(|destination| destination.policy.is_some());
+    let waits = |one: &&mut DeliveryRecord| one.state == State::Queued && decided(&one.destination);
+    let mut waiting = deliveries.iter_mut().filter(waits).take(FORETOLD).peekable();
+    if waiting.peek().is_none() {
+        return;
+    }
+    let Ok(gate) = gate(desk).await else { return };
+    for delivery in waiting {
+        if let Ok(Some(outlook)) = gate.outlook(delivery).await {
+            delivery.reason =
+                if delivery.reason.is_empty() { outlook } else { format!("{}; {outlook}", delivery.reason) };
+        }
+    }
 }
 
 /// What the message would be made into for a destination that it never went to.

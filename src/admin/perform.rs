@@ -100,11 +100,16 @@ async fn carry_out(desk: &Desk, by: &str, operation: Operation) -> Result<Value,
             }
             answer(Page { items, next: page.next })
         }
-        Operation::Deliveries(query) => answer(store.deliveries(&query).await.map_err(OperationError::failed)?),
+        Operation::Deliveries(query) => {
+            let mut page = store.deliveries(&query).await.map_err(OperationError::failed)?;
+            consent::foretell(desk, &mut page.items).await;
+            answer(page)
+        }
         Operation::Message(id) => {
             let message = store.message(id).await.map_err(OperationError::failed)?;
             let message = message.ok_or_else(|| OperationError::not_found(format!("there is no message {id}")))?;
-            let deliveries = engine::deliveries_of(store, id).await.map_err(OperationError::failed)?;
+            let mut deliveries = engine::deliveries_of(store, id).await.map_err(OperationError::failed)?;
+            consent::foretell(desk, &mut deliveries).await;
             answer(MessageDetail { message: with_reason(message, &deliveries), deliveries })
         }
         Operation::Bytes(part) => {

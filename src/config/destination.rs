@@ -42,6 +42,10 @@ pub struct DestinationConfig {
     pub consent_service: Option<String>,
     /// What of each resource type is necessary there, where a policy asks for the minimum (MINEC): elements, or `*`.
     pub minimum_necessary: BTreeMap<String, Vec<String>>,
+    /// What of each resource type is masked there, where something asks for that (MASK, REDACT): elements.
+    pub mask: BTreeMap<String, Vec<String>>,
+    /// How what leaves is de-identified, where something asks for that; it cannot be where `None`.
+    pub deidentify: Option<Deidentify>,
     /// What was agreed upon with the recipient: codes of obligations, each with the agreement's name.
     pub agreements: BTreeMap<String, String>,
     /// After how long something that waits for consent is told of as an alarm.
@@ -64,6 +68,16 @@ pub struct DestinationConfig {
     pub block_lane: bool,
     /// The key that signs what leaves; nothing is signed where `None`.
     pub sign: Option<Arc<SigningKey>>,
+}
+
+/// How what leaves is de-identified: `deidentify = "…"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Deidentify {
+    /// By the Safe Harbor rule (45 CFR 164.514(b)(2)): nobody can be told by it, nor told to be the same as before.
+    SafeHarbor,
+    /// The same, but that each person has a lasting pseudonym at this destination.
+    Pseudonyms,
 }
 
 /// What signs the Bundles that leave: `sign = { key = "…", kid = "…" }`.

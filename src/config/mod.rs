@@ -27,7 +27,7 @@ pub use channel::{
 };
 pub use consent::{ConsentConfig, FixedConsent, PolicyConfig};
 pub use destination::{
-    Attempts, Budget, DestinationConfig, OnUnknown, OutboundKind, PauseConfig, RetryConfig, SignConfig,
+    Attempts, Budget, Deidentify, DestinationConfig, OnUnknown, OutboundKind, PauseConfig, RetryConfig, SignConfig,
 };
 pub use init::{InitError, init};
 pub use load::{Overrides, admin_socket, load, load_with};

@@ -133,8 +133,8 @@ pub(super) async fn attempt(
         return Attempt { channel, ..ended(id, message, None, End::Unread, why) };
     }
     let began = Instant::now();
-    let Released { bytes, proof, leave } = released;
-    let outgoing = outgoing(&loaded, bytes);
+    let Released { bytes, proof, leave, nameless } = released;
+    let outgoing = if nameless { anonymous(outgoing(&loaded, bytes)) } else { outgoing(&loaded, bytes) };
     let result = outbound.deliver(&outgoing).await;
     drop(leave);
     let took = began.elapsed();
@@ -159,6 +159,8 @@ struct Released<'a> {
     bytes: Option<Bytes>,
     /// By which decision; `None` where the destination has no policy.
     proof: Option<(String, Guard)>,
+    /// True where it is de-identified.
+    nameless: bool,
     /// While it is on its way, nothing on file of its patients changes.
     leave: Option<Leave<'a>>,
 }
@@ -184,10 +186,10 @@ async fn release<'a>(
             Err(error) => return Err(ended(None, End::Unread, error.to_string())),
         };
         match answer {
-            Answer::Permit { bytes, proof } => {
+            Answer::Permit { bytes, proof, nameless } => {
                 let leave = Some(gate.leave(&guard).await);
                 if gate.holds(&guard) {
-                    return Ok(Released { bytes, proof: Some((proof, guard)), leave });
+                    return Ok(Released { bytes, proof: Some((proof, guard)), leave, nameless });
                 }
                 // It was permitted by what no longer holds: asked again.
             }
@@ -275,6 +277,13 @@ fn outgoing(loaded: &Loaded, redacted: Option<Bytes>) -> Outgoing {
             ("received", message.at.strftime("%Y%m%dT%H%M%SZ").to_string()),
         ],
     }
+}
+
+/// What leaves without anything beside it that may tell whose it is: a message's number tells when it came.
+fn anonymous(outgoing: Outgoing) -> Outgoing {
+    let message = MessageId(uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, outgoing.message.0.as_bytes()));
+    let names = outgoing.names.into_iter().filter(|(name, _)| !matches!(*name, "control_id" | "received")).collect();
+    Outgoing { message, names, ..outgoing }
 }
 
 fn delivered(loaded: &Loaded, receipt: Receipt, at: Timestamp) -> Attempt {

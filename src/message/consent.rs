@@ -5,12 +5,14 @@
 //! weighs a recipient's [`Request`] against them, called again immediately before every attempt.
 //!
 //! [`by_entry`] is the full model: patients' Consents, the law and the site's policy, decided entry by
-//! entry; [`redact`] takes out what was denied, [`high_water_mark`] labels what is left, [`external`]
-//! reads the answers of a decision service. [`vectors`] proves it all on published test vectors.
+//! entry; [`redact`] takes out what was denied, [`elements`] single elements, [`deidentify`] whatever tells whose it
+//! is; [`high_water_mark`] labels what is left, [`external`] reads the answers of a decision service. [`vectors`] proves it all on published test vectors.
 
 pub mod arrival;
 pub mod by_entry;
 mod decision;
+pub mod deidentify;
+pub mod elements;
 pub mod external;
 mod flags;
 mod marks;

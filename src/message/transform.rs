@@ -75,6 +75,9 @@ pub struct Provider {
     /// Its other names, as Consents may write them: `SYSTEM|VALUE` or `Organization/ID`.
     #[serde(default)]
     pub names: Vec<String>,
+    /// Those who work for it, as Consents may name them: `SYSTEM|VALUE` or `Practitioner/ID`.
+    #[serde(default)]
+    pub staff: Vec<String>,
     /// The base URL of its own FHIR server, under which others name its patients.
     #[serde(default)]
     pub fhir_url: Option<String>,
@@ -109,12 +112,22 @@ pub enum FindingKind {
     Late,
     /// What was made is not what FHIR R4 says it is.
     Invalid,
+    /// A record whose codes no value set of labels covers: what it is about goes unlabelled.
+    Unlabelled,
 }
 
 impl FindingKind {
     /// All kinds.
-    pub const ALL: [Self; 7] =
-        [Self::Unmapped, Self::Untranslated, Self::Malformed, Self::Unexpected, Self::Noted, Self::Late, Self::Invalid];
+    pub const ALL: [Self; 8] = [
+        Self::Unmapped,
+        Self::Untranslated,
+        Self::Malformed,
+        Self::Unexpected,
+        Self::Noted,
+        Self::Late,
+        Self::Invalid,
+        Self::Unlabelled,
+    ];
 
     /// Its name: `unmapped`, `untranslated`, …
     #[must_use]
@@ -127,6 +140,7 @@ impl FindingKind {
             Self::Noted => "noted",
             Self::Late => "late",
             Self::Invalid => "invalid",
+            Self::Unlabelled => "unlabelled",
         }
     }
 }

@@ -19,6 +19,8 @@ pub struct Labels {
     pub rules: BTreeSet<String>,
     /// Systems of codes in it that no value set covers, so that what they say goes unlabelled.
     pub uncovered: BTreeSet<Box<str>>,
+    /// True where a code in it is of a system that a value set covers, whether or not that calls for a label.
+    pub covered: bool,
 }
 
 /// Systems whose codes say nothing of what a record is about.
@@ -30,7 +32,23 @@ const PLAIN: &[&str] = &[
     "urn:ietf:",
 ];
 
+/// What has bytes as entries of their own.
+const DOCUMENTS: [&str; 4] = ["Communication", "Composition", "DiagnosticReport", "DocumentReference"];
+
 impl Labels {
+    /// True where it is for want of a value set that nothing is known of what it is about: its codes arrive alone, of systems
+    /// that none covers, and nothing else calls for a label.
+    #[must_use]
+    pub fn is_wanting(&self) -> bool {
+        !self.uncovered.is_empty() && !self.covered && self.is_plain()
+    }
+
+    /// True where nothing calls for a label.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.codes.is_empty() && self.level.is_none()
+    }
+
     fn add(&mut self, other: &Self) {
         self.codes.extend(other.codes.iter().cloned());
         self.level = self.level.max(other.level);
@@ -64,6 +82,7 @@ impl LabelRules {
                 }
             }
         }
+        documents(entries, &by_name, &mut labels);
         labels
     }
 
@@ -72,7 +91,10 @@ impl LabelRules {
         let mut labels = Labels::default();
         for code in &entry.codes {
             match self.of(code) {
-                Some(rules) => rules.into_iter().for_each(|rule| self.call(rule, &mut labels)),
+                Some(rules) => {
+                    labels.covered = true;
+                    rules.into_iter().for_each(|rule| self.call(rule, &mut labels));
+                }
                 None if code.system.is_empty() || !PLAIN.iter().any(|plain| code.system.starts_with(plain)) => {
                     labels.uncovered.insert(code.system.clone());
                 }
@@ -95,6 +117,29 @@ impl LabelRules {
             labels.codes.extend(rule.labels.iter().cloned());
             labels.level = labels.level.max(rule.level);
             labels.rules.insert(rule.id.clone());
+        }
+    }
+}
+
+/// A document and its bytes tell the same: what either is labelled with holds for both.
+fn documents(entries: &[Entry], by_name: &BTreeMap<&str, usize>, labels: &mut [Labels]) {
+    const BYTES: [&str; 2] = ["Binary", "Media"];
+    let before = labels.to_vec();
+    let mut share = |one: usize, other: usize| {
+        if let (Some(to), Some(from), Some(entry)) = (labels.get_mut(one), before.get(other), entries.get(other)) {
+            to.add(from);
+            to.add(&carried(entry));
+        }
+    };
+    for (at, entry) in entries.iter().enumerate() {
+        let named = entry.refers_to.iter().filter_map(|name| by_name.get(&**name)).filter(|other| **other != at);
+        for other in named {
+            let is_bytes = |at: usize| entries.get(at).is_some_and(|entry| BYTES.contains(&&*entry.kind));
+            let holds = |at: usize| entries.get(at).is_some_and(|entry| DOCUMENTS.contains(&&*entry.kind));
+            if (is_bytes(*other) && holds(at)) || (is_bytes(at) && holds(*other)) {
+                share(at, *other);
+                share(*other, at);
+            }
         }
     }
 }

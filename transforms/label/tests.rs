@@ -4,6 +4,7 @@ use expect_test::{Expect, expect};
 use message::consent::by_entry::{Directory, Entry, Sources};
 use message::json::{Value, json};
 
+use super::transform::lacking;
 use super::{LabelRules, add_labels};
 
 const ICD: &str = "http://hl7.org/fhir/sid/icd-10-cm";
@@ -127,6 +128,53 @@ fn counts_what_no_value_set_covers() {
     let entries = Entry::read(Sources { resources: &[(None, &local)], provenance: &[], context: &[] }, &directory());
     let labels = rules.labels(&entries, &directory(), &BTreeSet::new());
     assert_eq!(labels[0].uncovered, BTreeSet::from(["urn:site:codes".into()]));
+}
+
+/// The envelope rule: a deny of HIV must not miss the bytes of the document that tells of it.
+#[test]
+fn a_document_and_its_bytes_are_labelled_alike() {
+    let letter = json!({
+        "resourceType": "DocumentReference", "id": "d", "type": { "coding": [{ "system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "B20" }] },
+        "content": [{ "attachment": { "contentType": "application/pdf", "url": "Binary/b" } }],
+    });
+    let bytes = json!({ "resourceType": "Binary", "id": "b", "contentType": "application/pdf", "data": "" });
+    let secured =
+        json!({ "resourceType": "Binary", "id": "s", "securityContext": { "reference": "DocumentReference/d" } });
+    let other = json!({ "resourceType": "Binary", "id": "o", "contentType": "application/pdf", "data": "" });
+    check(
+        &[letter, bytes, secured, other],
+        expect![[r#"
+        d: HIV R
+        b: HIV R
+        s: HIV R
+        o: N"#]],
+    );
+}
+
+#[test]
+fn tells_what_goes_unlabelled_for_want_of_a_value_set() {
+    let coded = |system: &str, code: &str| json!({ "resourceType": "Condition", "id": code, "code": { "coding": [{ "system": system, "code": code }] } });
+    let both = json!({ "resourceType": "Condition", "id": "both", "code": { "coding": [
+        { "system": "urn:site:codes", "code": "X" }, { "system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "I10" }] } });
+    let words = json!({ "resourceType": "Condition", "id": "words", "code": { "text": "a secret" } });
+    let all = [
+        coded("urn:site:codes", "X"),
+        coded("http://hl7.org/fhir/sid/icd-10-cm", "I10"),
+        both,
+        words,
+        coded("Jane Doe", "Y"),
+    ];
+    let rules = LabelRules::shipped().unwrap();
+    let listed: Vec<(Option<&str>, &Value)> = all.iter().map(|resource| (None, resource)).collect();
+    let entries = Entry::read(Sources { resources: &listed, provenance: &[], context: &[] }, &directory());
+    let labels = rules.labels(&entries, &directory(), &BTreeSet::new());
+    let found = all.iter().zip(&labels).filter_map(|(resource, labels)| lacking(resource, labels));
+    let told: Vec<String> = found.map(|f| format!("{} {} {}", f.kind.as_str(), f.location, f.text)).collect();
+    expect![[r#"
+        unlabelled Condition no label value set covers its codes: urn:site:codes
+        unlabelled Condition it says in words alone what it is about
+        unlabelled Condition no label value set covers its codes: (a system of the sender's own)"#]]
+    .assert_eq(&told.join("\n"));
 }
 
 #[test]

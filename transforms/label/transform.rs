@@ -7,7 +7,7 @@ use message::consent::by_entry::{Directory, Entry, Sources};
 use message::json::Value;
 use message::{Body, Context, Finding, FindingKind, Message, Sha256, Transform, TransformError};
 
-use super::apply::add_labels;
+use super::apply::{Labels, add_labels};
 use super::rules::LabelRules;
 
 /// Raises the security labels of each entry to what its codes, its author's program and its context
@@ -44,7 +44,7 @@ impl Transform for LabelSensitivity {
             message.changed = false;
             return Ok(message);
         };
-        let mut uncovered = BTreeSet::new();
+        let mut wanting = Vec::new();
         let entries: Vec<Entry> = {
             let resources: Vec<(Option<&str>, &Value)> = resources(content);
             Entry::read(Sources { resources: &resources, provenance: &[], context: &[] }, &self.directory)
@@ -52,26 +52,64 @@ impl Transform for LabelSensitivity {
         let mut changed = false;
         let labels = self.rules.labels(&entries, &self.directory, &self.flags);
         for (resource, labels) in resources_mut(content).zip(&labels) {
-            uncovered.extend(labels.uncovered.iter().cloned());
-            let plain = labels.codes.is_empty() && labels.level.is_none();
-            if let Some(resource) = resource.as_object_mut().filter(|_| !plain) {
+            if wanting.len() < TOLD {
+                wanting.extend(lacking(resource, labels));
+            }
+            if let Some(resource) = resource.as_object_mut().filter(|_| !labels.is_plain()) {
                 changed |= add_labels(resource, labels, &context.engine);
             }
         }
         message.changed = changed;
-        if !uncovered.is_empty() {
-            message.findings.push(Finding {
-                kind: FindingKind::Untranslated,
-                location: "Bundle".into(),
-                text: format!(
-                    "no label value set covers {} of its code systems: what those codes say goes unlabelled",
-                    uncovered.len()
-                )
-                .into(),
-            });
-        }
+        message.findings.extend(wanting);
         Ok(message)
     }
+}
+
+/// How many records of a message are told of as unlabelled.
+const TOLD: usize = 1000;
+
+/// That a record goes unlabelled for want of a value set: its codes arrive alone, of systems that none covers, or it says in
+/// words alone what it is about.
+pub(super) fn lacking(resource: &Value, labels: &Labels) -> Option<Finding> {
+    if !(labels.is_wanting() || (labels.is_plain() && in_words(resource))) {
+        return None;
+    }
+    let listed: BTreeSet<&str> = labels.uncovered.iter().map(|system| named(system)).collect();
+    let listed: Vec<&str> = listed.into_iter().collect();
+    let text = match listed.as_slice() {
+        [] => "it says in words alone what it is about".to_owned(),
+        listed => format!("no label value set covers its codes: {}", listed.join(", ")),
+    };
+    Some(Finding { kind: FindingKind::Unlabelled, location: kind_of(resource).into(), text: text.into() })
+}
+
+/// Elements that say what a record is about.
+const ABOUT: [&str; 6] =
+    ["code", "vaccineCode", "medicationCodeableConcept", "type", "productOrServiceCodeableConcept", "reasonCode"];
+
+/// True for a record that says in words alone what it is about.
+fn in_words(resource: &Value) -> bool {
+    let concept = |value: &Value| value.get("text").is_some() && value.get("coding").is_none();
+    let mut stated =
+        ABOUT.iter().filter_map(|element| resource.get(*element)).filter(|value| value.is_object()).peekable();
+    stated.peek().is_some() && stated.all(concept)
+}
+
+/// A code system, where it looks like one: what a sender wrote there else may be anything.
+fn named(system: &str) -> &str {
+    let plain = |c: char| c.is_ascii_alphanumeric() || ":/.-_".contains(c);
+    let is_one = ["http://", "https://", "urn:"].iter().any(|scheme| system.starts_with(scheme));
+    match system {
+        "" => "(no system)",
+        system if is_one && system.len() <= 120 && system.chars().all(plain) => system,
+        _ => "(a system of the sender's own)",
+    }
+}
+
+fn kind_of(resource: &Value) -> String {
+    let kind =
+        resource.get("resourceType").and_then(Value::as_str).filter(|kind| message::fhir::is_resource_type(kind));
+    kind.unwrap_or("Resource").to_owned()
 }
 
 /// The resources of a Bundle with their `fullUrl`; of any other resource itself.

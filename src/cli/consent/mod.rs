@@ -7,6 +7,7 @@ mod embedded;
 mod folder;
 mod lint;
 mod test;
+mod unlabelled;
 
 use std::path::PathBuf;
 
@@ -63,6 +64,14 @@ Examples:
   tributary consent break-glass --patient 'urn:oid:2.16.840.1.113883.19.5.1|MRN-1' --to ed --by 'Dr Ada Example' --reason OVRER --for 2h
   tributary consent break-glass --list")]
     BreakGlass(ask::BreakGlassArgs),
+    /// Tell which records go unlabelled because no value set covers their codes, by channel.
+    #[command(after_help = "\
+Entries whose codes arrive alone, of systems that no file of labels/ covers, or that say in words
+alone what they are about: a Consent that refuses what they are about does not reach them.
+
+Example:
+  tributary consent unlabelled --channel harbor-lab --since 7d")]
+    Unlabelled(unlabelled::UnlabelledArgs),
     /// Find what is wrong with Consents (.json), policies and label rules (.toml, .csv).
     Lint {
         /// The files.
@@ -79,6 +88,7 @@ pub(super) async fn consent(globals: &Globals, command: Consent) -> Outcome {
         Consent::List { patient } => ask::list(globals, patient).await,
         Consent::Show { patient } => ask::show(globals, patient).await,
         Consent::Simulate(args) => ask::simulate(globals, &args).await,
+        Consent::Unlabelled(args) => unlabelled::unlabelled(globals, args).await,
         Consent::BreakGlass(args) => ask::break_glass(globals, args).await,
     }
 }

@@ -166,6 +166,16 @@ fn line_of(rule: &str) -> Option<Place> {
     Some(Place { line: line.parse().ok()?, column: 1 })
 }
 
+/// Those who work for a provider, each by its reference, or by one of our own beside its identifier.
+fn staff_of((key, provider): (&String, &Arc<Provider>)) -> Vec<(String, serde_json::Value)> {
+    let employer = format!("Organization/{key}");
+    let each = provider.staff.iter().enumerate().map(|(at, name)| match name.contains('|') {
+        true => (format!("staff:{key}:{at}"), json!({ "organizations": [employer], "identifier": [name] })),
+        false => (name.clone(), json!({ "organizations": [employer] })),
+    });
+    each.collect()
+}
+
 /// The organisations of `providers.toml`: each is `Organization/KEY`, and what else it goes by.
 fn directory(providers: &BTreeMap<String, Arc<Provider>>) -> Directory {
     let organisation = |(key, provider): (&String, &Arc<Provider>)| {
@@ -181,8 +191,9 @@ fn directory(providers: &BTreeMap<String, Arc<Provider>>) -> Directory {
         (format!("Organization/{key}"), serde_json::Value::Object(entry))
     };
     let organisations: serde_json::Map<String, serde_json::Value> = providers.iter().map(organisation).collect();
+    let staff: serde_json::Map<String, serde_json::Value> = providers.iter().flat_map(staff_of).collect();
     // It is of the expected shape: it was just made.
-    Directory::read(&json!({ "organizations": organisations }).into()).unwrap_or_default()
+    Directory::read(&json!({ "organizations": organisations, "practitioners": staff }).into()).unwrap_or_default()
 }
 
 /// The names of the policies in one file.

@@ -16,7 +16,7 @@ use super::files::Part;
 use super::reader::{keys_of, read};
 use super::tree::{Node, Value};
 use super::{Base, is_this_machine, keys, one_kind, plain_text};
-use crate::config::destination::{DestinationConfig, OutboundKind, PauseConfig, RetryConfig, SignConfig};
+use crate::config::destination::{Deidentify, DestinationConfig, OutboundKind, PauseConfig, RetryConfig, SignConfig};
 
 /// The keys at the top of the file.
 #[derive(Deserialize)]
@@ -30,6 +30,8 @@ pub(in crate::config) struct Top {
     policy: Option<String>,
     consent_service: Option<String>,
     minimum_necessary: BTreeMap<String, Vec<String>>,
+    mask: BTreeMap<String, Vec<String>>,
+    deidentify: Option<Deidentify>,
     agreements: BTreeMap<String, String>,
     park_alarm: Span,
     max_park: Option<Span>,
@@ -56,6 +58,8 @@ impl Default for Top {
             policy: None,
             consent_service: None,
             minimum_necessary: BTreeMap::new(),
+            mask: BTreeMap::new(),
+            deidentify: None,
             agreements: BTreeMap::new(),
             park_alarm: Span(std::time::Duration::from_secs(15 * 60)),
             max_park: None,
@@ -110,6 +114,8 @@ pub(in crate::config) fn destination(part: &Part, base: &Base<'_>) -> Option<Des
         policy: top.policy,
         consent_service: top.consent_service,
         minimum_necessary: top.minimum_necessary,
+        mask: top.mask,
+        deidentify: top.deidentify,
         agreements: top.agreements,
         park_alarm: top.park_alarm,
         max_park: top.max_park,
@@ -206,9 +212,11 @@ fn number(node: &Node) -> Option<f64> {
     }
 }
 
-/// A list of what is necessary names resource types; an empty one says nothing of them.
+/// A list of what is necessary, or of what is masked, names resource types; an empty one says nothing of them.
 fn check_minimum(document: &Document) {
-    for entry in document.root().at(&["minimum_necessary"]).map(Node::entries).unwrap_or_default() {
+    let lists =
+        [["minimum_necessary"], ["mask"]].map(|key| document.root().at(&key).map(Node::entries).unwrap_or_default());
+    for entry in lists.into_iter().flatten() {
         let is_type = entry.key.starts_with(|c: char| c.is_ascii_uppercase());
         if !is_type || !entry.key.chars().all(|c| c.is_ascii_alphabetic()) {
             let help = "write it like Patient = [\"identifier\", \"birthDate\"], or Claim = [\"*\"]".to_owned();

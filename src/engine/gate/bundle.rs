@@ -1,22 +1,30 @@
 //! What leaves as FHIR: as it is, or without what was denied. Pure.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use jiff::tz::TimeZone;
 use message::consent::by_entry::Notice;
-use message::consent::redact;
-use message::fhir;
+use message::consent::deidentify::{Pseudonyms, Rule, deidentify};
+use message::consent::{elements, redact};
 use message::json::Value;
+use message::{Sha256, fhir};
+use uuid::Uuid;
 
+use super::carry::{Load, carry};
 use super::judge::{Case, Judged};
-use super::minimum::{List, prune, unlisted};
-use super::obligations::carry;
+use super::minimum::{prune, unlisted};
+use super::obligations::{MASKED, NAMELESS, VISIBLE};
 use super::people::parts;
 use super::told::tell;
-use super::{Answer, proof, suppressed};
+use super::{Answer, cannot, proof, suppressed};
+use crate::config::Deidentify;
 
 /// What only stands in a message because something else refers to it.
-const IN_SUPPORT: [&str; 8] = [
+const IN_SUPPORT: [&str; 10] = [
+    "Binary",
+    "Media",
     "Organization",
     "Practitioner",
     "PractitionerRole",
@@ -30,45 +38,111 @@ const IN_SUPPORT: [&str; 8] = [
 /// What of `content` may leave, which was decided to go at least in part.
 pub(super) fn rendered(case: &Case<'_>, judged: &Judged, content: &Value) -> Answer {
     let denied = judged.denied();
+    let policy = &case.policy.policy;
+    let owes = |code: &str| judged.obligations.contains(code);
+    let minimum = owes("MINEC").then_some(&case.destination.minimum_necessary);
+    let how = NAMELESS.iter().find(|code| owes(code)).and(case.destination.deidentify);
+    let masks = !judged.masks.is_empty() || MASKED.iter().any(|code| owes(code));
+    let changed = !denied.is_empty() || minimum.is_some() || how.is_some() || masks;
+    let mut rest = Cow::Borrowed(content);
+    let mut removed = 0;
+    if changed {
+        let stored = notice(policy.notice, content);
+        if masks {
+            leave_out(case, judged, rest.to_mut(), stored);
+        }
+        let beyond = minimum.map(|list| unlisted(content, list)).unwrap_or_default();
+        // What the list leaves out is no secret: nothing is said of it but that it is a part.
+        let notice = if denied.is_empty() || how.is_some() { Notice::None } else { stored };
+        let out = with_support(content, denied.iter().copied().chain(beyond).collect());
+        let redacted = redact(&rest, &out, notice);
+        let Some(left) = redacted.rest else { return suppressed(judged) };
+        removed = match minimum {
+            Some(_) => denied.intersection(&redacted.removed).count(),
+            None => redacted.removed.len(),
+        };
+        rest = Cow::Owned(left);
+        minimum.into_iter().for_each(|list| prune(rest.to_mut(), list));
+        if notice == Notice::Label {
+            tell(case, rest.to_mut());
+        }
+    }
+    if let Some(how) = how {
+        match nameless(case, &rest, how) {
+            Ok(left) => rest = Cow::Owned(left),
+            Err(why) => return cannot(&format!("it cannot be de-identified: {why}")),
+        }
+    }
+    let none = BTreeSet::new();
     let consents = judged.weighed();
-    let minimum = judged.obligations.contains("MINEC").then_some(&case.destination.minimum_necessary);
-    if let Some(list) = minimum {
-        return least(case, judged, content, list);
-    }
-    if denied.is_empty() {
-        let bytes = carry(content, &judged.obligations, &consents).map(|content| Bytes::from(content.to_vec()));
-        let proof = proof(case, judged, 0, bytes.as_deref());
-        return Answer::Permit { bytes, proof };
-    }
-    let notice = notice(case.policy.policy.notice, content);
-    let redacted = redact(content, &with_support(content, denied), notice);
-    let Some(mut rest) = redacted.rest else { return suppressed(judged) };
-    if notice == Notice::Label {
-        tell(case, &mut rest);
-    }
-    let rest = carry(&rest, &judged.obligations, &consents).unwrap_or(rest);
-    let bytes = Bytes::from(rest.to_vec());
-    let proof = proof(case, judged, redacted.removed.len(), Some(&bytes));
-    Answer::Permit { bytes: Some(bytes), proof }
+    // A Consent's name is one that its patient can be found by.
+    let consents = if how.is_some() { &none } else { &consents };
+    let visible = visible(judged, content);
+    let load = Load { obligations: &judged.obligations, consents, copies: &judged.copies, visible: &visible };
+    let carried = carry(&rest, load);
+    let bytes = match carried {
+        Some(carried) => Some(Bytes::from(carried.to_vec())),
+        None => changed.then(|| Bytes::from(rest.to_vec())),
+    };
+    let proof = proof(case, judged, removed, bytes.as_deref());
+    Answer::Permit { bytes, proof, nameless: how.is_some() }
 }
 
-/// As [`rendered`], of what the destination's list has alone.
-fn least(case: &Case<'_>, judged: &Judged, content: &Value, list: &List) -> Answer {
-    let denied = judged.denied();
-    // What the list leaves out is no secret: nothing is said of it but that it is a part.
-    let notice = if denied.is_empty() { Notice::None } else { notice(case.policy.policy.notice, content) };
-    let beyond: BTreeSet<usize> = denied.iter().copied().chain(unlisted(content, list)).collect();
-    let redacted = redact(content, &with_support(content, beyond), notice);
-    let Some(mut rest) = redacted.rest else { return suppressed(judged) };
-    prune(&mut rest, list);
-    if notice == Notice::Label {
-        tell(case, &mut rest);
+/// Leaves out what is masked: elements that a label covers, and those that the destination lists.
+fn leave_out(case: &Case<'_>, judged: &Judged, rest: &mut Value, notice: Notice) {
+    let Some(entries) = rest.get_mut("entry").and_then(Value::as_array_mut) else { return };
+    for (at, resource) in
+        entries.iter_mut().enumerate().filter_map(|(at, entry)| Some((at, entry.get_mut("resource")?)))
+    {
+        if let Some(labels) = judged.masks.get(&at) {
+            elements::mask(resource, &labels.keys().cloned().collect(), notice);
+        }
+        let codes = judged.owed.get(&at);
+        let asked = |code: &str| codes.is_some_and(|codes| codes.contains(code));
+        let listed = fhir::get_str(resource, "resourceType").and_then(|kind| case.destination.mask.get(kind)).cloned();
+        let (Some(listed), Some(members)) = (listed, resource.as_object_mut()) else { continue };
+        for (code, done) in [("MASK", "MASKED"), ("REDACT", "REDACTED")] {
+            if asked(code) {
+                elements::leave_out_named(members, &listed, done, notice);
+            }
+        }
     }
-    let rest = carry(&rest, &judged.obligations, &judged.weighed()).unwrap_or(rest);
-    let bytes = Bytes::from(rest.to_vec());
-    let removed = denied.intersection(&redacted.removed).count();
-    let proof = proof(case, judged, removed, Some(&bytes));
-    Answer::Permit { bytes: Some(bytes), proof }
+    if !judged.masks.is_empty() {
+        elements::hush(rest);
+    }
+}
+
+/// Whether a resource that leaves is one that is to be marked visibly.
+fn visible<'a>(judged: &'a Judged, content: &'a Value) -> impl Fn(&Value) -> bool + 'a {
+    let marked: BTreeSet<&str> = parts(content)
+        .into_iter()
+        .enumerate()
+        .filter(|(at, _)| judged.owed.get(at).is_some_and(|codes| VISIBLE.iter().any(|code| codes.contains(*code))))
+        .filter_map(|(_, part)| fhir::get_str(part.resource, "id"))
+        .collect();
+    // What has no id cannot be told from others: it is marked with them.
+    move |resource: &Value| fhir::get_str(resource, "id").is_none_or(|id| marked.contains(id))
+}
+
+/// What of it tells nobody whom it is about. Names are new for each content, so that the same is sent again at every attempt;
+/// a pseudonym is the same for the same person at the same destination. Neither can be found out without the store's key.
+fn nameless(case: &Case<'_>, rest: &Value, how: Deidentify) -> Result<Value, &'static str> {
+    let of = |parts: &[&[u8]]| Uuid::from_bytes((case.hash)(&parts.join(&b'\n')));
+    let destination = case.destination.name.as_bytes();
+    let content = Sha256::of(&rest.to_vec());
+    let rename = |name: &str| valid(of(&[b"name", destination, &content.0, name.as_bytes()]));
+    let pseudonym = |identifier: &str| valid(of(&[b"pseudonym", destination, identifier.as_bytes()]));
+    let system = format!("urn:tributary:pseudonym:{}", case.destination.name);
+    let year =
+        jiff::Timestamp::from_microsecond(case.now).map(|now| now.to_zoned(TimeZone::UTC).year()).unwrap_or_default();
+    let lasting: Pseudonyms<'_> = (&system, &pseudonym);
+    let pseudonym = (how == Deidentify::Pseudonyms).then_some(lasting);
+    deidentify(rest, &Rule { year, rename: &rename, pseudonym })
+}
+
+/// A number as a UUID that is one (RFC 9562, version 8).
+fn valid(number: Uuid) -> Uuid {
+    uuid::Builder::from_custom_bytes(number.into_bytes()).into_uuid()
 }
 
 /// A server would not take an OperationOutcome among what it is to store: there, labels say it.

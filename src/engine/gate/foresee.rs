@@ -1,11 +1,11 @@
-//! What waits for consent is held from the start where nothing would be attempted for a while: a destination that is
+//! What will become of what is not being sent: what waits for consent is held from the start where nothing would be attempted for a while: a destination that is
 //! stopped or down. For display: before the attempt it is decided about again.
 
 use jiff::Timestamp;
 
 use super::{Answer, Asked, Gate, Guard};
 use crate::config::DestinationConfig;
-use crate::store::{DeliveryId, NewDelivery, NewOutput, Outcome};
+use crate::store::{DeliveryId, DeliveryRecord, NewDelivery, NewOutput, Outcome, State, StoreError};
 
 /// A delivery that is held from the start.
 pub(in crate::engine) struct Foreseen {
@@ -43,6 +43,36 @@ impl Gate {
             }
         }
         foreseen
+    }
+
+    /// What would become of a queued delivery to a destination that is not being sent to, if it left at this moment and
+    /// not all of it may; `None` where that is nothing to tell of. For display: its attempt decides.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if what is on file cannot be looked up now.
+    pub(crate) async fn outlook(&self, delivery: &DeliveryRecord) -> Result<Option<String>, StoreError> {
+        let site = self.site.load_full();
+        let config = site.destinations.get(&delivery.destination).filter(|config| config.policy.is_some());
+        let Some(config) = config.filter(|_| delivery.state == State::Queued) else { return Ok(None) };
+        let asks = config.consent_service.is_some() || self.services.load().identities().asks();
+        if asks || (config.enabled && self.is_sent_to(&config.name)) {
+            return Ok(None);
+        }
+        let channel = self.store.message(delivery.message).await?.map(|message| message.received.channel);
+        let content = self.store.content(delivery.id).await?;
+        let asked = Asked {
+            destination: config,
+            channel: channel.as_deref().unwrap_or_default(),
+            subjects: &delivery.subjects,
+            purposes: &delivery.purposes,
+            format: content.format,
+            bytes: &content.bytes,
+        };
+        Ok(match self.ask(asked).await?.0 {
+            Answer::Suppress { reason } | Answer::Park { reason, .. } => Some(format!("as it stands: {reason}")),
+            Answer::Permit { .. } => None,
+        })
     }
 
     async fn waits(

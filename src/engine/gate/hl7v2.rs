@@ -5,19 +5,23 @@
 //! no field is emptied that a receiver would take for an erasure. What is left is read and decided about again, and
 //! leaves only if all of it may.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use message::consent::by_entry::{Entry, Release};
+use message::consent::by_entry::{Effect, Release};
+use message::consent::elements;
 use message::hl7v2::{CharsetOptions, Message};
 use message::json::Value;
 use message::{Body, Format, MessageId, Original, Sha256};
 
 use super::super::process::{Recipe, transformed};
-use super::judge::{Case, judge};
+use super::carry::part_2;
+use super::judge::{Case, Judged, judge};
 use super::people::parts;
+use super::v2_elements::{Separators, masked, noted as noted_with};
 use super::{Answer, Asked, Gate, Weighed, entries as entries_of, proof, suppressed};
 use crate::config::Site;
 
@@ -63,9 +67,10 @@ pub(super) fn entries(reader: &Recipe, bytes: Bytes) -> Result<Value, String> {
 impl Gate {
     /// What of an HL7 v2 message may leave, which was decided to go at least in part.
     pub(super) fn hl7v2(&self, site: &Arc<Site>, case: &Case<'_>, asked: Asked<'_>, weighed: &Weighed) -> Answer {
-        let judged = &weighed.judged;
-        if judged.release == Release::Deliver {
-            return Answer::Permit { bytes: None, proof: proof(case, judged, 0, None) };
+        let first = &weighed.judged;
+        let labels = of_elements(first);
+        if first.release == Release::Deliver && labels.is_empty() {
+            return leaves(case, first, asked.bytes, 0);
         }
         let [known] = weighed.known.as_slice() else {
             return cannot("it is about several patients");
@@ -74,20 +79,64 @@ impl Gate {
             return cannot("it is about several patients");
         }
         let Ok(reader) = self.reader(site, asked.channel) else { return cannot("its channel is gone") };
-        let may_go = |bytes: Bytes| -> Option<Vec<Entry>> {
+        let decided = |bytes: Bytes| -> Option<Judged> {
             let content = entries(&reader, bytes).ok()?;
             let entries = entries_of(&parts(&content), site, asked.channel);
-            (judge(case, &entries, &weighed.known).release == Release::Deliver).then_some(entries)
+            Some(judge(case, &entries, &weighed.known))
         };
-        match redacted(asked.bytes, reader.config.charset, &|bytes| may_go(bytes).is_some()) {
-            Ok(Some((bytes, removed))) => {
-                let proof = proof(case, judged, removed, Some(&bytes));
-                Answer::Permit { bytes: Some(bytes), proof }
+        let goes = |judged: &Judged| judged.release == Release::Deliver && judged.masks.is_empty();
+        let mut bytes = asked.bytes.clone();
+        if !labels.is_empty() {
+            let Some(separators) = separators(&bytes, reader.config.charset) else {
+                return cannot("it cannot be read");
+            };
+            bytes = match masked(&bytes, separators, &labels) {
+                Ok(bytes) => bytes,
+                Err(why) => return cannot(why),
+            };
+            match decided(bytes.clone()) {
+                Some(judged) if goes(&judged) => return leaves(case, first, &bytes, 0),
+                Some(_) => {}
+                None => return cannot("what is left cannot be read"),
             }
-            Ok(None) => suppressed(judged),
+        }
+        match redacted(&bytes, reader.config.charset, &|bytes| decided(bytes).is_some_and(|judged| goes(&judged))) {
+            Ok(Some((bytes, removed))) => leaves(case, first, &bytes, removed),
+            Ok(None) => suppressed(first),
             Err(why) => cannot(why),
         }
     }
+}
+
+/// The labels of single elements that may not go, with what else is denied for them.
+fn of_elements(judged: &Judged) -> BTreeSet<Box<str>> {
+    let denied = judged.verdicts.iter().filter(|verdict| verdict.effect == Effect::Deny);
+    let labels = denied.filter_map(|verdict| verdict.label.clone()).filter(|label| elements::is_known(label));
+    judged.masked().into_iter().chain(labels).collect()
+}
+
+/// What leaves, with what the recipient must be told.
+fn leaves(case: &Case<'_>, judged: &Judged, bytes: &Bytes, removed: usize) -> Answer {
+    let mut bytes = bytes.clone();
+    let mut changed = removed > 0 || !of_elements(judged).is_empty();
+    if judged.obligations.contains("NORDSCLCD") {
+        let text = part_2(&judged.weighed());
+        let noted = separators(&bytes, CharsetOptions::default()).ok_or("it cannot be read");
+        bytes = match noted.and_then(|separators| noted_with(&bytes, separators, &text)) {
+            Ok(bytes) => bytes,
+            Err(why) => return cannot(why),
+        };
+        changed = true;
+    }
+    let proof = proof(case, judged, removed, Some(&bytes[..]).filter(|_| changed));
+    Answer::Permit { bytes: changed.then_some(bytes), proof, nameless: false }
+}
+
+fn separators(bytes: &Bytes, charset: CharsetOptions) -> Option<Separators> {
+    let (message, _) = Message::read(bytes.clone(), &charset).ok()?;
+    let delimiters = message.delimiters();
+    let within = [delimiters.component, delimiters.repetition, delimiters.subcomponent.unwrap_or(delimiters.component)];
+    Some(Separators { field: delimiters.field, within })
 }
 
 fn cannot(why: &str) -> Answer {

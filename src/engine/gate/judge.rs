@@ -8,7 +8,13 @@ use message::consent::by_entry::{
     Basis, Decision, Effect, Emergency, Entry, Micros, Release, Request, Snapshot, Verdict, decide, explain, release,
 };
 
-use super::obligations::{Abilities, Met};
+use message::consent::elements;
+use message::consent::external::Answer;
+use message::json::Value;
+
+use super::super::process::Hash;
+use super::obligations::{Abilities, About, MASKED, Met, by_label};
+use super::travel::{Copy, copies};
 use crate::config::{ConsentConfig, DestinationConfig, PolicyConfig};
 
 /// Under which name a request and what is on file mean a patient: the store has told whose it is.
@@ -25,12 +31,16 @@ pub(super) struct Case<'a> {
     pub(super) custodian: Option<&'a str>,
     pub(super) now: Micros,
     pub(super) abilities: Abilities<'a>,
+    /// What gives names that nobody can find out without the store's key.
+    pub(super) hash: &'a Hash,
 }
 
 /// What is known of one patient.
 pub(super) struct Known {
     /// The consents on file.
     pub(super) snapshot: Arc<Snapshot>,
+    /// What they say of people, as they were filed.
+    pub(super) copies: Arc<[Copy]>,
     /// True if it is certain who that is.
     pub(super) certain: bool,
     /// A declared emergency.
@@ -46,6 +56,12 @@ pub(super) struct Judged {
     pub(super) verdicts: Vec<Verdict>,
     pub(super) obligations: BTreeSet<Box<str>>,
     pub(super) valid_until: Option<Micros>,
+    /// The labels whose elements are left out of an entry, each with what asks for that.
+    pub(super) masks: BTreeMap<usize, BTreeMap<Box<str>, Verdict>>,
+    /// What each entry that may go owes.
+    pub(super) owed: BTreeMap<usize, BTreeSet<Box<str>>>,
+    /// Consents that the recipient must comply with itself.
+    pub(super) copies: Vec<Value>,
     by_patient: Vec<ByPatient>,
 }
 
@@ -55,6 +71,8 @@ struct ByPatient {
     snapshot: Arc<Snapshot>,
     decision: Decision,
     places: Vec<usize>,
+    /// Consents that refuse who works for the recipient; `None` where that cannot be passed on.
+    copies: Option<Vec<Value>>,
 }
 
 /// Decides about `entries` for everyone they are about.
@@ -82,7 +100,10 @@ pub(super) fn judge(case: &Case<'_>, entries: &[Entry], known: &[Known]) -> Judg
         }
         obligations.extend(decision.obligations.iter().cloned());
         valid_until = [valid_until, decision.valid_until].into_iter().flatten().min();
-        by_patient.push(ByPatient { request, snapshot: Arc::clone(&one.snapshot), decision, places });
+        let complies = decision.obligations.contains("CPLYCD");
+        let theirs = || copies(one.snapshot.directives().iter(), &one.copies, &request.staff, &request.directory);
+        let copies = if complies { theirs() } else { None };
+        by_patient.push(ByPatient { request, snapshot: Arc::clone(&one.snapshot), decision, places, copies });
     }
     let undecided = |(entry, verdict): (&Entry, Option<Verdict>)| {
         verdict.unwrap_or_else(|| Verdict {
@@ -96,8 +117,18 @@ pub(super) fn judge(case: &Case<'_>, entries: &[Entry], known: &[Known]) -> Judg
         })
     };
     let verdicts = entries.iter().zip(worst).map(undecided).collect();
-    let mut judged = Judged { release: Release::Park, verdicts, obligations, valid_until, by_patient };
+    let mut judged = Judged {
+        release: Release::Park,
+        verdicts,
+        obligations,
+        valid_until,
+        masks: BTreeMap::new(),
+        owed: BTreeMap::new(),
+        copies: Vec::new(),
+        by_patient,
+    };
     case.clear(entries, &mut judged);
+    case.mask(entries, &mut judged);
     case.oblige(entries, &mut judged);
     judged.release = release(&judged.verdicts, case.policy.policy.whole);
     if matches!(judged.release, Release::Suppress | Release::Park) {
@@ -151,33 +182,124 @@ impl Case<'_> {
         }
     }
 
-    /// Denies what comes with an obligation that the route cannot meet.
-    fn oblige(&self, entries: &[Entry], judged: &mut Judged) {
-        let unmet = |codes: &BTreeSet<Box<str>>| {
-            let each = codes.iter().map(|code| (self.abilities.meets(code), code));
-            each.filter(|(met, _)| *met != Met::Yes).max_by_key(|(met, _)| *met).map(|(met, code)| (met, code.clone()))
-        };
-        if unmet(&judged.obligations).is_none() {
-            return;
-        }
-        judged.obligations.clear();
-        for patient in &judged.by_patient {
+    /// Whether single elements may be denied: a Consent, a service or a rule speaks of what they tell of.
+    fn looks_inside(&self, snapshot: &Snapshot) -> bool {
+        let filed = snapshot.directives().iter().flat_map(|directive| &directive.nodes);
+        let named = filed.flat_map(|node| &node.labels).any(|label| elements::is_known(&label.code));
+        let policy = &self.policy.policy;
+        let rules = policy.mandatory_deny.iter().chain(&policy.obligations);
+        let ruled = rules.flat_map(|rule| &rule.when.label).any(|label| elements::is_known(label));
+        named
+            || ruled
+            || matches!(snapshot.external(), Some(Answer::Permit { redactions, .. }) if !redactions.is_empty())
+    }
+
+    /// Leaves single elements out whose label is denied where the rest of the entry may go.
+    fn mask(&self, entries: &[Entry], judged: &mut Judged) {
+        let by_patient = std::mem::take(&mut judged.by_patient);
+        for patient in by_patient.iter().filter(|patient| self.looks_inside(&patient.snapshot)) {
             for at in &patient.places {
                 let (Some(entry), Some(verdict)) = (entries.get(*at), judged.verdicts.get_mut(*at)) else { continue };
-                if verdict.effect != Effect::Permit {
+                if entry.inner.is_empty() {
                     continue;
                 }
-                let alone = std::slice::from_ref(entry);
-                let (policy, terms) = (&self.policy.policy, &self.rules.terms);
-                let own = decide(&patient.request, alone, &patient.snapshot, policy, terms).obligations;
-                match unmet(&own) {
-                    None => judged.obligations.extend(own),
-                    Some((met, code)) => {
-                        verdict.effect = if met == Met::Later { Effect::Park } else { Effect::Deny };
-                        (verdict.basis, verdict.layer) = (Basis::Obligation(Arc::from(&*code)), 4);
+                let base = self.alone(patient, entry).obligations;
+                for inner in &entry.inner {
+                    if verdict.effect != Effect::Permit {
+                        break;
                     }
+                    let mut labelled = entry.clone();
+                    labelled.labels.push(inner.label.into());
+                    let decision = self.alone(patient, &labelled);
+                    let Some(own) = decision.entries.into_iter().next() else { continue };
+                    let more: BTreeSet<Box<str>> = decision.obligations.difference(&base).cloned().collect();
+                    let hides = own.effect == Effect::Deny || MASKED.iter().any(|code| more.contains(*code));
+                    match (own.effect, hides) {
+                        (Effect::Park, _) => *verdict = own,
+                        (Effect::Deny, _) if inner.whole || !self.abilities.masks() => *verdict = own,
+                        (_, true) if inner.whole || !self.abilities.masks() => {
+                            (verdict.effect, verdict.basis, verdict.layer) =
+                                (Effect::Deny, Basis::Obligation("MASK".into()), 4);
+                        }
+                        (_, true) => _ = judged.masks.entry(*at).or_default().insert(inner.label.into(), own),
+                        _ => {}
+                    }
+                    let others = more.into_iter().filter(|code| !MASKED.contains(&&**code));
+                    judged.owed.entry(*at).or_default().extend(others);
                 }
             }
+        }
+        judged.by_patient = by_patient;
+    }
+
+    /// The decision about one entry by one patient's consents.
+    fn alone(&self, patient: &ByPatient, entry: &Entry) -> Decision {
+        let (policy, terms) = (&self.policy.policy, &self.rules.terms);
+        decide(&patient.request, std::slice::from_ref(entry), &patient.snapshot, policy, terms)
+    }
+
+    /// Denies what comes with an obligation that the route cannot meet.
+    fn oblige(&self, entries: &[Entry], judged: &mut Judged) {
+        let labelled = |entry: &Entry| by_label(entry, &self.rules.terms).cloned().collect::<BTreeSet<_>>();
+        let mut owed = std::mem::take(&mut judged.owed);
+        let each = entries.iter().map(labelled).enumerate().filter(|(_, labels)| !labels.is_empty());
+        each.for_each(|(at, labels)| owed.entry(at).or_default().extend(labels));
+        owed.retain(|_, codes| !codes.is_empty());
+        // What any route can do needs no closer look.
+        if judged.obligations.is_empty() && owed.is_empty() {
+            self.masked(judged);
+            return;
+        }
+        let mut copies: BTreeMap<usize, &[Value]> = BTreeMap::new();
+        let mut travels: BTreeSet<usize> = BTreeSet::new();
+        for patient in &judged.by_patient {
+            for at in &patient.places {
+                let Some(entry) = entries.get(*at) else { continue };
+                let own = self.alone(patient, entry).obligations;
+                if own.contains("CPLYCD") && patient.copies.is_none() {
+                    travels.insert(*at);
+                }
+                copies.insert(*at, patient.copies.as_deref().unwrap_or_default());
+                owed.entry(*at).or_default().extend(own);
+            }
+        }
+        judged.obligations.clear();
+        let permitted = |judged: &Judged, at: &usize| {
+            judged.verdicts.get(*at).is_some_and(|verdict| verdict.effect == Effect::Permit)
+        };
+        owed.retain(|at, _| permitted(judged, at));
+        let nameless = owed.values().flatten().any(|code| self.abilities.nameless_by(code));
+        for (at, codes) in &owed {
+            let (Some(entry), Some(verdict)) = (entries.get(*at), judged.verdicts.get_mut(*at)) else { continue };
+            let about = About { kind: &entry.kind, travels: !travels.contains(at), nameless };
+            let unmet = codes.iter().map(|code| (self.abilities.meets(code, about), code));
+            let unmet = unmet.filter(|(met, _)| *met != Met::Yes).max_by_key(|(met, _)| *met);
+            match unmet {
+                None => {
+                    judged.obligations.extend(codes.iter().cloned());
+                    if codes.contains("CPLYCD") {
+                        let more = copies.get(at).copied().unwrap_or_default();
+                        let new = more.iter().filter(|copy| !judged.copies.contains(copy)).cloned().collect::<Vec<_>>();
+                        judged.copies.extend(new);
+                    }
+                }
+                Some((met, code)) => {
+                    verdict.effect = if met == Met::Later { Effect::Park } else { Effect::Deny };
+                    (verdict.basis, verdict.layer) = (Basis::Obligation(Arc::from(&**code)), 4);
+                }
+            }
+        }
+        owed.retain(|at, _| permitted(judged, at));
+        judged.owed = owed;
+        self.masked(judged);
+    }
+
+    /// What is left out of an entry is an obligation as others are.
+    fn masked(&self, judged: &mut Judged) {
+        let verdicts = &judged.verdicts;
+        judged.masks.retain(|at, _| verdicts.get(*at).is_some_and(|verdict| verdict.effect == Effect::Permit));
+        if !judged.masks.is_empty() {
+            judged.obligations.insert("MASK".into());
         }
     }
 }
@@ -187,6 +309,11 @@ impl Judged {
     pub(super) fn denied(&self) -> BTreeSet<usize> {
         let each = self.verdicts.iter().enumerate();
         each.filter(|(_, verdict)| verdict.effect != Effect::Permit).map(|(at, _)| at).collect()
+    }
+
+    /// The labels of single elements that are left out, each once.
+    pub(super) fn masked(&self) -> BTreeSet<Box<str>> {
+        self.masks.values().flat_map(BTreeMap::keys).cloned().collect()
     }
 
     /// What it rests on, for logs and lists: codes and ids, each with how many entries it decided.
@@ -221,7 +348,9 @@ impl Judged {
             Basis::Consent(id) | Basis::Uncomputable(id) => Some(Arc::clone(id)),
             _ => None,
         };
-        let used: BTreeSet<Arc<str>> = self.verdicts.iter().filter_map(|verdict| named(&verdict.basis)).collect();
+        let masking = self.masks.values().flat_map(BTreeMap::values);
+        let used: BTreeSet<Arc<str>> =
+            self.verdicts.iter().chain(masking).filter_map(|verdict| named(&verdict.basis)).collect();
         let filed = self.by_patient.iter().flat_map(|patient| patient.snapshot.directives());
         let versioned =
             filed.filter(|directive| used.contains(&directive.id)).map(|directive| match &directive.version {
@@ -239,7 +368,8 @@ impl Judged {
                 explain(&patient.decision, &patient.request, &patient.snapshot, &case.policy.policy, &case.rules.terms);
             for ((at, verdict), one) in patient.places.iter().zip(&patient.decision.entries).zip(explained) {
                 if self.verdicts.get(*at) == Some(verdict) {
-                    told.entry(*at).or_insert_with(|| serde_json::to_value(one).unwrap_or_default());
+                    told.entry(*at)
+                        .or_insert_with(|| self.with_masks(*at, serde_json::to_value(one).unwrap_or_default()));
                 }
             }
         }
@@ -253,5 +383,15 @@ impl Judged {
             });
         }
         told.into_values().collect()
+    }
+
+    /// An explanation, with what is left out of the entry.
+    fn with_masks(&self, at: usize, mut told: serde_json::Value) -> serde_json::Value {
+        let masks = self.masks.get(&at).into_iter().flatten();
+        let masks: Vec<String> = masks.map(|(label, verdict)| format!("{label} by {}", verdict.basis)).collect();
+        if let Some(told) = told.as_object_mut().filter(|_| !masks.is_empty()) {
+            told.insert("masked".to_owned(), serde_json::json!(masks));
+        }
+        told
     }
 }

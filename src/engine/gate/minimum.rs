@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use message::fhir;
 use message::json::Value;
 
-use super::obligations::add_label;
+use super::carry::add_label;
 use super::people::parts;
 
 /// What no list leaves out: what a resource is, how it is labelled, and what changes its meaning.

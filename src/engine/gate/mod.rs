@@ -8,7 +8,9 @@
 
 pub(super) mod arrive;
 mod bundle;
+mod carry;
 mod emergency;
+mod envelope;
 pub(super) mod filing;
 mod foresee;
 mod hindsight;
@@ -23,6 +25,8 @@ mod parked;
 pub(super) mod people;
 mod services;
 mod told;
+mod travel;
+mod v2_elements;
 mod watch;
 
 use std::collections::HashMap;
@@ -33,8 +37,8 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use channels::Clock;
 use jiff::Timestamp;
-use message::consent::Confidentiality;
 use message::consent::by_entry::{Entry, Release, Sources};
+use message::consent::{Confidentiality, elements};
 use message::json::Value;
 use message::{Format, Provider, Sha256, fhir};
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -109,6 +113,8 @@ pub(crate) enum Answer {
         bytes: Option<Bytes>,
         /// What that rests on, for the record of the delivery.
         proof: String,
+        /// True where what leaves is de-identified: nothing else that goes with it may tell whose it is.
+        nameless: bool,
     },
     /// It cannot be said yet.
     Park {
@@ -285,13 +291,12 @@ impl Gate {
     }
 
     fn case<'a>(
-        &self,
+        &'a self,
         rules: &'a ConsentConfig,
         policy: &'a PolicyConfig,
         asked: Asked<'a>,
         content: &Value,
     ) -> Case<'a> {
-        let bundle = asked.format == Format::FhirJson && fhir::get_str(content, "resourceType") == Some("Bundle");
         Case {
             rules,
             policy,
@@ -299,7 +304,8 @@ impl Gate {
             purposes: asked.purposes,
             custodian: None,
             now: (self.clock)().as_microsecond(),
-            abilities: Abilities::of(asked.destination, bundle),
+            abilities: Abilities::of(asked.destination, asked.format, content, asked.bytes),
+            hash: &self.hash,
         }
     }
 
@@ -363,6 +369,7 @@ fn entries(parts: &[Part<'_>], site: &Site, channel: &str) -> Vec<Entry> {
     // What is known of all that its channel sends.
     let least = site.channels.get(channel).map(|channel| channel.confidentiality);
     let least = least.filter(|least| *least > Confidentiality::N);
+    elements::read(&mut entries, parts.iter().map(|part| part.resource));
     for (entry, labels) in entries.iter_mut().zip(labels) {
         entry.confidentiality = [entry.confidentiality, labels.level, least].into_iter().max().flatten();
         for code in labels.codes {
@@ -371,6 +378,7 @@ fn entries(parts: &[Part<'_>], site: &Site, channel: &str) -> Vec<Entry> {
             }
         }
     }
+    envelope::enclose(parts, &mut entries);
     entries
 }
 
@@ -388,6 +396,11 @@ fn aside<T>(asked: Asked<'_>, work: impl FnOnce() -> T) -> T {
 
 fn unreadable(reason: &str) -> Answer {
     Answer::Park { reason: format!("{PARKED}it cannot be read as entries: {reason}"), until: None }
+}
+
+/// What may go, and cannot be made to.
+fn cannot(why: &str) -> Answer {
+    Answer::Suppress { reason: format!("denied by consent: {why}") }
 }
 
 fn suppressed(judged: &Judged) -> Answer {
@@ -418,6 +431,10 @@ fn proof(case: &Case<'_>, judged: &Judged, removed: usize, sent: Option<&[u8]>) 
     if !judged.obligations.is_empty() {
         let codes: Vec<&str> = judged.obligations.iter().map(AsRef::as_ref).collect();
         parts.push(format!("with {}", codes.join(" ")));
+    }
+    let masked: Vec<Box<str>> = judged.masked().into_iter().collect();
+    if !masked.is_empty() {
+        parts.push(format!("masked {}", masked.join(" ")));
     }
     let hash = case.policy.hash.get(..12).unwrap_or_default();
     parts.push(format!("policy {} {hash}", case.policy.policy.id));

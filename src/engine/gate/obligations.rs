@@ -1,28 +1,34 @@
 //! What a recipient must do with what it gets, and what of that a route can see to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use message::consent::by_entry::{Entry, LabelKind, Terms};
+use message::hl7v2::Header;
+use message::json::Value;
+use message::{Format, fhir};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use channels::fhir;
-use message::Sha256;
-use message::fhir::{NAMESPACE, deterministic_id};
-use message::json::{Value, json};
+use crate::config::{Deidentify, DestinationConfig, OutboundKind};
 
-use crate::config::{DestinationConfig, OutboundKind};
-
-const ACT_CODE: &str = "http://terminology.hl7.org/CodeSystem/v3-ActCode";
-/// What 42 CFR 2.32(a)(2) asks to be sent along.
-const PART_2_STATEMENT: &str = "42 CFR part 2 prohibits unauthorized use or disclosure of these records.";
 /// Labels of obligations and refrains that travel on what leaves, and ask nothing else of the engine.
-const LABELS: [&str; 2] = ["NORDSCLCD", "PERSISTLABEL"];
+const KEPT: [&str; 2] = ["NORDSCLCD", "PERSISTLABEL"];
+/// A visible mark in what people read.
+pub(super) const VISIBLE: [&str; 2] = ["CUIMark", "PRIVMARK"];
 /// What a recipient must do by an agreement with it: the label says it on everything that leaves.
-const AGREED: [&str; 4] = ["DELAU", "NOINTEGRATE", "NORELINK", "NOREUSE"];
+pub(super) const AGREED: [&str; 4] = ["DELAU", "NOINTEGRATE", "NORELINK", "NOREUSE"];
 /// What a recipient may have by an agreement with it alone.
 const LISTED: [&str; 4] = ["NOLIST", "NOMOU", "NOORGPOL", "NORDSCLW"];
 /// What every disclosure has: its record in the log.
 const RECORDED: [&str; 3] = ["AUDIT", "AUDTR", "AOD"];
 const ENCRYPTED: [&str; 2] = ["ENCRYPT", "ENCRYPTT"];
+/// Nobody is to be told by it; those who are told are to be told by a pseudonym.
+pub(super) const NAMELESS: [&str; 3] = ["ANONY", "DEID", "PSEUD"];
+/// Single elements are left out: a trace of them stays, or none.
+pub(super) const MASKED: [&str; 2] = ["MASK", "REDACT"];
+/// Obligations that data says of itself by its labels, besides those that a rule adds.
+const BY_LABEL: [&str; 11] =
+    ["ANONY", "CUIMark", "DEID", "ENCRYPT", "ENCRYPTT", "MASK", "MINEC", "PERSISTLABEL", "PRIVMARK", "PSEUD", "REDACT"];
+/// Resources without a narrative.
+const WITHOUT_NARRATIVE: [&str; 3] = ["Binary", "Bundle", "Parameters"];
+/// HL7 v2 messages that may have a note (NTE) behind the patient, by MSH-9.1.
+const WITH_NOTES: [&str; 7] = ["ORU", "ORM", "OML", "OMP", "RDE", "OUL", "OMG"];
 
 /// Whether an obligation can be met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,159 +41,119 @@ pub(super) enum Met {
     No,
 }
 
-/// What a route can do.
+impl Met {
+    fn of(is: bool) -> Self {
+        if is { Self::Yes } else { Self::No }
+    }
+}
+
+/// The form in which something leaves, as far as that can carry obligations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// A Bundle that nobody has signed; true where it is no document or message.
+    Bundle { plain: bool },
+    /// HL7 v2.
+    Hl7v2,
+    /// A single resource, or what is signed: it leaves as it is.
+    Fixed,
+}
+
+/// What a route can do with a content.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Abilities<'a> {
-    /// What leaves is a Bundle, so that it can carry labels and statements.
-    bundle: bool,
+    form: Form,
+    bytes: &'a [u8],
     /// Both sides of the connection show a certificate, or nothing leaves the machine.
     secure: bool,
-    /// There is a list of what is necessary.
-    minimum: bool,
-    /// What was agreed upon with the recipient: codes, each with the agreement.
-    agreements: &'a BTreeMap<String, String>,
+    destination: &'a DestinationConfig,
+}
+
+/// What an obligation is about.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct About<'a> {
+    /// The entry's resource type.
+    pub(super) kind: &'a str,
+    /// True where the Consents that must travel can.
+    pub(super) travels: bool,
+    /// True where what leaves is de-identified.
+    pub(super) nameless: bool,
 }
 
 impl<'a> Abilities<'a> {
-    pub(super) fn of(destination: &'a DestinationConfig, bundle: bool) -> Self {
+    pub(super) fn of(destination: &'a DestinationConfig, format: Format, content: &Value, bytes: &'a [u8]) -> Self {
         let secure = match &destination.outbound {
-            OutboundKind::Fhir(fhir::OutboundConfig { url, identity_file, .. }) => {
-                url.as_str().starts_with("https://") && identity_file.is_some()
-            }
+            OutboundKind::Fhir(config) => config.url.as_str().starts_with("https://") && config.identity_file.is_some(),
             OutboundKind::Mllp(_) | OutboundKind::File(_) => false,
         };
-        let minimum = !destination.minimum_necessary.is_empty();
-        Self { bundle, secure, minimum, agreements: &destination.agreements }
+        Self { form: Form::of(format, content), bytes, secure, destination }
     }
 
     /// Whether the obligation `code` can be met. One that is not known cannot.
-    pub(super) fn meets(self, code: &str) -> Met {
+    pub(super) fn meets(self, code: &str, about: About<'_>) -> Met {
+        let Self { form, secure, destination, .. } = self;
+        let bundle = matches!(form, Form::Bundle { .. });
+        let agreed = || destination.agreements.contains_key(code);
         match code {
             code if RECORDED.contains(&code) => Met::Yes,
-            code if LABELS.contains(&code) && self.bundle => Met::Yes,
-            code if ENCRYPTED.contains(&code) && self.secure => Met::Yes,
-            code if ENCRYPTED.contains(&code) => Met::Later,
-            "MINEC" if self.minimum && self.bundle => Met::Yes,
-            code if AGREED.contains(&code) && self.bundle && self.agreements.contains_key(code) => Met::Yes,
-            code if LISTED.contains(&code) && self.agreements.contains_key(code) => Met::Yes,
+            "NORDSCLCD" if form == Form::Hl7v2 => Met::of(has_notes(self.bytes)),
+            code if KEPT.contains(&code) => Met::of(bundle),
+            // What is de-identified has no words left that people read.
+            code if VISIBLE.contains(&code) => {
+                Met::of(bundle && !about.nameless && !WITHOUT_NARRATIVE.contains(&about.kind))
+            }
+            code if ENCRYPTED.contains(&code) => {
+                if secure {
+                    Met::Yes
+                } else {
+                    Met::Later
+                }
+            }
+            "MINEC" => Met::of(bundle && !destination.minimum_necessary.is_empty()),
+            code if NAMELESS.contains(&code) => Met::of(self.nameless_by(code)),
+            code if MASKED.contains(&code) => Met::of(bundle && destination.mask.contains_key(about.kind)),
+            "CPLYCD" => Met::of(bundle && about.travels && !about.nameless),
+            code if AGREED.contains(&code) => Met::of(bundle && agreed()),
+            code if LISTED.contains(&code) => Met::of(agreed()),
             _ => Met::No,
+        }
+    }
+
+    /// True where `code` asks for what leaves to name nobody, and the destination says how.
+    pub(super) fn nameless_by(self, code: &str) -> bool {
+        let how = match code {
+            "ANONY" | "DEID" => Deidentify::SafeHarbor,
+            "PSEUD" => Deidentify::Pseudonyms,
+            _ => return false,
+        };
+        self.form == (Form::Bundle { plain: true }) && self.destination.deidentify == Some(how)
+    }
+
+    /// True where single elements can be left out.
+    pub(super) fn masks(self) -> bool {
+        self.form != Form::Fixed
+    }
+}
+
+impl Form {
+    fn of(format: Format, content: &Value) -> Self {
+        match format {
+            Format::Hl7v2 => Self::Hl7v2,
+            Format::FhirJson if fhir::get_str(content, "resourceType") != Some("Bundle") => Self::Fixed,
+            Format::FhirJson if content.get("signature").is_some() => Self::Fixed,
+            Format::FhirJson => Self::Bundle {
+                plain: !matches!(fhir::get_str(content, "type"), None | Some("document" | "message" | "history")),
+            },
         }
     }
 }
 
-/// Puts what the obligations ask for onto the Bundle that leaves; `None` where that is nothing. `consents` are those
-/// that released it.
-pub(super) fn carry(content: &Value, obligations: &BTreeSet<Box<str>>, consents: &BTreeSet<String>) -> Option<Value> {
-    let agreed: Vec<&str> = AGREED.into_iter().filter(|code| obligations.contains(*code)).collect();
-    if !obligations.contains("NORDSCLCD") && agreed.is_empty() {
-        return None;
-    }
-    let mut content = content.clone();
-    let entries = content.get_mut("entry").and_then(Value::as_array_mut)?;
-    for resource in entries.iter_mut().filter_map(|entry| entry.get_mut("resource")) {
-        agreed.iter().for_each(|code| add_label(resource, ACT_CODE, code));
-    }
-    if !obligations.contains("NORDSCLCD") {
-        return Some(content);
-    }
-    let mut marked = false;
-    for resource in entries.iter_mut().filter_map(|entry| entry.get_mut("resource")) {
-        marked |= keep_label(resource);
-    }
-    if marked {
-        let requested = entries.iter().any(|entry| entry.get("request").is_some());
-        entries.push(statement(consents, requested));
-    }
-    Some(content)
+/// True for an HL7 v2 message in which a note may stand behind the patient.
+fn has_notes(bytes: &[u8]) -> bool {
+    WITH_NOTES.contains(&&*Header::read(bytes).message_type())
 }
 
-/// Labels a resource, once.
-pub(super) fn add_label(resource: &mut Value, system: &str, code: &str) {
-    let Some(members) = resource.as_object_mut() else { return };
-    if !members.contains_key("meta") {
-        members.insert("meta", json!({}));
-    }
-    let Some(meta) = members.get_mut("meta").and_then(Value::as_object_mut) else { return };
-    if !meta.contains_key("security") {
-        meta.insert("security", json!([]));
-    }
-    let Some(labels) = meta.get_mut("security").and_then(Value::as_array_mut) else { return };
-    let label = json!({ "system": system, "code": code });
-    if !labels.contains(&label) {
-        labels.push(label);
-    }
-}
-
-/// A record of a Part 2 program says that it may not be passed on. True if it is one.
-fn keep_label(resource: &mut Value) -> bool {
-    let security = resource.get_mut("meta").and_then(|meta| meta.get_mut("security")).and_then(Value::as_array_mut);
-    let Some(security) = security else { return false };
-    let has = |code: &str| security.iter().any(|label| label.get("code").and_then(Value::as_str) == Some(code));
-    let (is_one, says_so) = (has("42CFRPart2"), has("NORDSCLCD"));
-    if is_one && !says_so {
-        security.push(json!({ "system": ACT_CODE, "code": "NORDSCLCD" }));
-    }
-    is_one
-}
-
-/// The statement of 42 CFR 2.32 with the consents that released the records, as an entry of its own: the same for the same
-/// consents, so that a server keeps it once.
-fn statement(consents: &BTreeSet<String>, requested: bool) -> Value {
-    let listed: Vec<&str> = consents.iter().map(String::as_str).collect();
-    let scope = if listed.is_empty() {
-        "the law, without a consent".to_owned()
-    } else {
-        format!("Consent {}", listed.join(", "))
-    };
-    let text = format!("{PART_2_STATEMENT} Released by {scope}.");
-    let (system, value) = ("urn:ietf:rfc:3986", format!("urn:sha-256:{}", Sha256::of(text.as_bytes())));
-    let resource = json!({
-        "resourceType": "DocumentReference",
-        "identifier": [{ "system": system, "value": value }],
-        "status": "current",
-        "description": text,
-        "content": [{ "attachment": { "contentType": "text/plain", "data": STANDARD.encode(text.as_bytes()) } }],
-    });
-    let full_url = format!("urn:uuid:{}", deterministic_id(NAMESPACE, &[&value]));
-    if requested {
-        let query = format!("identifier={system}%7C{value}");
-        let request = json!({ "method": "POST", "url": "DocumentReference", "ifNoneExist": query });
-        json!({ "fullUrl": full_url, "resource": resource, "request": request })
-    } else {
-        json!({ "fullUrl": full_url, "resource": resource })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_agreed_upon_is_said_on_everything() {
-        let bundle = json!({ "resourceType": "Bundle", "entry": [{ "resource": { "resourceType": "Patient" } }] });
-        let owed = BTreeSet::from(["NOREUSE".into(), "AUDIT".into()]);
-        let carried = carry(&bundle, &owed, &BTreeSet::new()).unwrap();
-        let labels = &carried["entry"][0]["resource"]["meta"]["security"];
-        assert_eq!(*labels, json!([{ "system": ACT_CODE, "code": "NOREUSE" }]));
-        assert_eq!(carry(&carried, &owed, &BTreeSet::new()).unwrap(), carried, "once");
-    }
-
-    #[test]
-    fn a_part_2_record_leaves_with_its_label_and_the_statement() {
-        let part2 = json!({ "resource": { "resourceType": "Condition", "meta": { "security": [{ "system": ACT_CODE, "code": "42CFRPart2" }] } }, "request": { "method": "POST", "url": "Condition" } });
-        let other =
-            json!({ "resource": { "resourceType": "Patient" }, "request": { "method": "POST", "url": "Patient" } });
-        let bundle = json!({ "resourceType": "Bundle", "type": "transaction", "entry": [part2, other] });
-        let carried =
-            carry(&bundle, &BTreeSet::from(["NORDSCLCD".into()]), &BTreeSet::from(["c1/3".to_owned()])).unwrap();
-        let entries = carried["entry"].as_array().unwrap();
-        assert_eq!(entries.len(), 3);
-        assert_eq!(entries[0]["resource"]["meta"]["security"][1]["code"], "NORDSCLCD");
-        let statement = entries[2]["resource"]["description"].as_str().unwrap();
-        assert!(
-            statement.starts_with("42 CFR part 2 prohibits") && statement.ends_with("Consent c1/3."),
-            "{statement}"
-        );
-        assert!(carry(&bundle, &BTreeSet::new(), &BTreeSet::new()).is_none());
-    }
+/// What an entry's own labels ask of whoever passes it on.
+pub(super) fn by_label<'a>(entry: &'a Entry, terms: &Terms) -> impl Iterator<Item = &'a Box<str>> {
+    let asks = |code: &&Box<str>| BY_LABEL.contains(&code.as_ref()) && terms.kind(code) == Some(LabelKind::Obligation);
+    entry.labels.iter().filter(asks).collect::<Vec<_>>().into_iter()
 }

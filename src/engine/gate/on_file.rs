@@ -13,6 +13,7 @@ use message::{Provider, fhir};
 use super::judge::{Known, THE_PATIENT};
 use super::people::Person;
 use super::services::{Identified, Question, SOON};
+use super::travel::{Copy, kept};
 use super::{Asked, Basis, Declaration, Gate};
 use crate::config::{PolicyConfig, Site};
 use crate::engine::patient::Identifier;
@@ -30,6 +31,8 @@ pub(super) struct File {
     /// All their identifiers.
     subjects: Arc<[Lane]>,
     snapshot: Arc<Snapshot>,
+    /// What their Consents say of people, as they were filed.
+    copies: Arc<[Copy]>,
 }
 
 /// One patient of a content, with all that is on file of them.
@@ -103,7 +106,8 @@ impl Gate {
             let question = (emergency.is_some(), then);
             let (snapshot, soon) = self.said(site, policy, asked, &file, &identifiers, question).await;
             again = [again, soon].into_iter().flatten().min();
-            known.push(Known { emergency, snapshot, certain, places });
+            let copies = Arc::clone(&file.copies);
+            known.push(Known { emergency, snapshot, copies, certain, places });
         }
         Ok((known, patients, again))
     }
@@ -170,6 +174,7 @@ impl Gate {
                 certain: true,
                 subjects: Arc::default(),
                 snapshot,
+                copies: Arc::default(),
             });
         }
         let epoch = self.store.epoch_of(subjects);
@@ -182,7 +187,7 @@ impl Gate {
             Err(error) if error.is_damage() => {
                 tracing::error!(%error, "a Consent cannot be read from the store: what it might govern waits");
                 let snapshot = Arc::new(Snapshot::new(Vec::new(), Source::Invalid));
-                File { epoch, certain: true, subjects: subjects.into(), snapshot }
+                File { epoch, certain: true, subjects: subjects.into(), snapshot, copies: Arc::default() }
             }
             Err(error) => return Err(error),
         };
@@ -203,12 +208,15 @@ impl File {
 
 fn compiled(on_file: OnFile) -> File {
     let OnFile { epoch, subjects, certain, consents } = on_file;
+    let mut copies = Vec::new();
     let directives = consents.iter().map(|consent| {
         // What cannot be read is nothing that can be computed: it holds what it might govern.
         let body = fhir::read(&consent.body, &fhir::Limits::default()).unwrap_or(Value::Null);
-        let patient = vec![THE_PATIENT.into()];
-        Directive { version: Some(consent.version.to_string().into()), patient, ..Directive::read(&body) }
+        let (version, patient) = (Some(consent.version.to_string().into()), vec![THE_PATIENT.into()]);
+        let directive = Directive { version, patient, ..Directive::read(&body) };
+        copies.extend(kept(&directive, &body));
+        directive
     });
     let snapshot = Arc::new(Snapshot::new(directives.collect(), Source::Fresh));
-    File { epoch, certain, subjects: subjects.into(), snapshot }
+    File { epoch, certain, subjects: subjects.into(), snapshot, copies: copies.into() }
 }

@@ -53,12 +53,31 @@ pub(super) fn referred_by(parts: &[Part<'_>]) -> Vec<BTreeSet<usize>> {
     }
     let mut by = vec![BTreeSet::new(); parts.len()];
     for (from, part) in parts.iter().enumerate().filter(|(_, part)| !is(part.resource, "Provenance")) {
-        fhir::for_each_reference(part.resource, |reference| {
+        let mut named = |reference: &str| {
             let to = names.get(&*normal(reference)).filter(|to| **to != from);
             to.and_then(|to| by.get_mut(*to)).into_iter().for_each(|by| _ = by.insert(from));
-        });
+        };
+        fhir::for_each_reference(part.resource, &mut named);
+        for_each_attachment(part.resource, &mut named);
     }
     by
+}
+
+/// Calls `visit` with the address of all bytes that stand elsewhere.
+fn for_each_attachment(value: &Value, visit: &mut dyn FnMut(&str)) {
+    let mut waiting = vec![value];
+    while let Some(value) = waiting.pop() {
+        match value {
+            Value::Array(items) => waiting.extend(items),
+            Value::Object(members) => {
+                if members.contains_key("contentType") {
+                    members.get("url").and_then(Value::as_str).into_iter().for_each(&mut *visit);
+                }
+                waiting.extend(members.iter().map(|(_, value)| value));
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Keyed hashes of the identifiers of all patients that a FHIR resource or Bundle is about, and whether they are several.

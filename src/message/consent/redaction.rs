@@ -14,7 +14,7 @@ const EMPTY_REASON: &str = "http://terminology.hl7.org/CodeSystem/list-empty-rea
 const ORIGINAL: &str = "ni:///";
 
 /// Elements without which a resource says nothing about anybody: what loses one goes too.
-const SUBJECTS: &[&str] = &["subject", "patient", "beneficiary"];
+const SUBJECTS: &[&str] = &["subject", "patient", "beneficiary", "securityContext"];
 /// Elements that may be withheld but not left out.
 const MANDATORY: &[&str] = &["medicationReference"];
 

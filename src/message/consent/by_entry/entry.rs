@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use crate::json::Value;
 
 use super::directory::{Directory, Party};
-use super::reference::{identifier, names};
+use super::reference::{identifier, names, normal};
 use super::span::Span;
 use super::systems::canonical;
 use super::terms::ACT_CODE;
@@ -75,12 +75,23 @@ pub struct Entry {
     pub dated: Option<Span>,
     /// Who wrote it; `None` where nobody is named.
     pub authors: Option<Party>,
+    /// What its single elements tell of: sensitivity labels of demographics.
+    pub inner: Vec<Inner>,
     /// Every other name of it.
     pub names: Vec<Box<str>>,
     /// What it refers to.
     pub refers_to: BTreeSet<Box<str>>,
     /// What refers to it.
     pub referred_by: BTreeSet<Box<str>>,
+}
+
+/// A sensitivity label of single elements of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inner {
+    /// The ActCode code.
+    pub label: &'static str,
+    /// True where the elements cannot be left out: the entry tells of nothing else, or cannot be looked into.
+    pub whole: bool,
 }
 
 /// The entries of a message and what stands around them.
@@ -316,6 +327,12 @@ fn references_in(resource: &Value) -> Vec<Box<str>> {
             Value::Object(elements) => {
                 if elements.contains_key("reference") || elements.contains_key("identifier") {
                     found.extend(names(value).into_iter().filter(|name| !name.is_empty()));
+                }
+                // What a document is made of: its bytes may be an entry of their own.
+                if elements.contains_key("contentType") {
+                    found.extend(
+                        elements.get("url").and_then(Value::as_str).map(normal).filter(|name| !name.is_empty()),
+                    );
                 }
                 waiting.extend(elements.values());
             }

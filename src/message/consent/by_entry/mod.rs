@@ -41,7 +41,7 @@ mod weigh;
 pub use decide::{decide, release};
 pub use directive::{Actors, Base, Data, Directive, Meaning, Mode, Node, Scope, Status};
 pub use directory::{Directory, DirectoryError, Party};
-pub use entry::{Coded, Entry, Sources};
+pub use entry::{Coded, Entry, Inner, Sources};
 pub use explain::{Explanation, explain};
 pub use policy::{BreakGlass, Effect, Lift, Notice, Policy, PolicyError, Rule, When};
 pub use reference::{identifier, names, normal};
