@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use message::consent::by_entry::normal;
 use message::hl7v2::{self, Repetition, Segment};
 use message::json::Value;
 use message::{Provider, fhir};
@@ -110,14 +111,72 @@ pub(super) fn of_fhir(resource: &Value, provider: &Provider) -> BTreeSet<Identif
     let mut found = of_patient(resource, provider);
     if found.is_empty() {
         fhir::for_each_reference(resource, |reference| found.extend(referred(reference, provider)));
+        for_each_mention(resource, &mut |mention| found.extend(mention.identifier(provider)));
     }
     found
 }
 
+/// Somebody whom a resource names otherwise than by a reference alone.
+#[derive(Clone, Copy)]
+pub(super) struct Mention<'a> {
+    /// The element that names them.
+    pub(super) element: &'a str,
+    /// The Reference.
+    pub(super) named: &'a Value,
+}
+
+impl Mention<'_> {
+    /// True for an element that says whose data it is, and for what is said to be a Patient.
+    pub(super) fn is_patient(&self) -> bool {
+        const WHOSE: [&str; 4] = ["subject", "patient", "beneficiary", "for"];
+        match fhir::get_str(self.named, "type") {
+            Some(kind) => kind.rsplit('/').next() == Some("Patient"),
+            None => WHOSE.contains(&self.element),
+        }
+    }
+
+    /// The literal reference.
+    pub(super) fn reference(&self) -> Option<&str> {
+        fhir::get_str(self.named, "reference").filter(|text| !text.is_empty())
+    }
+
+    /// The identifier of the Patient that is named by one.
+    pub(super) fn identifier(&self, provider: &Provider) -> Option<Identifier> {
+        let to_patient = self.reference().map_or_else(|| self.is_patient(), |reference| reference.contains("Patient"));
+        let value = fhir::get_str(self.named, "identifier.value")
+            .map(str::trim)
+            .filter(|value| !value.is_empty() && to_patient)?;
+        let system = fhir::get_str(self.named, "identifier.system");
+        let authority = system.filter(|system| !system.is_empty()).unwrap_or(&provider.key).to_owned();
+        Some(Identifier { authority, value: value.to_owned() })
+    }
+}
+
+/// Calls `visit` with whatever may name somebody: References, under the element that they stand in.
+pub(super) fn for_each_mention<'a>(value: &'a Value, visit: &mut dyn FnMut(Mention<'a>)) {
+    let mut waiting: Vec<(&'a str, &'a Value)> = vec![("", value)];
+    while let Some((element, value)) = waiting.pop() {
+        match value {
+            Value::Array(items) => waiting.extend(items.iter().map(|item| (element, item))),
+            Value::Object(members) => {
+                let names = ["reference", "identifier", "display"].iter().any(|key| members.contains_key(key));
+                let is_reference =
+                    names && !["resourceType", "value", "code"].iter().any(|key| members.contains_key(key));
+                if is_reference {
+                    visit(Mention { element, named: value });
+                }
+                waiting.extend(members.iter().map(|(name, value)| (name.as_str(), value)));
+            }
+            _ => {}
+        }
+    }
+}
+
 /// `Patient/123` or `Patient?identifier=system|value`.
 pub(super) fn referred(reference: &str, provider: &Provider) -> Option<Identifier> {
-    if let Some((_, query)) = reference.split_once("Patient?identifier=") {
-        let (authority, value) = query.split_once('|').unwrap_or((&provider.key, query));
+    if reference.contains("Patient?") {
+        let wanted = normal(reference);
+        let (authority, value) = wanted.split_once('|').unwrap_or((&provider.key, &wanted));
         return Some(Identifier { authority: authority.to_owned(), value: value.to_owned() });
     }
     let (_, id) = reference.split_once("Patient/")?;

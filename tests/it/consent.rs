@@ -458,3 +458,91 @@ fn a_policy_with_a_mistake_is_refused_with_its_place() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("us-tpo.toml:6:1") && text.contains("`weather` is not understood"), "{text}");
 }
+
+/// A refusal of HIV, in a Consent that permits the rest.
+fn no_hiv() -> Value {
+    let hiv = json!([{ "system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "HIV" }]);
+    consent("c1", "MRN-1", 5, "OPTIN", json!({ "provision": [{ "type": "deny", "securityLabel": hiv }] }))
+}
+
+#[test]
+fn a_segment_that_no_table_takes_is_decided_about_before_it_leaves() {
+    let sink = Sink::good();
+    let site = site("us-tpo", &sink.outbound(""));
+    site.set_channel("in", &format!("{MLLP_IN}{TO_OUT}"));
+    let running = site.start();
+    file(&site, &running, &no_hiv());
+    let text = String::from_utf8(results("MRN-1", "C1")).unwrap();
+    let (before, _) = text.split_once("ORC|RE|P2").unwrap();
+    // ORU^R01 has no DG1: the conversion makes nothing of it.
+    let text =
+        before.replace("\rORC|", "\rDG1|1||B20^Secretdiagnosis^I10C|||A\rDG1|2||I10^Hypertension^I10C|||A\rORC|");
+    Sender::connect(running.address("in")).accepted(text.as_bytes());
+    running.wait_deliveries("out", &[("delivered", 1)]);
+    let taken = String::from_utf8(sink.taken()[0].clone()).unwrap();
+    assert!(!taken.contains("B20") && !taken.contains("Secret"), "{taken}");
+    assert!(taken.contains("DG1|1||I10^Hypertension") && taken.contains("Glucose"), "{taken}");
+}
+
+#[test]
+fn whose_data_it_is_may_be_said_by_an_identifier_alone() {
+    let fhir = Fhir::start();
+    let site = site("us-tpo", &fhir.outbound(""));
+    site.set_channel("rest", &format!("{HTTP_IN}{LABEL}{TO_OUT}"));
+    let running = site.start();
+    file(&site, &running, &consent("c1", "MRN-1", 5, "OPTOUT", Value::Null));
+    let observed = |subject: Value, contained: Value| {
+        let mut one = json!({ "resourceType": "Observation", "status": "final", "subject": subject,
+            "code": { "coding": [{ "system": "http://loinc.org", "code": "2345-7" }] } });
+        if !contained.is_null() {
+            one["contained"] = contained;
+        }
+        let bundle = json!({ "resourceType": "Bundle", "type": "collection", "entry": [{ "resource": one }] });
+        assert_eq!(http::post(running.address("rest"), "", bundle.to_string().as_bytes()).status, 202);
+    };
+    let hers = json!({ "system": SYSTEM, "value": "MRN-1" });
+    observed(json!({ "identifier": hers }), Value::Null);
+    observed(json!({ "reference": format!("Patient?identifier={SYSTEM}%7CMRN-1") }), Value::Null);
+    let contained = json!([{ "resourceType": "Patient", "id": "p", "identifier": [hers] }]);
+    observed(json!({ "reference": "#p" }), contained);
+    running.wait_deliveries("out", &[("skipped", 3)]);
+    observed(json!({ "display": "somebody" }), Value::Null);
+    running.wait_deliveries("out", &[("held", 1), ("skipped", 3)]);
+    assert!(fhir.repository.resources("Observation").is_empty());
+}
+
+#[test]
+fn what_is_denied_while_a_destination_is_paused_says_so() {
+    let fhir = Fhir::start();
+    let site = site("us-tpo", &fhir.outbound(""));
+    let running = site.start();
+    file(&site, &running, &consent("c1", "MRN-1", 5, "OPTOUT", Value::Null));
+    site.cli(&["destinations", "pause", "out", "--reason", "a test"]);
+    let mut sender = Sender::connect(running.address("in"));
+    sender.accepted(&update("MRN-1", "C1", "Ada"));
+    sender.accepted(&update("MRN-2", "C2", "Ben"));
+    running.wait_deliveries("out", &[("queued", 2)]);
+    let reason = |id: &str| site.delivery(id)["reason"].as_str().unwrap_or_default().to_owned();
+    assert!(reason("C1").starts_with("as it stands: denied by consent: consent:c1"), "{}", reason("C1"));
+    assert_eq!(reason("C2"), "");
+    let listed = site.json(&["deliveries", "list", "--state", "queued"]);
+    assert!(listed.to_string().contains("as it stands: denied by consent"), "{listed:#}");
+    site.cli(&["destinations", "resume", "out"]);
+    running.wait_deliveries("out", &[("delivered", 1), ("skipped", 1)]);
+}
+
+#[test]
+fn what_a_patient_will_not_have_collected_is_not_sent_there() {
+    let fhir = Fhir::start();
+    let site = site("us-tpo", &fhir.outbound(""));
+    let running = site.start();
+    let collect =
+        json!([{ "coding": [{ "system": "http://terminology.hl7.org/CodeSystem/consentaction", "code": "collect" }] }]);
+    let refusal = json!({ "type": "permit", "provision": [{ "type": "deny", "action": collect }] });
+    file(&site, &running, &consent("c1", "MRN-1", 5, "OPTIN", refusal));
+    let mut sender = Sender::connect(running.address("in"));
+    sender.accepted(&update("MRN-1", "C1", "Ada"));
+    sender.accepted(&update("MRN-2", "C2", "Ben"));
+    running.wait_deliveries("out", &[("delivered", 1), ("skipped", 1)]);
+    assert_eq!(site.delivery("C1")["state"], "skipped");
+}

@@ -209,6 +209,10 @@ impl Rule {
 fn known_as(system: &str) -> &str {
     match system.trim_end_matches('/') {
         "urn:oid:2.16.840.1.113883.6.90" => "http://hl7.org/fhir/sid/icd-10-cm",
+        // The international edition and those of other countries mean the same by the same beginning: labels only rise.
+        "http://hl7.org/fhir/sid/icd-10"
+        | "http://fhir.de/CodeSystem/bfarm/icd-10-gm"
+        | "http://fhir.de/CodeSystem/dimdi/icd-10-gm" => "http://hl7.org/fhir/sid/icd-10-cm",
         "urn:oid:2.16.840.1.113883.6.1" => "http://loinc.org",
         "urn:oid:2.16.840.1.113883.6.88" => "http://www.nlm.nih.gov/research/umls/rxnorm",
         system => system,

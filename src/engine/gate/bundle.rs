@@ -55,7 +55,16 @@ pub(super) fn rendered(case: &Case<'_>, judged: &Judged, content: &Value) -> Ans
         // What the list leaves out is no secret: nothing is said of it but that it is a part.
         let notice = if denied.is_empty() || how.is_some() { Notice::None } else { stored };
         let out = with_support(content, denied.iter().copied().chain(beyond).collect());
-        let redacted = redact(&rest, &out, notice);
+        let mut redacted = redact(&rest, &out, notice);
+        if !policy.partial_documents {
+            let hollow: BTreeSet<usize> = hollow(content, redacted.rest.as_ref().unwrap_or(&Value::Null)).collect();
+            if !hollow.is_empty() && fhir::get_str(content, "type") == Some("document") {
+                return cannot("a section that the document must have would be left empty");
+            }
+            if !hollow.is_empty() {
+                redacted = redact(&rest, &out.union(&hollow).copied().collect(), notice);
+            }
+        }
         let Some(left) = redacted.rest else { return suppressed(judged) };
         removed = match minimum {
             Some(_) => denied.intersection(&redacted.removed).count(),
@@ -86,6 +95,41 @@ pub(super) fn rendered(case: &Case<'_>, judged: &Judged, content: &Value) -> Ans
     };
     let proof = proof(case, judged, removed, bytes.as_deref());
     Answer::Permit { bytes, proof, nameless: how.is_some() }
+}
+
+/// The places of documents that had a section which they must have, and have nothing left in it.
+fn hollow<'a>(content: &'a Value, rest: &'a Value) -> impl Iterator<Item = usize> + 'a {
+    let left: Vec<&Value> = parts(rest).into_iter().map(|part| part.resource).collect();
+    let each = parts(content).into_iter().enumerate();
+    each.filter(move |(_, part)| {
+        let after = left.iter().find(|one| is_same(one, part.resource));
+        after.is_some_and(|after| {
+            let before = vital(part.resource);
+            before
+                .iter()
+                .any(|(code, entries)| *entries > 0 && vital(after).iter().any(|(own, left)| own == code && *left == 0))
+        })
+    })
+    .map(|(at, _)| at)
+}
+
+fn is_same(one: &Value, other: &Value) -> bool {
+    let composition = |value: &Value| fhir::get_str(value, "resourceType") == Some("Composition");
+    composition(one) && composition(other) && one.get("id") == other.get("id") && one.get("date") == other.get("date")
+}
+
+/// The sections of a document that say what nobody should treat somebody without (LOINC: allergies, medicines, problems),
+/// each with how much is in it.
+fn vital(document: &Value) -> Vec<(&str, usize)> {
+    const VITAL: [&str; 3] = ["10160-0", "11450-4", "48765-2"];
+    let items = |value: &'_ Value, key: &str| value.get(key).and_then(Value::as_array).map_or(0, Vec::len);
+    let sections = document.get("section").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let coded = sections.iter().filter_map(|section| {
+        let codes = section.get("code")?.get("coding")?.as_array()?;
+        let code = codes.iter().filter_map(|coding| fhir::get_str(coding, "code")).find(|code| VITAL.contains(code))?;
+        Some((code, items(section, "entry") + items(section, "section")))
+    });
+    coded.collect()
 }
 
 /// Leaves out what is masked: elements that a label covers, and those that the destination lists.
@@ -177,6 +221,19 @@ mod tests {
     use message::json::json;
 
     use super::*;
+
+    #[test]
+    fn a_document_without_what_it_must_have_is_told() {
+        let document = |entries: Value| {
+            json!({ "resourceType": "Bundle", "entry": [{ "resource": { "resourceType": "Composition", "section": [
+            { "code": { "coding": [{ "code": "48765-2" }] }, "entry": entries }, { "code": { "coding": [{ "code": "8716-3" }] } }
+        ] } }] })
+        };
+        let full = document(json!([{ "reference": "a" }, { "reference": "b" }]));
+        assert_eq!(hollow(&full, &document(json!([{ "reference": "a" }]))).count(), 0);
+        assert_eq!(hollow(&full, &document(json!([]))).collect::<Vec<_>>(), [0]);
+        assert_eq!(hollow(&document(json!([])), &document(json!([]))).count(), 0, "it was empty before");
+    }
 
     #[test]
     fn takes_what_stands_in_support_of_the_denied_alone() {

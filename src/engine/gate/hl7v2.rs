@@ -22,6 +22,7 @@ use super::carry::part_2;
 use super::judge::{Case, Judged, judge};
 use super::people::parts;
 use super::v2_elements::{Separators, masked, noted as noted_with};
+use super::v2_unseen::add as unseen;
 use super::{Answer, Asked, Gate, Weighed, entries as entries_of, proof, suppressed};
 use crate::config::Site;
 
@@ -59,7 +60,12 @@ pub(super) fn entries(reader: &Recipe, bytes: Bytes) -> Result<Value, String> {
     let (_, message) =
         transformed(reader, &original, None, now).map_err(|failure| format!("{}: {}", failure.step, failure.error))?;
     match message.body {
-        Body::Fhir(content) => Ok(content),
+        Body::Fhir(mut content) => {
+            if let Ok((came, _)) = Message::read(original.bytes.clone(), &reader.config.charset) {
+                unseen(&mut content, &came, &message.findings);
+            }
+            Ok(content)
+        }
         Body::Hl7v2(_) => Err("its channel cannot convert it".to_owned()),
     }
 }

@@ -82,15 +82,16 @@ pub(super) fn judge(case: &Case<'_>, entries: &[Entry], known: &[Known]) -> Judg
     let (mut obligations, mut valid_until) = (BTreeSet::new(), None::<Micros>);
     for one in known {
         let request = case.request(one);
-        let (places, decision) = match &one.places {
-            None => ((0..entries.len()).collect(), case.decide(&request, entries, one)),
+        let theirs: Vec<Entry>;
+        let (places, theirs): (Vec<usize>, &[Entry]) = match &one.places {
+            None => ((0..entries.len()).collect(), entries),
             Some(places) => {
-                let places: Vec<usize> = places.iter().copied().collect();
-                let theirs: Vec<Entry> = places.iter().filter_map(|at| entries.get(*at).cloned()).collect();
-                let decision = case.decide(&request, &theirs, one);
-                (places, decision)
+                theirs = places.iter().filter_map(|at| entries.get(*at).cloned()).collect();
+                (places.iter().copied().collect(), &theirs)
             }
         };
+        let mut decision = case.decide(&request, theirs, one);
+        case.collect(&request, theirs, one, &mut decision);
         for (at, verdict) in places.iter().zip(&decision.entries) {
             let Some(slot) = worst.get_mut(*at) else { continue };
             let rank = |verdict: &Verdict| (verdict.effect, verdict.layer);
@@ -140,6 +141,23 @@ pub(super) fn judge(case: &Case<'_>, entries: &[Entry], known: &[Known]) -> Judg
 impl Case<'_> {
     fn decide(&self, request: &Request, entries: &[Entry], known: &Known) -> Decision {
         decide(request, entries, &known.snapshot, &self.policy.policy, &self.rules.terms)
+    }
+
+    /// Who gets something collects it: what a Consent refuses to be collected there does not go.
+    fn collect(&self, request: &Request, entries: &[Entry], known: &Known, decision: &mut Decision) {
+        let nodes = known.snapshot.directives().iter().flat_map(|directive| &directive.nodes);
+        if !nodes.flat_map(|node| &node.actions).any(|action| &*action.code == "collect") {
+            return;
+        }
+        let collecting = Request { actions: vec!["collect".into()], ..request.clone() };
+        let refused = self.decide(&collecting, entries, known).entries;
+        let refused =
+            refused.into_iter().map(|own| (matches!(own.basis, Basis::Consent(_)) && own.effect == Effect::Deny, own));
+        for (verdict, (_, own)) in decision.entries.iter_mut().zip(refused).filter(|(_, (refused, _))| *refused) {
+            if verdict.effect == Effect::Permit {
+                *verdict = own;
+            }
+        }
     }
 
     fn request(&self, known: &Known) -> Request {
@@ -240,7 +258,9 @@ impl Case<'_> {
 
     /// Denies what comes with an obligation that the route cannot meet.
     fn oblige(&self, entries: &[Entry], judged: &mut Judged) {
-        let labelled = |entry: &Entry| by_label(entry, &self.rules.terms).cloned().collect::<BTreeSet<_>>();
+        let labelled = |entry: &Entry| {
+            by_label(entry, &self.rules.terms).into_iter().map(Box::from).collect::<BTreeSet<Box<str>>>()
+        };
         let mut owed = std::mem::take(&mut judged.owed);
         let each = entries.iter().map(labelled).enumerate().filter(|(_, labels)| !labels.is_empty());
         each.for_each(|(at, labels)| owed.entry(at).or_default().extend(labels));

@@ -27,6 +27,7 @@ mod services;
 mod told;
 mod travel;
 mod v2_elements;
+mod v2_unseen;
 mod watch;
 
 use std::collections::HashMap;

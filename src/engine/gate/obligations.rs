@@ -153,7 +153,7 @@ fn has_notes(bytes: &[u8]) -> bool {
 }
 
 /// What an entry's own labels ask of whoever passes it on.
-pub(super) fn by_label<'a>(entry: &'a Entry, terms: &Terms) -> impl Iterator<Item = &'a Box<str>> {
-    let asks = |code: &&Box<str>| BY_LABEL.contains(&code.as_ref()) && terms.kind(code) == Some(LabelKind::Obligation);
-    entry.labels.iter().filter(asks).collect::<Vec<_>>().into_iter()
+pub(super) fn by_label<'a>(entry: &'a Entry, terms: &Terms) -> Vec<&'a str> {
+    let asks = |code: &&str| BY_LABEL.contains(code) && terms.kind(code) == Some(LabelKind::Obligation);
+    entry.labels.iter().map(AsRef::as_ref).filter(asks).collect()
 }

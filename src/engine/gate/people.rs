@@ -6,7 +6,7 @@ use message::consent::by_entry::normal;
 use message::json::Value;
 use message::{Provider, fhir};
 
-use super::super::patient::{self, Identifier};
+use super::super::patient::{self, Identifier, Mention};
 use super::super::process::Hash;
 use super::arrive::lanes;
 use crate::store::Lane;
@@ -110,13 +110,25 @@ pub(super) fn people(parts: &[Part<'_>], provider: &Provider, hash: &Hash) -> Ve
         found.about.entry(person).or_default().insert(at);
     }
     let mut nobodys = Vec::new();
+    let (mut strangers, others) = (false, names_of(parts));
     for (at, part) in parts.iter().enumerate().filter(|(_, part)| !is_patient(part.resource)) {
         let mut people = BTreeSet::new();
         fhir::for_each_reference(part.resource, |reference| people.extend(found.named(reference, provider)));
+        patient::for_each_mention(
+            part.resource,
+            &mut |mention| match found.mentioned(mention, part.resource, provider) {
+                Some(person) => _ = people.insert(person),
+                None => strangers |= is_stranger(mention, &others),
+            },
+        );
         if people.is_empty() {
             nobodys.push(at);
         }
         people.into_iter().for_each(|person| _ = found.about.entry(person).or_default().insert(at));
+    }
+    if strangers && found.identifiers.is_empty() {
+        // It tells of somebody, and not of whom.
+        found.identifiers.push(BTreeSet::new());
     }
     let Found { identifiers, about, .. } = found;
     let person = |(at, own): (usize, BTreeSet<Identifier>)| Person {
@@ -126,6 +138,24 @@ pub(super) fn people(parts: &[Part<'_>], provider: &Provider, hash: &Hash) -> Ve
         places: about.get(&at).into_iter().flatten().chain(&nobodys).copied().collect(),
     };
     identifiers.into_iter().enumerate().map(person).collect()
+}
+
+/// What all of `parts` are called.
+fn names_of(parts: &[Part<'_>]) -> BTreeSet<String> {
+    let id = |part: &Part<'_>| {
+        Some(format!("{}/{}", fhir::get_str(part.resource, "resourceType")?, fhir::get_str(part.resource, "id")?))
+    };
+    let urls = parts.iter().filter_map(|part| part.full_url).map(|url| normal(url).into());
+    urls.chain(parts.iter().filter_map(id)).collect()
+}
+
+/// True where somebody is named as whose data it is, and cannot be told from others.
+fn is_stranger(mention: Mention<'_>, others: &BTreeSet<String>) -> bool {
+    let Some(reference) = mention.reference() else { return mention.is_patient() };
+    let plain = normal(reference);
+    // A group, a device, a place.
+    let other = plain.split_once('/').is_some_and(|(kind, _)| kind != "Patient" && fhir::is_resource_type(kind));
+    mention.is_patient() && !other && !others.contains(&*plain)
 }
 
 fn is_patient(resource: &Value) -> bool {
@@ -157,6 +187,22 @@ impl Found {
         }
         names.for_each(|name| _ = self.names.insert(name, at));
         at
+    }
+
+    /// The patient that is named with more than a reference, if it is one: by an identifier, or by what is contained.
+    fn mentioned(&mut self, mention: Mention<'_>, within: &Value, provider: &Provider) -> Option<usize> {
+        let identifier = mention.identifier(provider);
+        let Some(reference) = mention.reference() else {
+            return Some(self.add(&BTreeSet::from([identifier?]), [].into_iter()));
+        };
+        if let Some(inner) = reference.strip_prefix('#') {
+            let contained = within.get("contained").and_then(Value::as_array).into_iter().flatten();
+            let person = contained.filter(|one| is_patient(one)).find(|one| fhir::get_str(one, "id") == Some(inner))?;
+            return Some(self.add(&patient::of_patient(person, provider), [].into_iter()));
+        }
+        let at = self.named(reference, provider)?;
+        self.identifiers.get_mut(at)?.extend(identifier);
+        Some(at)
     }
 
     /// The patient that a reference means, if it means one.
@@ -208,6 +254,41 @@ mod tests {
     fn one_patient_twice_is_one() {
         let bundle = json!({ "resourceType": "Bundle", "entry": [patient("a", "1"), patient("b", "1"), about("b")] });
         assert_eq!(of(&bundle), [(1, vec![0, 1, 2])]);
+    }
+
+    #[test]
+    fn finds_a_patient_by_an_identifier_alone() {
+        let by = |subject: Value| of(&json!({ "resourceType": "Observation", "subject": subject }));
+        let identifier = json!({ "system": "urn:x", "value": "1" });
+        let one = vec![(1, vec![0])];
+        assert_eq!(by(json!({ "identifier": identifier })), one);
+        assert_eq!(by(json!({ "reference": "Patient?identifier=urn:x%7C1" })), one);
+        assert_eq!(
+            by(json!({ "reference": "Patient/7", "identifier": identifier })),
+            [(2, vec![0])],
+            "both are theirs"
+        );
+        assert!(by(json!({ "type": "Group", "identifier": identifier })).is_empty());
+        assert!(by(json!({ "reference": "Group/7" })).is_empty());
+        let contained = json!({ "resourceType": "Observation", "subject": { "reference": "#p" },
+            "contained": [{ "resourceType": "Patient", "id": "p", "identifier": [identifier] }] });
+        assert_eq!(of(&contained), one);
+    }
+
+    #[test]
+    fn whoever_cannot_be_told_is_somebody() {
+        let by = |subject: Value| of(&json!({ "resourceType": "Observation", "subject": subject }));
+        let somebody = vec![(0, vec![0])];
+        assert_eq!(by(json!({ "display": "A" })), somebody);
+        assert_eq!(by(json!({ "reference": "urn:uuid:nowhere" })), somebody);
+        assert_eq!(by(json!({ "reference": "#nothing" })), somebody);
+        let bundle = json!({ "resourceType": "Bundle", "entry": [
+            { "fullUrl": "urn:uuid:g", "resource": { "resourceType": "Group" } }, about("g"), { "resource": { "resourceType": "Location" } }
+        ] });
+        assert!(of(&bundle).is_empty(), "a group is nobody");
+        let known = json!({ "resourceType": "Bundle", "entry": [patient("a", "1"),
+            { "resource": { "resourceType": "Observation", "subject": { "display": "A" } } }] });
+        assert_eq!(of(&known), [(1, vec![0, 1])], "what names nobody else is about the only one");
     }
 
     #[test]

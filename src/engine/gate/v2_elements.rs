@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-/// Fields that a label covers, by segment; a segment without fields goes whole.
-const COVERED: &[(&str, &[(&str, &[usize])])] = &[
+/// Fields of a segment; all of it where there are none.
+type Fields = (&'static str, &'static [usize]);
+
+/// Fields that a label covers, by segment.
+const COVERED: &[(&str, &[Fields])] = &[
     (
         "DEMO",
         &[
@@ -53,7 +56,7 @@ pub(super) fn masked(
     separators: Separators,
     labels: &BTreeSet<Box<str>>,
 ) -> Result<Bytes, &'static str> {
-    let covered: Vec<&(&str, &[usize])> =
+    let covered: Vec<&Fields> =
         COVERED.iter().filter(|(label, _)| labels.contains(*label)).flat_map(|(_, segments)| *segments).collect();
     let (mut rest, mut lost): (Vec<u8>, BTreeSet<Vec<u8>>) = (Vec::with_capacity(bytes.len()), BTreeSet::new());
     for line in bytes.split(|byte| *byte == b'\r').filter(|line| !line.is_empty()) {

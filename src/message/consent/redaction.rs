@@ -55,16 +55,54 @@ fn closure(entries: &[Value], denied: &BTreeSet<usize>) -> BTreeSet<usize> {
     removed.extend(entries.iter().enumerate().filter(|(_, entry)| is_original(entry)).map(|(at, _)| at));
     loop {
         let gone = Gone::of(entries, &removed);
-        let more: Vec<usize> = entries
-            .iter()
-            .enumerate()
-            .filter(|(at, entry)| !removed.contains(at) && entry.get("resource").is_some_and(|r| gone.takes(r)))
-            .map(|(at, _)| at)
-            .collect();
+        let bytes = Bytes::of(entries, &removed);
+        let goes = |entry: &Value| entry.get("resource").is_some_and(|r| gone.takes(r)) || bytes.takes(entry);
+        let kept = entries.iter().enumerate().filter(|(at, _)| !removed.contains(at));
+        let more: Vec<usize> = kept.filter(|(_, entry)| goes(entry)).map(|(at, _)| at).collect();
         if more.is_empty() {
             return removed;
         }
         removed.extend(more);
+    }
+}
+
+/// Bytes that stand in an entry of their own, by whose they are.
+struct Bytes {
+    /// Those of what was taken out.
+    gone: BTreeSet<Box<str>>,
+    /// Those of what stays.
+    kept: BTreeSet<Box<str>>,
+}
+
+impl Bytes {
+    fn of(entries: &[Value], removed: &BTreeSet<usize>) -> Self {
+        let (mut gone, mut kept) = (BTreeSet::new(), BTreeSet::new());
+        for (at, entry) in entries.iter().enumerate() {
+            let of = if removed.contains(&at) { &mut gone } else { &mut kept };
+            let mut waiting = vec![entry];
+            while let Some(value) = waiting.pop() {
+                match value {
+                    Value::Array(items) => waiting.extend(items),
+                    Value::Object(members) => {
+                        let url = members.get("url").filter(|_| members.contains_key("contentType"));
+                        of.extend(url.and_then(Value::as_str).map(normal));
+                        waiting.extend(members.values());
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Self { gone, kept }
+    }
+
+    /// True for bytes of a document that was taken out, and of no other.
+    fn takes(&self, entry: &Value) -> bool {
+        let names = own_names(entry);
+        let among =
+            |set: &BTreeSet<Box<str>>| names.iter().any(|name| set.contains(name) || set.contains(&normal(name)));
+        entry.get("resource").is_some_and(|resource| kind_of(resource) == "Binary")
+            && among(&self.gone)
+            && !among(&self.kept)
     }
 }
 

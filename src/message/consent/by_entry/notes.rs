@@ -28,6 +28,11 @@ impl Policy {
             if glass.lasts.is_none() {
                 notes.push("an emergency never ends: set `max`".to_owned());
             }
+            for label in glass.never.iter().filter(|label| !is_label(label, terms)) {
+                notes.push(format!(
+                    "an emergency never opens `{label}`, which is no label that is known: nothing has it"
+                ));
+            }
             if glass.purposes.is_empty() {
                 notes.push("an emergency opens nothing: set `purposes`".to_owned());
             }
@@ -37,16 +42,29 @@ impl Policy {
                 notes.push(format!("mandatory rule `{}` does not `cite` its law", rule.id));
             }
         }
+        let of_treatment =
+            |rule: &&Rule| rule.when.purpose.is_empty() || rule.when.purpose.iter().any(|code| code == "TREAT");
+        for rule in self.mandatory_deny.iter().filter(of_treatment) {
+            for kind in rule.when.resource_type.iter().filter(|kind| VITAL.contains(&kind.as_str())) {
+                notes.push(format!("rule `{}` withholds {kind} from treatment: who treats may harm", rule.id));
+            }
+        }
         let rules = [&self.mandatory_deny, &self.mandatory_permit, &self.obligations];
         rules.into_iter().flatten().for_each(|rule| of_rule(rule, terms, &mut notes));
         notes
     }
 }
 
+/// What nobody should treat somebody without.
+const VITAL: [&str; 4] = ["AllergyIntolerance", "MedicationRequest", "MedicationStatement", "MedicationAdministration"];
+
+fn is_label(code: &str, terms: &Terms) -> bool {
+    terms.kind(code).is_some() || Confidentiality::from_code(code).is_some()
+}
+
 fn of_rule(rule: &Rule, terms: &Terms, notes: &mut Vec<String>) {
     let place = if rule.id.is_empty() { "an obligation".to_owned() } else { format!("rule `{}`", rule.id) };
-    let known_label = |code: &str| terms.kind(code).is_some() || Confidentiality::from_code(code).is_some();
-    for label in rule.when.label.iter().chain(&rule.add).filter(|code| !known_label(code)) {
+    for label in rule.when.label.iter().chain(&rule.add).filter(|code| !is_label(code, terms)) {
         notes.push(format!("{place}: `{label}` is no ActCode label that is known"));
     }
     for purpose in rule.when.purpose.iter().filter(|code| terms.purpose(code).is_empty()) {

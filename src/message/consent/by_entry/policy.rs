@@ -74,6 +74,8 @@ pub struct Policy {
     pub caps: Vec<(String, Confidentiality)>,
     /// What the receiver is told of what was left out.
     pub notice: Notice,
+    /// True if a document may go of which a section is left empty that it must have: allergies, medicines, problems.
+    pub partial_documents: bool,
 }
 
 /// Opening a record in an emergency, against or without consent.
@@ -184,6 +186,7 @@ impl Policy {
             "description" | "version" | "note" | "cite" => {}
             "unlabeled_confidentiality" => self.unlabelled = level(key, value)?,
             "granularity" => self.whole = one_of(key, value, &["resource", "message"])? == 1,
+            "partial_documents" => self.partial_documents = flag(key, value)?,
             "combine" => {
                 one_of(key, value, &["latest-in-series, deny-across-series"])?;
             }
@@ -224,6 +227,7 @@ impl Policy {
             explicit_purpose: vec!["MLTRAINING".to_owned()],
             caps: Vec::new(),
             notice: Notice::default(),
+            partial_documents: false,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::json::Value;
 pub fn normal(reference: &str) -> Box<str> {
     if let Some((_, query)) = reference.split_once('?') {
         let wanted = query.split('&').find_map(|pair| pair.strip_prefix("identifier="));
-        return wanted.map_or_else(|| reference.into(), |wanted| decoded(wanted).into());
+        return wanted.map_or_else(|| reference.into(), |wanted| unescaped(&decoded(wanted)).into());
     }
     let path = reference.split('#').next().unwrap_or_default();
     let path = path.split("/_history").next().unwrap_or_default();
@@ -34,6 +34,16 @@ fn decoded(text: &str) -> String {
         bytes.push(value.unwrap_or(byte));
     }
     String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+}
+
+/// What a search escapes in a token (FHIR R4 §3.1.1.4.11), as it is meant.
+fn unescaped(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        plain.push(if c == '\\' { rest.next().unwrap_or(c) } else { c });
+    }
+    plain
 }
 
 /// `SYSTEM|VALUE` of a business identifier; `None` without a value.
@@ -67,6 +77,7 @@ mod tests {
             ("urn:uuid:0b8d", "urn:uuid:0b8d"),
             ("Practitioner?identifier=urn:oid:1.2%7C77", "urn:oid:1.2|77"),
             ("Practitioner?identifier=a|b&x=%zz", "a|b"),
+            ("Patient?identifier=urn:x%7CA%5C%7C1%5C%2C2", "urn:x|A|1,2"),
             ("#contained", ""),
         ] {
             assert_eq!(&*normal(from), to, "{from}");
