@@ -141,7 +141,7 @@ fn research_data_that_must_be_de_identified_names_nobody() {
     );
     assert!(labels(&patients[0]).contains(&"ANONYED"));
     let observations = fhir.repository.resources("Observation");
-    assert!(observations.iter().any(|one| one["valueQuantity"]["value"].to_string() == "73.4512"), "{observations:#?}");
+    assert!(observations.iter().any(|one| one["valueQuantity"]["value"] == json!(73.4512)), "{observations:#?}");
     assert!(fhir.repository.resources("Provenance").is_empty());
 }
 
