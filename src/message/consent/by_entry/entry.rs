@@ -1,6 +1,7 @@
 //! What a decision needs to know of a record entry: a resource's codes, labels, dates, authors, references.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::LazyLock;
 
 use crate::json::Value;
 
@@ -182,24 +183,41 @@ impl Entry {
         let mut waiting = vec![resource];
         while let Some(value) = waiting.pop() {
             match value {
-                Value::Array(items) => waiting.extend(items),
+                Value::Array(items) => waiting.extend(items.iter().filter(|item| has_parts(item))),
                 Value::Object(elements) => {
-                    self.codes.extend(Coded::of(value));
-                    if let Some(media) = elements.get("contentType").and_then(Value::as_str) {
-                        push(&mut self.media, media.into());
+                    let (mut is_coded, mut is_resource, mut is_label) = (false, false, false);
+                    let mut meta = None;
+                    // In one pass: there are many elements, and each has few members.
+                    for (key, inner) in elements.iter() {
+                        match key.as_str() {
+                            "code" => is_coded = inner.as_str().is_some(),
+                            "contentType" => inner.as_str().into_iter().for_each(|media| push(&mut self.media, media.into())),
+                            "url" => is_label = inner.as_str() == Some(INLINE_LABEL),
+                            "resourceType" => is_resource = true,
+                            "meta" => {
+                                meta = Some(inner);
+                                continue;
+                            }
+                            _ => {}
+                        }
+                        if has_parts(inner) {
+                            waiting.push(inner);
+                        }
                     }
-                    if elements.get("url").and_then(Value::as_str) == Some(INLINE_LABEL) {
+                    if is_coded {
+                        self.codes.extend(Coded::of(value));
+                    }
+                    if is_label {
                         elements.get("valueCoding").into_iter().for_each(|label| self.take_label(label));
                     }
-                    let is_resource = elements.contains_key("resourceType");
                     if is_resource && !std::ptr::eq(value, resource) {
                         push(&mut self.contained, kind_of(value).into());
                     }
-                    if let Some(meta) = elements.get("meta").filter(|_| is_resource) {
-                        self.take_labels(meta);
+                    match meta {
+                        Some(meta) if is_resource => self.take_labels(meta),
+                        Some(meta) => waiting.push(meta),
+                        None => {}
                     }
-                    let inner = elements.iter().filter(|(key, _)| !(is_resource && *key == "meta"));
-                    waiting.extend(inner.map(|(_, value)| value));
                 }
                 _ => {}
             }
@@ -279,6 +297,11 @@ impl Identities {
         let more: Vec<Box<str>> = owners.filter_map(|at| self.names.get(at)).flatten().cloned().collect();
         references.extend(more);
     }
+}
+
+/// True for what may have elements in it.
+fn has_parts(value: &Value) -> bool {
+    matches!(value, Value::Array(_) | Value::Object(_))
 }
 
 fn push(to: &mut Vec<Box<str>>, item: Box<str>) {
@@ -368,19 +391,32 @@ const DATES: &[&str] = &[
     "issued",
 ];
 
+/// What follows such a name where its type is one of several.
+const TYPED: &[&str] = &["", "DateTime", "Period", "Instant", "Date", "Timing"];
+
+/// All that [`DATES`] may be called, each with its rank.
+static RANKS: LazyLock<HashMap<String, usize, foldhash::fast::FixedState>> = LazyLock::new(|| {
+    let names = DATES.iter().flat_map(|name| TYPED.iter().map(move |kind| format!("{name}{kind}")));
+    let mut ranks = HashMap::default();
+    names.enumerate().for_each(|(rank, name)| _ = ranks.entry(name).or_insert(rank));
+    ranks
+});
+
 /// The clinical interval of a resource: the first of [`DATES`] that it has. `meta.lastUpdated` never.
 fn dated(resource: &Value) -> Option<Span> {
-    let nested = resource.get("collection").and_then(dated);
-    let end = resource.get("end").and_then(Value::as_str).and_then(Span::parse);
-    DATES
-        .iter()
-        .find_map(|name| {
-            let typed = ["", "DateTime", "Period", "Instant", "Date", "Timing"].iter();
-            let found = typed.filter_map(|kind| resource.get(&format!("{name}{kind}"))).find_map(span_of)?;
-            let until = end.filter(|_| *name == "start").map_or(found.until, |end| end.until.max(found.until));
-            Some(Span { until, ..found })
-        })
-        .or(nested)
+    let elements = resource.as_object()?;
+    let mut named: Vec<(usize, &str, &Value)> =
+        elements.iter().filter_map(|(name, value)| Some((*RANKS.get(name.as_str())?, name.as_str(), value))).collect();
+    named.sort_unstable_by_key(|(rank, ..)| *rank);
+    let own = named.into_iter().find_map(|(_, name, value)| Some((name, span_of(value)?)));
+    match own {
+        Some((name, found)) => {
+            let end = elements.get("end").filter(|_| name.starts_with("start") && !name.starts_with("started"));
+            let end = end.and_then(Value::as_str).and_then(Span::parse);
+            Some(Span { until: end.map_or(found.until, |end| end.until.max(found.until)), ..found })
+        }
+        None => resource.get("collection").and_then(dated),
+    }
 }
 
 /// The span of a dateTime, a Period or a Timing.
