@@ -162,7 +162,10 @@ impl Running {
         let reloading = [NotifyState::Reloading].into_iter().chain(NotifyState::monotonic_usec_now().ok());
         tell_systemd(&reloading.collect::<Vec<_>>());
         match perform(&self.desk, Operation::Reload).await {
-            Ok(_) => tracing::info!("reloaded"),
+            Ok(report) => match kept(&report) {
+                0 => tracing::info!("reloaded"),
+                kept => tracing::warn!(kept, "reloaded, but for those that go on as they were"),
+            },
             Err(error) => {
                 tracing::error!(problems = error.line(), "not reloaded: the old configuration goes on");
             }
@@ -225,4 +228,10 @@ async fn keep_systemd_informed(mut stop: Stop) {
     while stop.or(tokio::time::sleep(interval)).await.is_some() {
         tell_systemd(&[NotifyState::Watchdog]);
     }
+}
+
+/// How many parts of a site a reload has left as they were, because the new ones would not do.
+fn kept(report: &serde_json::Value) -> usize {
+    let parts = report.as_array().map_or(&[][..], Vec::as_slice);
+    parts.iter().filter(|part| !part.get("error").is_none_or(serde_json::Value::is_null)).count()
 }
