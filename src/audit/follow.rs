@@ -78,8 +78,12 @@ impl Follower {
         self.standing = Some(Arc::clone(&standing));
         self.report(&standing);
         let mut said = None::<(String, Instant)>;
+        let mut in_force = site().await;
         loop {
-            let in_force = site().await;
+            // While something is drained and exchanged it goes on by what was in force: deliveries wait for it.
+            if let Ok(now) = tokio::time::timeout(WAIT, site()).await {
+                in_force = now;
+            }
             let wait = match self.catch_up(&in_force).await {
                 Ok(()) => {
                     self.report(&standing);
@@ -103,7 +107,6 @@ impl Follower {
                 () = tokio::time::sleep(wait) => {}
             }
         }
-        let in_force = site().await;
         if let Err(error) = self.finish(&in_force).await {
             tracing::warn!(error = error.line(), "the audit's last lines are told at the next start");
         }
