@@ -1,13 +1,13 @@
 //! The transaction Bundle: every resource once, with its request.
 
-use message::json::{Map, Value};
+use message::json::{Map, Text, Value};
 use uuid::Uuid;
 
 use super::identity::{self, Identities, Identity};
 use super::known::known;
 use super::required;
 use super::run::Run;
-use super::tree::{NodeId, Reference, ResourceId};
+use super::tree::{Grafted, NodeId, Reference, ResourceId};
 
 /// Room for the members of most resources.
 const MEMBERS: usize = 12;
@@ -103,19 +103,49 @@ fn entries(run: &mut Run<'_>, identities: &Identities, refs: &[Option<Reference>
 }
 
 fn entry(run: &mut Run<'_>, id: ResourceId, identity: &Identity, refs: &[Option<Reference>]) -> Option<Value> {
-    let resource = run.tree.get(id)?;
-    let (root, kind) = (resource.root, resource.kind);
-    let mut out = Map::with_capacity(MEMBERS);
-    out.put("resourceType", Value::fixed(known().kind(kind).name));
-    if !identity.conditional {
-        out.put("id", identity.uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()) as &str);
-    }
-    let mut out = run.tree.render_onto(root, out, refs);
-    required::complete(run, kind, &mut out);
+    let resource = resource(run, id, identity, refs)?;
     let request = [("method", Value::fixed("PUT")), ("url", Value::from(identity.url.clone()))];
     Some(Value::object([
         ("fullUrl", Value::from(identity.full_url.clone())),
-        ("resource", Value::Object(out)),
+        ("resource", Value::Object(resource)),
         ("request", Value::object(request)),
     ]))
+}
+
+/// A resource as JSON: as it was written before, where it is made of what is kept and refers to the same.
+fn resource(run: &mut Run<'_>, id: ResourceId, identity: &Identity, refs: &[Option<Reference>]) -> Option<Map> {
+    let resource = run.tree.get(id)?;
+    let (root, kind) = (resource.root, resource.kind);
+    let own = (!identity.conditional).then_some(identity.uuid);
+    // Others are completed with what the message says elsewhere.
+    let kept = run.tree.unchanged(id).filter(|_| known().kind(kind).is_merged);
+    let kept = kept.and_then(|kept| Some((kept, to_entries(run, kept, refs)?)));
+    if let Some((kept, to)) = &kept
+        && let Some(written) = run.tree.kept.as_ref().and_then(|all| all.known(*kept)?.written.as_ref())
+        && written.id == own
+        && written.refs.iter().map(|(number, to)| (*number, to)).eq(to.iter().copied())
+    {
+        return Some(written.members.clone());
+    }
+    let kept = kept.map(|(kept, to)| (kept, to.into_iter().map(|(number, to)| (number, to.clone())).collect()));
+    let mut out = Map::with_capacity(MEMBERS);
+    out.put("resourceType", Value::fixed(known().kind(kind).name));
+    if let Some(own) = own {
+        out.put("id", own.hyphenated().encode_lower(&mut Uuid::encode_buffer()) as &str);
+    }
+    let mut out = run.tree.render_onto(root, out, refs);
+    required::complete(run, kind, &mut out);
+    if let (Some((kept, to)), Some(all)) = (kept, &mut run.tree.kept) {
+        all.write_resource(kept, own, to, &mut out);
+    }
+    Some(out)
+}
+
+/// What the references in what is kept are to, if all are to entries of the Bundle.
+fn to_entries<'r>(run: &Run<'_>, kept: Grafted, refs: &'r [Option<Reference>]) -> Option<Vec<(u16, &'r Text)>> {
+    let to = run.tree.references_in(kept).map(|(number, to)| match refs.get(to.0 as usize) {
+        Some(Some(Reference::Entry(url))) => Some((number, url)),
+        _ => None,
+    });
+    to.collect()
 }

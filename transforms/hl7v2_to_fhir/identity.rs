@@ -1,16 +1,15 @@
 //! What makes a resource the same one in the next message: its business identifier, or a natural
 //! key within what it belongs to; and from that its URL and its UUID.
 
-use message::Sha256;
 use message::fhir::uuid_v5;
 use message::json::Text;
-use smol_str::format_smolstr;
+use message::{Context, Sha256};
 use uuid::Uuid;
 
 use super::hashed::{Hashed, Hasher};
 use super::known::{KnownKind, known};
 use super::run::{Run, push_encoded};
-use super::tree::{Key, NodeId, Reference, ResourceId, Tree};
+use super::tree::{Grafted, Key, NodeId, Reference, ResourceId, Tree};
 
 mod shared;
 
@@ -47,7 +46,7 @@ struct Reader<'r, 'a> {
 
 /// What a resource is the same by.
 #[derive(Clone)]
-struct Found {
+pub(super) struct Found {
     uuid: Uuid,
     /// True if that is its number.
     has_number: bool,
@@ -59,15 +58,19 @@ struct Found {
 pub(super) fn of(run: &mut Run<'_>) -> Identities {
     let count = run.tree.resources.len();
     for number in 0..count {
-        complete_systems(run, resource_id(number));
+        let id = resource_id(number);
+        let kept = run.tree.unchanged(id);
+        complete_systems(run, id);
+        // What is completed is made of what is kept, and so as good as that.
+        kept.into_iter().for_each(|kept| run.tree.accept(kept));
     }
     let redirects = shared::merge(run);
     let message_key = message_key(run);
-    let site = uuid_v5(Uuid::NAMESPACE_URL, run.context.base_uri.as_bytes());
-    let namespace = uuid_v5(site, run.context.provider.key.as_bytes());
+    let namespace = run.tree.kept.as_ref().map_or_else(|| namespace(run.context), |kept| kept.namespace);
     let mut reader = Reader { run, found: vec![None; count], redirects, message_key, namespace };
     let mut identities = vec![None; count];
     let mut seen: Hashed<Uuid, (ResourceId, usize)> = Hashed::with_capacity_and_hasher(count, Hasher::default());
+    let mut url = String::with_capacity(64);
     for number in 0..count {
         let id = resource_id(number);
         if reader.redirects.get(number) != Some(&id) {
@@ -81,12 +84,18 @@ pub(super) fn of(run: &mut Run<'_>) -> Identities {
         if *times > 1 && is_one {
             reader.merge(*first, id, root);
         } else if let Some(slot) = identities.get_mut(number) {
-            *slot = Some(identity(kind.name, found, *times));
+            *slot = Some(identity(kind.name, found, *times, &mut url));
         }
     }
     let mut redirects = reader.redirects;
     follow(&mut redirects);
     Identities { identities, redirects }
+}
+
+/// The namespace of all UUIDs of a provider.
+pub(super) fn namespace(context: &Context) -> Uuid {
+    let site = uuid_v5(Uuid::NAMESPACE_URL, context.base_uri.as_bytes());
+    uuid_v5(site, context.provider.key.as_bytes())
 }
 
 /// Makes every redirect lead to the last one of its chain: each leads to a resource before it.
@@ -99,14 +108,18 @@ fn follow(redirects: &mut [ResourceId]) {
     }
 }
 
-/// The identity of the `times`th resource that is the same by `found`.
-fn identity(kind: &str, found: Found, times: usize) -> Identity {
+/// The identity of the `times`th resource that is the same by `found`; its URL is written by way of `own`.
+fn identity(kind: &str, found: Found, times: usize, own: &mut String) -> Identity {
     match found.search.filter(|_| times == 1) {
         Some(url) => Identity { uuid: found.uuid, full_url: urn(found.uuid), url, conditional: true },
         None => {
             let again = || uuid_v5(found.uuid, times.to_string().as_bytes());
             let uuid = if times == 1 { found.uuid } else { again() };
-            Identity { uuid, full_url: urn(uuid), url: format_smolstr!("{kind}/{uuid}"), conditional: false }
+            own.clear();
+            for part in [kind, "/", uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer())] {
+                own.push_str(part);
+            }
+            Identity { uuid, full_url: urn(uuid), url: Text::new(own), conditional: false }
         }
     }
 }
@@ -202,6 +215,13 @@ impl Reader<'_, '_> {
         if let Some(Some(found)) = self.found.get(number) {
             return found.clone();
         }
+        let kept = self.run.tree.unchanged(id);
+        if let Some(found) = kept.and_then(|kept| self.known(id, kept, depth)) {
+            if let Some(slot) = self.found.get_mut(number) {
+                *slot = Some(found.clone());
+            }
+            return found;
+        }
         let kind = self.run.kind(id);
         let number_of = if kind.is_by_identifier { self.identifier(id) } else { None };
         let has_number = number_of.is_some();
@@ -215,10 +235,32 @@ impl Reader<'_, '_> {
             None => (self.natural_key(id, depth), None),
         };
         let found = Found { uuid: uuid_v5(self.namespace, key.as_bytes()), has_number, search };
+        if let Some(kept) = kept {
+            self.keep(id, kept, &key, &found, depth);
+        }
         if let Some(slot) = self.found.get_mut(number) {
             *slot = Some(found.clone());
         }
         found
+    }
+
+    /// What was found before of a resource that is made of `kept`, if it hangs on the same.
+    fn known(&mut self, id: ResourceId, kept: Grafted, depth: usize) -> Option<Found> {
+        let (hung, found) = self.run.tree.kept.as_ref()?.known(kept)?.found.clone()?;
+        let hangs = if found.has_number { [None, None] } else { self.hangs_on(self.run.kind_name(id), id, depth) };
+        (hangs == hung).then_some(found)
+    }
+
+    /// Keeps what was found, if it hangs on nothing else of the message.
+    fn keep(&mut self, id: ResourceId, kept: Grafted, key: &str, found: &Found, depth: usize) {
+        let is_of_patient = self.run.tree.get(id).is_none_or(|made| made.patient.is_some() || made.context.is_some());
+        if is_of_patient || depth > 8 || key.contains(self.message_key.as_str()) {
+            return;
+        }
+        let hangs = if found.has_number { [None, None] } else { self.hangs_on(self.run.kind_name(id), id, depth) };
+        if let Some(known) = self.run.tree.kept.as_mut().and_then(|all| all.known_mut(kept)) {
+            known.found = Some((hangs, found.clone()));
+        }
     }
 
     /// The key of what has a number: with its code, and a result's sub-id, where one number can be on several.

@@ -5,12 +5,14 @@
 //! through its rows into a tree of resources (`run`, `tree`), finds out which of them are the same
 //! and how the next message will find them (`identity`), completes what R4 requires (`required`),
 //! sets aside what it forbids (`rules`) and writes the Bundle (`bundle`). What no row took is reported (`coverage`).
+//! What texts became that come in message after message is kept for the next (`kept`), and changes nothing of it.
 
 mod bundle;
 mod coverage;
 mod groups;
 mod hashed;
 mod identity;
+mod kept;
 mod known;
 pub mod maps;
 mod options;
@@ -22,7 +24,7 @@ mod tree;
 mod values;
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use message::json::Value;
 use message::{Body, Context, Finding, FindingKind, Message, Sha256, Transform, TransformError, hl7v2};
@@ -32,6 +34,7 @@ pub use options::{
     ServiceRequests, ZSegments,
 };
 
+use kept::Kept;
 use maps::RowPlace;
 use maps::plan::MessagePlan;
 use maps::{MapError, Maps};
@@ -44,6 +47,8 @@ pub struct Hl7v2ToFhir {
     maps: Arc<Maps>,
     options: Options,
     version: String,
+    /// What is kept from message to message; a conversion has it for itself while it runs.
+    kept: Mutex<Option<Box<Kept>>>,
 }
 
 impl Hl7v2ToFhir {
@@ -52,7 +57,7 @@ impl Hl7v2ToFhir {
     pub fn new(maps: Arc<Maps>, options: Options) -> Self {
         let said = serde_json::to_string(&options).unwrap_or_default();
         let version = Sha256::of(format!("{}\n{said}", maps.version()).as_bytes()).to_string();
-        Self { maps, options, version }
+        Self { maps, options, version, kept: Mutex::new(None) }
     }
 
     /// Converts one message; gives the Bundle and what there is to report of it.
@@ -60,7 +65,22 @@ impl Hl7v2ToFhir {
     pub fn convert(&self, message: &hl7v2::Message, context: &Context) -> (Value, Vec<Finding>) {
         let mut run = self.run(message, context, None);
         let bundle = bundle::of(&mut run);
+        if let Some(kept) = run.tree.kept.take() {
+            *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+        }
         (bundle, run.findings)
+    }
+
+    /// What was kept, for a conversion in `context` by the common delimiters. Another that runs at the same time does
+    /// without.
+    fn kept(&self, message: &hl7v2::Message, context: &Context) -> Option<Box<Kept>> {
+        let common = hl7v2::Delimiters { truncation: message.delimiters().truncation, ..hl7v2::Delimiters::default() };
+        if message.delimiters() != common {
+            return None;
+        }
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let kept = kept.unwrap_or_else(|| Box::new(Kept::new(&self.maps.plan, context)));
+        Some(kept.ready(context).unwrap_or_else(|| Box::new(Kept::new(&self.maps.plan, context))))
     }
 
     /// The rows of segments and data types that a conversion runs: what a test of it covers.
@@ -81,6 +101,7 @@ impl Hl7v2ToFhir {
         let mut run = Run::new(&self.maps.plan, structure, source, context);
         run.z_segments = self.options.z_segments;
         run.observation_groups = self.options.observation_groups;
+        run.tree.kept = if used.is_none() { self.kept(message, context) } else { None };
         run.used = used;
         if unknown {
             let text = "there is no table for the message structure; its segments are read in order".into();

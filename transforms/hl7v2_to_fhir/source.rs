@@ -196,6 +196,30 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Notes that the value that begins at `offset` was taken.
+    pub(super) fn take_at(&mut self, offset: usize) {
+        self.set(offset);
+    }
+
+    /// Where values within `text` begin that were taken, counted from its beginning.
+    pub(super) fn taken_within(&self, text: &str) -> Vec<u16> {
+        let Some(start) = self.offset(text) else { return Vec::new() };
+        (0..=u16::try_from(text.len()).unwrap_or(u16::MAX)).filter(|at| self.is_set(start + usize::from(*at))).collect()
+    }
+
+    /// As [`Source::taken_within`]; they count as not taken from now on.
+    pub(super) fn give_back(&mut self, text: &str) -> Vec<u16> {
+        let taken = self.taken_within(text);
+        let start = self.offset(text).unwrap_or(0);
+        for at in &taken {
+            let offset = start + usize::from(*at);
+            if let Some(word) = self.taken.get_mut(offset / 64) {
+                *word &= !(1 << (offset % 64));
+            }
+        }
+        taken
+    }
+
     fn set(&mut self, offset: usize) {
         if let Some(word) = self.taken.get_mut(offset / 64) {
             *word |= 1 << (offset % 64);

@@ -10,14 +10,19 @@ use smol_str::format_smolstr;
 
 use message::fhir::definitions::{Element, Kind, Type, TypeId, types};
 
+use super::kept::Kept;
 use super::known::{Place, known};
+
+mod graft;
+
+pub(super) use graft::{Graft, Grafted};
 
 /// A node by its number, from 1, so that there is room for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct NodeId(NonZeroU32);
 
 impl NodeId {
-    fn new(number: usize) -> Self {
+    pub(super) fn new(number: usize) -> Self {
         Self(u32::try_from(number).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX))
     }
 
@@ -62,6 +67,10 @@ struct Node {
     places: u64,
     /// Another value of the same choice was there first: what is written here goes nowhere.
     detached: bool,
+    /// Something was written to it since it was put there as a part of something that is kept.
+    changed: bool,
+    /// What was put here whole, by its number in the tree.
+    grafted: Option<NonZeroU32>,
 }
 
 /// A resource.
@@ -75,6 +84,8 @@ pub(super) struct Resource {
     pub(super) patient: Option<ResourceId>,
     /// The order or report in whose group it stands.
     pub(super) context: Option<ResourceId>,
+    /// What is kept that it was made of.
+    pub(super) grafted: Option<Grafted>,
 }
 
 /// How a reference is written.
@@ -95,6 +106,11 @@ pub(super) struct Tree {
     index: HashMap<(NodeId, &'static str, Key), NodeId>,
     /// Members of lists that are being written, those of each object behind those of the one around it.
     listed: Vec<Option<Member>>,
+    /// What is kept of the messages before.
+    pub(super) kept: Option<Box<Kept>>,
+    grafted: Vec<Grafted>,
+    /// What is about to be kept.
+    begun: Option<graft::Begun>,
 }
 
 type Member = (NodeId, &'static Element);
@@ -129,7 +145,9 @@ impl Tree {
     pub(super) fn for_message(bytes: usize) -> Self {
         let mut nodes = SPARE.take();
         nodes.reserve(bytes / 3);
-        Self { nodes, resources: Vec::with_capacity(bytes / 32), index: HashMap::new(), listed: Vec::new() }
+        let mut tree = Self::default();
+        (tree.nodes, tree.resources) = (nodes, Vec::with_capacity(bytes / 32));
+        tree
     }
 
     fn add(&mut self, node: Node) -> NodeId {
@@ -140,7 +158,7 @@ impl Tree {
     /// A new, empty resource.
     pub(super) fn resource(&mut self, kind: TypeId) -> ResourceId {
         let root = self.add(Node::default());
-        self.resources.push(Resource { kind, root, labelled: false, patient: None, context: None });
+        self.resources.push(Resource { kind, root, labelled: false, patient: None, context: None, grafted: None });
         ResourceId(u32::try_from(self.resources.len() - 1).unwrap_or(u32::MAX))
     }
 
@@ -174,6 +192,7 @@ impl Tree {
 
     /// The child of `parent` for `element`, made where it is not there yet.
     pub(super) fn child(&mut self, parent: NodeId, element: &'static Element, key: Key) -> NodeId {
+        self.enter(parent);
         if let Some(found) = self.find(parent, element, key) {
             return found;
         }
@@ -192,6 +211,7 @@ impl Tree {
         let place = self.node(child).and_then(|node| node.element).map_or(0, bit);
         let Some(owner) = self.node_mut(parent) else { return };
         owner.places |= place;
+        owner.changed = true;
         if list {
             let before = owner.lists.replace(child);
             self.set_link(child, before);
@@ -288,7 +308,7 @@ impl Tree {
     pub(super) fn set(&mut self, node: NodeId, value: Value) -> bool {
         match self.node_mut(node) {
             Some(node) if node.value.is_none() && !node.detached => {
-                node.value = Some(value);
+                (node.value, node.changed) = (Some(value), true);
                 true
             }
             Some(node) => !node.detached && node.value.as_ref() == Some(&value),
@@ -301,12 +321,19 @@ impl Tree {
         let Some(element) = place else { return };
         let node = self.child(parent, element, Key::default());
         if let Some(node) = self.node_mut(node) {
-            node.value = Some(value.into());
+            (node.value, node.changed) = (Some(value.into()), true);
         }
     }
 
     /// Makes `node` a reference to `resource`, unless it refers to another already.
     pub(super) fn refer(&mut self, node: NodeId, resource: ResourceId) {
+        if let Some(node) = self.node_mut(node).filter(|node| !node.detached && node.reference.is_none()) {
+            (node.reference, node.changed) = (Some(resource), true);
+        }
+    }
+
+    /// As [`Tree::refer`], where what is kept has left it open.
+    pub(super) fn refer_from(&mut self, node: NodeId, resource: ResourceId) {
         if let Some(node) = self.node_mut(node).filter(|node| !node.detached) {
             node.reference.get_or_insert(resource);
         }
@@ -408,7 +435,7 @@ impl Tree {
     /// Takes all that is below `node` off it.
     pub(super) fn strip(&mut self, node: NodeId) {
         if let Some(node) = self.node_mut(node) {
-            (node.singles, node.lists) = (None, None);
+            (node.singles, node.lists, node.changed) = (None, None, true);
         }
     }
 
@@ -418,7 +445,7 @@ impl Tree {
         let mut kept: Vec<_> = self.lists(parent).filter(|(_, node)| keep(node)).map(|(id, _)| id).collect();
         kept.reverse();
         if let Some(parent) = self.node_mut(parent) {
-            parent.lists = None;
+            (parent.lists, parent.changed) = (None, true);
         }
         for id in kept {
             self.attach(parent, id, true);
@@ -508,6 +535,10 @@ impl Tree {
         element: &'static Element,
         refs: &[Option<Reference>],
     ) -> (Option<Value>, Option<Value>) {
+        let whole = self.whole(id);
+        if let Some(written) = whole.and_then(|part| self.kept.as_ref()?.part(part)?.written.clone()) {
+            return (Some(Value::Object(written)), None);
+        }
         let Some(node) = self.node_mut(id) else { return (None, None) };
         let (value, reference) = (node.value.take(), node.reference);
         if reference.is_none() && node.singles.is_none() && node.lists.is_none() {
@@ -527,7 +558,13 @@ impl Tree {
             return (value, None);
         }
         match element.kind {
-            Kind::Complex(kind) => (fill(kind, out).map(Value::Object), None),
+            Kind::Complex(kind) => {
+                let mut out = fill(kind, out);
+                if let (Some(part), Some(out), Some(kept)) = (whole, &mut out, &mut self.kept) {
+                    kept.write(part, out);
+                }
+                (out.map(Value::Object), None)
+            }
             Kind::Primitive(_) => (value, Some(Value::Object(out))),
         }
     }

@@ -73,19 +73,20 @@ impl Bundle {
 impl Entry {
     /// An entry as it stands in a Bundle.
     pub(super) fn new(mut members: Map) -> Self {
-        let full_url = match members.get_mut("fullUrl") {
-            Some(Value::String(url)) => Some(std::mem::take(url)),
-            _ => None,
-        };
-        let resource = match members.get_mut("resource") {
-            Some(Value::Object(resource)) => Some(std::mem::take(resource)),
-            _ => None,
-        };
-        let request = members.get("request").and_then(Value::as_object);
-        let of_request = |key: &str| request.and_then(|request| text_of(request, key)).cloned();
+        let (mut full_url, mut resource, mut method, mut url) = (None, None, None, None);
+        for (name, value) in members.iter_mut() {
+            match (name.as_str(), value) {
+                ("fullUrl", Value::String(own)) => full_url = Some(std::mem::take(own)),
+                ("resource", Value::Object(own)) => resource = Some(std::mem::take(own)),
+                ("request", Value::Object(own)) => {
+                    (method, url) = (text_of(own, "method").cloned(), text_of(own, "url").cloned());
+                }
+                _ => {}
+            }
+        }
         let kind =
             resource.as_ref().and_then(|resource| text_of(resource, "resourceType")).cloned().unwrap_or_default();
-        let (method, url) = (of_request("method").unwrap_or_default(), of_request("url"));
+        let method = method.unwrap_or_default();
         let writes = is_write(&method, url.as_deref());
         Self { members, full_url: full_url.filter(|url| !url.is_empty()), resource, kind, method, url, writes }
     }
@@ -107,11 +108,12 @@ impl Entry {
     }
 
     fn into_value(self) -> Value {
-        let mut members = self.members;
-        let resource = self.resource.map(Value::Object);
-        for (key, value) in [("fullUrl", self.full_url.map(Value::String)), ("resource", resource)] {
-            if let (Some(value), Some(place)) = (value, members.get_mut(key)) {
-                *place = value;
+        let Self { mut members, mut full_url, mut resource, .. } = self;
+        for (name, value) in members.iter_mut() {
+            match name.as_str() {
+                "fullUrl" => full_url.take().into_iter().for_each(|own| *value = Value::String(own)),
+                "resource" => resource.take().into_iter().for_each(|own| *value = Value::Object(own)),
+                _ => {}
             }
         }
         Value::Object(members)

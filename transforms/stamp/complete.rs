@@ -5,14 +5,14 @@ use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
 use message::Sha256;
-use message::json::{Map, Text, Value};
+use message::json::{Map, Value};
 use message::provenance::{Reference, Role, source_entity};
 
 use super::bundle::{Bundle, objects, text};
 use super::events::activity_of;
 
 /// The types of entries, by what refers to them.
-type Kinds = HashMap<Text, Text, foldhash::quality::RandomState>;
+type Kinds<'a> = HashMap<&'a str, &'a str, foldhash::quality::RandomState>;
 
 /// What the conversion of an HL7 v2 message leaves to be said of it.
 #[derive(Clone, Copy)]
@@ -34,27 +34,23 @@ pub(super) fn complete(
     skew: SignedDuration,
 ) -> usize {
     let mut ahead = 0;
-    let mut kinds = Kinds::default();
-    if converted.is_some() {
-        for entry in &bundle.entries {
-            let names = [entry.full_url(), entry.url()].into_iter().flatten();
-            kinds.extend(names.map(|name| (Text::new(name), Text::new(entry.kind()))));
-        }
-    }
-    for i in 0..bundle.entries.len() {
-        let is_provenance = bundle.entries.get(i).is_some_and(|entry| entry.kind() == "Provenance");
-        let taken = bundle.entries.get_mut(i).filter(|_| is_provenance).and_then(|entry| entry.record_mut());
-        let Some(mut provenance) = taken.map(std::mem::take) else { continue };
+    let told = bundle.entries.iter_mut().enumerate().filter(|(_, entry)| entry.kind() == "Provenance");
+    let told = told.filter_map(|(i, entry)| Some((i, std::mem::take(entry.record_mut()?))));
+    let mut told: Vec<(usize, Map)> = told.collect();
+    let kinds = if converted.is_some() && !told.is_empty() { kinds(bundle) } else { Kinds::default() };
+    for (_, provenance) in &mut told {
         if !provenance.contains_key("target") {
             let references = targets.iter().cloned().map(Reference::into_r4).collect();
             provenance.put("target", Value::Array(references));
         }
         if let Some(converted) = converted {
-            converted.complete(&mut provenance, bundle, &kinds);
+            converted.complete(provenance, bundle, &kinds);
         }
-        let instant = |key| text(&provenance, key).and_then(|time| time.parse::<Timestamp>().ok());
+        let instant = |key| text(provenance, key).and_then(|time| time.parse::<Timestamp>().ok());
         let (occurred, recorded) = (instant("occurredDateTime"), instant("recorded"));
         ahead += usize::from(occurred.zip(recorded).is_some_and(|(o, r)| o.duration_since(r) > skew));
+    }
+    for (i, provenance) in told {
         if let Some(place) = bundle.entries.get_mut(i).and_then(|entry| entry.record_mut()) {
             *place = provenance;
         }
@@ -62,8 +58,17 @@ pub(super) fn complete(
     ahead
 }
 
+fn kinds(bundle: &Bundle) -> Kinds<'_> {
+    let mut kinds = Kinds::with_capacity_and_hasher(2 * bundle.entries.len(), Default::default());
+    for entry in &bundle.entries {
+        let names = [entry.full_url(), entry.url()].into_iter().flatten();
+        kinds.extend(names.map(|name| (name, entry.kind())));
+    }
+    kinds
+}
+
 impl Converted<'_> {
-    fn complete(&self, provenance: &mut Map, bundle: &Bundle, kinds: &Kinds) {
+    fn complete(&self, provenance: &mut Map, bundle: &Bundle, kinds: &Kinds<'_>) {
         if !provenance.contains_key("entity") {
             provenance.put("entity", vec![source_entity(self.hash.to_ni_uri().into())]);
         }
@@ -122,9 +127,9 @@ fn says_event(provenance: &Map) -> bool {
 }
 
 /// The type of what a reference means: as it says, or as the entry is that it leads to.
-fn kind_of<'a>(reference: &'a Map, kinds: &'a Kinds) -> Option<&'a str> {
+fn kind_of<'a>(reference: &'a Map, kinds: &Kinds<'a>) -> Option<&'a str> {
     text(reference, "type").or_else(|| {
         let to = text(reference, "reference")?;
-        kinds.get(to).map(Text::as_str).or_else(|| Some(to.split_once('/')?.0))
+        kinds.get(to).copied().or_else(|| Some(to.split_once('/')?.0))
     })
 }

@@ -42,12 +42,14 @@ impl Events<'_> {
         let (records, assertions) = self.records(bundle);
         let mut all = self.all(bundle);
         let ours = custody.iter().chain(&all).chain(&records);
-        let own: HashSet<String> = ours.map(|provenance| provenance.id.to_string()).collect();
+        let own: HashSet<String, foldhash::quality::RandomState> =
+            ours.map(|provenance| provenance.id.to_string()).collect();
         let others = bundle.records().filter(|(_, entry, resource)| {
             entry.kind() == "Provenance" && text(resource, "id").is_none_or(|id| !own.contains(id))
         });
         let targets = others.flat_map(|(_, _, provenance)| objects(provenance, "target"));
-        let told: HashSet<&str> = targets.filter_map(|target| text(target, "reference")).collect();
+        let told: HashSet<&str, foldhash::quality::RandomState> =
+            targets.filter_map(|target| text(target, "reference")).collect();
         let is_told = |target: &Reference| matches!(target, Reference::Literal { reference, .. } if told.contains(reference.as_str()));
         all.retain(|provenance| {
             provenance.activity.is_some_and(is_told_in_any_case) || !provenance.targets.iter().any(is_told)

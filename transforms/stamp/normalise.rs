@@ -247,7 +247,8 @@ fn resource_at(entry: &Entry, i: usize) -> Result<&Map, TransformError> {
 fn check_request(entry: &Entry, i: usize) -> Result<(), TransformError> {
     let location = |member: &str| format!("entry[{i}].{member}");
     let url = entry.url().ok_or_else(|| error(location("request.url"), "a transaction or batch entry needs it"))?;
-    if url.split('?').next().is_some_and(|path| path.as_bytes().contains(&b':') && path.contains("://")) {
+    let has_colon = url.as_bytes().contains(&b':');
+    if has_colon && url.split('?').next().is_some_and(|path| path.contains("://")) {
         return Err(error(location("request.url"), "it must be relative to the server, such as Patient/1"));
     }
     match entry.method() {
@@ -264,6 +265,10 @@ fn check_request(entry: &Entry, i: usize) -> Result<(), TransformError> {
 
 /// The URL of an update names the resource in its body.
 fn check_update(url: &str, resource: &Map) -> Result<(), &'static str> {
+    let id = url.strip_prefix(kind_of(resource)).and_then(|rest| rest.strip_prefix('/'));
+    if id.is_some_and(|id| !id.as_bytes().contains(&b'?') && text(resource, "id") == Some(id)) {
+        return Ok(());
+    }
     let kind = url.split(['/', '?']).next().unwrap_or_default();
     if kind != kind_of(resource) {
         return Err("it must name the type of the resource that is updated");

@@ -1,12 +1,16 @@
 //! The resource types of FHIR R4.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 /// True for the name of one of R4's resource types (FHIR R4 §2.1.6, version 4.0.1).
 #[must_use]
 pub fn is_resource_type(name: &str) -> bool {
-    RESOURCE_TYPES.binary_search(&name).is_ok()
+    static BY_NAME: LazyLock<HashSet<&str, foldhash::quality::RandomState>> =
+        LazyLock::new(|| RESOURCE_TYPES.into_iter().collect());
+    BY_NAME.contains(name)
 }
 
-/// Sorted.
 const RESOURCE_TYPES: [&str; 146] = [
     "Account",
     "ActivityDefinition",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::shared::Shared;
+use super::shared::{Shared, With};
 use super::{Text, Value};
 
 /// An object: its members in their order, each name once.
@@ -12,11 +12,15 @@ use super::{Text, Value};
 #[derive(Clone)]
 pub struct Map(Members);
 
+type Member = (Text, Value);
+
 #[derive(Clone)]
 enum Members {
-    Own(Vec<(Text, Value)>),
+    Own(Vec<Member>),
     /// Of several objects that are alike, until one of them is changed.
     Shared(Arc<Shared>),
+    /// Those of several objects, and one more.
+    With(Box<With>),
 }
 
 impl Default for Map {
@@ -29,16 +33,65 @@ impl Default for Map {
 const SMALL: usize = 16;
 
 impl Members {
-    fn own(&mut self) -> &mut Vec<(Text, Value)> {
+    fn own(&mut self) -> &mut Vec<Member> {
         match self {
             Self::Own(members) => members,
             Self::Shared(shared) => {
                 *self = Self::Own(shared.members.clone());
                 self.own()
             }
+            Self::With(with) => {
+                *self = Self::Own(with.members());
+                self.own()
+            }
         }
     }
 }
+
+/// The members of an object in their order: some that it shares perhaps, one more, and the rest of those that it shares.
+#[derive(Clone)]
+pub struct Iter<'a> {
+    before: std::slice::Iter<'a, Member>,
+    more: Option<&'a Member>,
+    behind: std::slice::Iter<'a, Member>,
+}
+
+#[inline]
+fn pair((name, value): &Member) -> (&Text, &Value) {
+    (name, value)
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = (&'a Text, &'a Value);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.before.next() {
+            Some(member) => Some(pair(member)),
+            None => self.more.take().or_else(|| self.behind.next()).map(pair),
+        }
+    }
+
+    #[inline]
+    fn fold<B, F: FnMut(B, Self::Item) -> B>(self, start: B, mut add: F) -> B {
+        let so_far = self.before.fold(start, |so_far, member| add(so_far, pair(member)));
+        let so_far = self.more.into_iter().fold(so_far, |so_far, member| add(so_far, pair(member)));
+        self.behind.fold(so_far, |so_far, member| add(so_far, pair(member)))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let count = self.before.len() + usize::from(self.more.is_some()) + self.behind.len();
+        (count, Some(count))
+    }
+}
+
+impl DoubleEndedIterator for Iter<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.behind.next_back().or_else(|| self.more.take()).or_else(|| self.before.next_back()).map(pair)
+    }
+}
+
+impl ExactSizeIterator for Iter<'_> {}
 
 impl Map {
     /// Without members.
@@ -53,15 +106,17 @@ impl Map {
         Self(Members::Own(Vec::with_capacity(members)))
     }
 
-    fn members(&self) -> &[(Text, Value)] {
+    /// Those that stand side by side in memory, and one that does not, if there is one.
+    fn parts(&self) -> (&[Member], Option<&Member>) {
         match &self.0 {
-            Members::Own(members) => members,
-            Members::Shared(shared) => &shared.members,
+            Members::Own(members) => (members, None),
+            Members::Shared(shared) => (&shared.members, None),
+            Members::With(with) => (&with.shared.members, Some(&with.more)),
         }
     }
 
     /// The members, to change them: from now on no other object's.
-    fn own(&mut self) -> &mut Vec<(Text, Value)> {
+    fn own(&mut self) -> &mut Vec<Member> {
         self.0.own()
     }
 
@@ -78,26 +133,42 @@ impl Map {
         if let Members::Shared(shared) = &self.0 { Some(shared) } else { None }
     }
 
+    /// What it shares with others, and the one member that it has besides.
+    pub(crate) fn with(&self) -> Option<&With> {
+        if let Members::With(with) = &self.0 { Some(with) } else { None }
+    }
+
     /// How many members there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.members().len()
+        let (members, more) = self.parts();
+        members.len() + usize::from(more.is_some())
     }
 
     /// True without members.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.members().is_empty()
+        self.len() == 0
     }
 
     fn position(&self, name: &str) -> Option<usize> {
-        self.members().iter().position(|(own, _)| own == name)
+        let (members, more) = self.parts();
+        let at = members.iter().position(|(own, _)| own == name);
+        match (self.with(), more) {
+            (Some(with), Some((own, _))) => match at {
+                _ if own == name => Some(with.at),
+                at => at.map(|at| at + usize::from(at >= with.at)),
+            },
+            _ => at,
+        }
     }
 
     /// The member called `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.members().iter().find(|(own, _)| own == name).map(|(_, value)| value)
+        let (members, more) = self.parts();
+        let found = members.iter().find(|(own, _)| own == name);
+        found.or_else(|| more.filter(|(own, _)| own == name)).map(|(_, value)| value)
     }
 
     /// As [`Map::get`], to change it.
@@ -134,10 +205,16 @@ impl Map {
         self.own().push((Text::new_static(name), value.into()));
     }
 
-    /// As [`Map::put`], at place `at`.
+    /// As [`Map::put`], at place `at`. What it shares with others it goes on to share.
     pub fn put_at(&mut self, at: usize, name: &'static str, value: impl Into<Value>) {
+        let more = (Text::new_static(name), value.into());
+        if let Members::Shared(shared) = &self.0 {
+            let at = at.min(shared.members.len());
+            self.0 = Members::With(Box::new(With { shared: Arc::clone(shared), at, more }));
+            return;
+        }
         let members = self.own();
-        members.insert(at.min(members.len()), (Text::new_static(name), value.into()));
+        members.insert(at.min(members.len()), more);
     }
 
     /// Sets the member called `name` and moves it to place `at`.
@@ -166,8 +243,11 @@ impl Map {
     }
 
     /// All members in their order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Text, &Value)> + DoubleEndedIterator + Clone {
-        self.members().iter().map(|(name, value)| (name, value))
+    pub fn iter(&self) -> Iter<'_> {
+        let (members, more) = self.parts();
+        let at = self.with().map_or(members.len(), |with| with.at);
+        let (before, behind) = members.split_at_checked(at).unwrap_or((members, &[]));
+        Iter { before: before.iter(), more, behind: behind.iter() }
     }
 
     /// As [`Map::iter`], to change the values.
@@ -177,12 +257,12 @@ impl Map {
 
     /// All names in their order.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = &Text> + DoubleEndedIterator + Clone {
-        self.members().iter().map(|(name, _)| name)
+        self.iter().map(|(name, _)| name)
     }
 
     /// All values in their order.
     pub fn values(&self) -> impl ExactSizeIterator<Item = &Value> + DoubleEndedIterator + Clone {
-        self.members().iter().map(|(_, value)| value)
+        self.iter().map(|(_, value)| value)
     }
 
     /// As [`Map::values`], to change them.
@@ -190,9 +270,9 @@ impl Map {
         self.own().iter_mut().map(|(_, value)| value)
     }
 
-    fn sorted(&self) -> Vec<&(Text, Value)> {
-        let mut members: Vec<_> = self.members().iter().collect();
-        members.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    fn sorted(&self) -> Vec<(&Text, &Value)> {
+        let mut members: Vec<_> = self.iter().collect();
+        members.sort_unstable_by_key(|(name, _)| *name);
         members
     }
 
@@ -203,12 +283,12 @@ impl Map {
             return false;
         }
         if other.len() <= SMALL {
-            return self.members().iter().all(|(name, value)| other.get(name) == Some(value));
+            return self.iter().all(|(name, value)| other.get(name) == Some(value));
         }
         let theirs = other.sorted();
-        self.members().iter().all(|(name, value)| {
-            let found = theirs.binary_search_by(|(own, _)| own.cmp(name)).ok().and_then(|at| theirs.get(at));
-            found.is_some_and(|(_, own)| own == value)
+        self.iter().all(|(name, value)| {
+            let found = theirs.binary_search_by(|(own, _)| (*own).cmp(name)).ok().and_then(|at| theirs.get(at));
+            found.is_some_and(|(_, own)| *own == value)
         })
     }
 }
@@ -216,11 +296,11 @@ impl Map {
 /// The members are alike, in whatever order.
 impl PartialEq for Map {
     fn eq(&self, other: &Self) -> bool {
-        let named_alike = || self.members().iter().zip(other.members()).all(|((own, _), (theirs, _))| own == theirs);
+        let named_alike = || self.iter().zip(other).all(|((own, _), (theirs, _))| own == theirs);
         // Each value is compared once: twice a level would be without end in deep ones.
         match self.len() == other.len() {
             false => false,
-            true if named_alike() => self.members() == other.members(),
+            true if named_alike() => self.values().eq(other.values()),
             true => self.is_within(other),
         }
     }
@@ -246,10 +326,10 @@ impl<N: Into<Text>, V: Into<Value>> Extend<(N, V)> for Map {
 
 impl<'a> IntoIterator for &'a Map {
     type Item = (&'a Text, &'a Value);
-    type IntoIter = std::iter::Map<std::slice::Iter<'a, (Text, Value)>, fn(&(Text, Value)) -> (&Text, &Value)>;
+    type IntoIter = Iter<'a>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.members().iter().map(|(name, value)| (name, value))
+        self.iter()
     }
 }
 
@@ -261,6 +341,7 @@ impl IntoIterator for Map {
         match self.0 {
             Members::Own(members) => members.into_iter(),
             Members::Shared(shared) => Arc::unwrap_or_clone(shared).members.into_iter(),
+            Members::With(with) => with.members().into_iter(),
         }
     }
 }

@@ -11,8 +11,9 @@ mod shared;
 mod value;
 mod write;
 
-pub use map::Map;
+pub use map::{Iter, Map};
 pub use number::{NoNumber, Number};
+pub(crate) use shared::Shared;
 pub use smol_str::SmolStr as Text;
 pub use value::{Index, Value};
 

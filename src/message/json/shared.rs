@@ -1,7 +1,8 @@
 //! What objects that are alike share: their members, and what was found out of them.
 
-use std::sync::OnceLock;
+use std::any::Any;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::{Text, Value};
 
@@ -10,9 +11,39 @@ use super::{Text, Value};
 pub(crate) struct Shared {
     pub(super) members: Vec<(Text, Value)>,
     /// The object as JSON, once it was written.
-    text: OnceLock<Box<[u8]>>,
+    text: OnceLock<Written>,
     /// As what it was found to be valid: see [`Shared::note_valid`].
     valid: AtomicU32,
+    /// What the validator keeps of it.
+    kept: OnceLock<Box<dyn Any + Send + Sync>>,
+}
+
+/// An object as JSON.
+pub(super) struct Written {
+    pub(super) text: Box<[u8]>,
+    /// Where its first members end.
+    pub(super) ends: [usize; PLACES],
+}
+
+/// How many members of an object can have another one behind them while their text is shared.
+pub(super) const PLACES: usize = 2;
+
+/// The members of several objects, and one more at its place.
+#[derive(Clone)]
+pub(crate) struct With {
+    pub(crate) shared: Arc<Shared>,
+    pub(super) at: usize,
+    pub(crate) more: (Text, Value),
+}
+
+impl With {
+    /// All members in their order.
+    pub(super) fn members(&self) -> Vec<(Text, Value)> {
+        let mut members = Vec::with_capacity(self.shared.members.len() + 1);
+        members.extend_from_slice(&self.shared.members);
+        members.insert(self.at.min(members.len()), self.more.clone());
+        members
+    }
 }
 
 impl Shared {
@@ -21,12 +52,20 @@ impl Shared {
     }
 
     /// The object as JSON; `write` makes it once.
-    pub(super) fn text(&self, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
-        self.text.get_or_init(|| {
-            let mut text = Vec::new();
-            write(&mut text);
-            text.into_boxed_slice()
-        })
+    pub(super) fn written(&self, write: impl FnOnce(&[(Text, Value)]) -> Written) -> &Written {
+        self.text.get_or_init(|| write(&self.members))
+    }
+
+    /// What the validator keeps of it.
+    pub(crate) fn kept<T: Any>(&self) -> Option<&T> {
+        self.kept.get()?.downcast_ref()
+    }
+
+    /// Keeps something of it for the validator, unless something is kept already.
+    pub(crate) fn keep(&self, what: impl Any + Send + Sync) {
+        if self.kept.get().is_none() {
+            drop(self.kept.set(Box::new(what)));
+        }
     }
 
     /// Notes that it is valid as what `kind` means to the validator, wherever it stands, with so much depth left.

@@ -106,3 +106,33 @@ fn what_is_shared_is_written_as_it_is_and_changed_alone() {
     let Value::Object(members) = shared else { panic!("it is an object") };
     assert_eq!(Value::Object(members.into_iter().collect()).to_string(), before);
 }
+
+/// One member more than what is shared: at every place, as if all were its own.
+#[test]
+fn what_is_shared_takes_one_member_more() {
+    let own = Value::from(serde_json::json!({ "a": "\"", "b": [1], "c": { "d": null } }));
+    let Value::Object(own) = own else { panic!("an object") };
+    for at in 0..5 {
+        let (mut with, mut alone) = (own.clone(), own.clone());
+        with.share();
+        with.put_at(at, "more", "é\n");
+        alone.put_at(at, "more", "é\n");
+        assert_eq!(Value::Object(with.clone()).to_string(), Value::Object(alone.clone()).to_string());
+        assert_eq!(serde_json::to_string(&with).unwrap(), serde_json::to_string(&alone).unwrap());
+        assert_eq!(with, alone);
+        assert_eq!(alone, with);
+        assert_ne!(with, own);
+        assert!(with.is_within(&alone));
+        assert_eq!((with.len(), with.iter().len()), (4, 4));
+        assert!(with.iter().rev().eq(alone.iter().rev()) && with.keys().eq(alone.keys()));
+        assert_eq!((with.get("more"), with.get("c")), (alone.get("more"), alone.get("c")));
+        let mut changed = with.clone();
+        changed.insert("b", 2);
+        changed.put_at(0, "first", 1);
+        alone.insert("b", 2);
+        alone.put_at(0, "first", 1);
+        assert_eq!(Value::Object(changed).to_string(), Value::Object(alone.clone()).to_string());
+        let moved: Map = with.into_iter().collect();
+        assert_eq!(moved.keys().nth(at.min(3)).map(|name| name.as_str()), Some("more"));
+    }
+}

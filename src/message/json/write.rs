@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::{Map, Value};
+use super::shared::{PLACES, With, Written};
+use super::{Text, Value};
 
 /// A guess at the bytes of one entry of a Bundle, so that the text is seldom moved while it grows.
 const ENTRY: usize = 1280;
@@ -36,22 +37,46 @@ fn write(value: &Value, out: &mut Vec<u8>) {
             }
             out.push(b']');
         }
-        Value::Object(members) => match members.shared() {
-            Some(shared) => out.extend_from_slice(shared.text(|text| write_object(members, text))),
-            None => write_object(members, out),
+        Value::Object(members) => match (members.shared(), members.with()) {
+            (Some(shared), _) => out.extend_from_slice(&shared.written(once).text),
+            (None, Some(with)) if (1..=PLACES).contains(&with.at) => write_with(with, out),
+            (None, _) => {
+                out.push(b'{');
+                members.iter().enumerate().for_each(|(i, (name, value))| write_member(i == 0, name, value, out));
+                out.push(b'}');
+            }
         },
     }
 }
 
-fn write_object(members: &Map, out: &mut Vec<u8>) {
-    out.push(b'{');
+fn write_member(first: bool, name: &str, value: &Value, out: &mut Vec<u8>) {
+    out.extend_from_slice(if first { b"\"" } else { b",\"" });
+    write_plain(name.as_bytes(), out);
+    out.extend_from_slice(b"\":");
+    write(value, out);
+}
+
+/// What several objects share, as JSON.
+fn once(members: &[(Text, Value)]) -> Written {
+    let (mut text, mut ends) = (vec![b'{'], [0; PLACES]);
     for (i, (name, value)) in members.iter().enumerate() {
-        out.extend_from_slice(if i == 0 { b"\"" } else { b",\"" });
-        write_plain(name.as_bytes(), out);
-        out.extend_from_slice(b"\":");
-        write(value, out);
+        write_member(i == 0, name, value, &mut text);
+        ends.get_mut(i).into_iter().for_each(|end| *end = text.len());
     }
-    out.push(b'}');
+    text.push(b'}');
+    Written { text: text.into_boxed_slice(), ends }
+}
+
+/// What is shared, with one member more behind its first or its second.
+fn write_with(with: &With, out: &mut Vec<u8>) {
+    let Written { text, ends } = with.shared.written(once);
+    let text: &[u8] = text;
+    let end = with.at.checked_sub(1).and_then(|at| ends.get(at)).copied().unwrap_or_default();
+    let (before, behind) = text.split_at_checked(end).unwrap_or((text, &[]));
+    let (name, value) = &with.more;
+    out.extend_from_slice(before);
+    write_member(false, name, value, out);
+    out.extend_from_slice(behind);
 }
 
 fn write_text(text: &str, out: &mut Vec<u8>) {

@@ -142,6 +142,7 @@ impl Compiler<'_> {
             each: Vec::new(),
             chain: None,
             shares: layered.shared.is_some(),
+            asks: false,
         };
         if let Some((file, chain)) = &layered.chain {
             match path::read(chain.get_ref(), base).map(|t| t.steps.first().copied()) {
@@ -163,6 +164,7 @@ impl Compiler<'_> {
         align(&mut table.rows);
         mark_alone(&mut table.rows);
         self.number_ways(&mut table.rows);
+        table.asks = table.rows.iter().filter(|row| row.when.is_some()).count() > 2;
         if folder == Folder::Segments {
             table.by_part.iter_mut().for_each(|part| dispatch::sort(&table.rows, part));
         }

@@ -56,6 +56,8 @@ pub(crate) struct Table {
     pub(crate) chain: Option<&'static Element>,
     /// True if its rows fill list members that other segments fill too.
     pub(crate) shares: bool,
+    /// True if several of its rows ask whether something has a value.
+    pub(crate) asks: bool,
 }
 
 impl Table {

@@ -21,6 +21,8 @@ pub(super) struct Around<'a> {
     pub(super) repetition: Option<Slice<'a>>,
     /// The data type at hand.
     pub(super) slice: Option<Slice<'a>>,
+    /// Which of its first parts have a value, as bits by their numbers, where that is known.
+    pub(super) valued: Option<u64>,
 }
 
 /// The field that a condition looked at last.
@@ -34,7 +36,7 @@ pub(super) struct Seen<'a> {
 
 impl Around<'_> {
     pub(super) fn segment(segment: usize, instance: usize) -> Self {
-        Self { segment, instance, field: 0, repetition: None, slice: None }
+        Self { segment, instance, field: 0, repetition: None, slice: None, valued: None }
     }
 }
 
@@ -78,8 +80,17 @@ impl<'a> Run<'a> {
     fn is_valued(&self, place: &Place, around: &Around<'a>) -> bool {
         match place {
             Place::Segment(name) => self.segment_named(name, around).is_some(),
+            Place::Part { part: part @ 1..64, sub: 0 } if around.valued.is_some() => {
+                around.valued.is_some_and(|valued| valued >> part & 1 == 1)
+            }
             _ => self.slice_at(place, around).is_some_and(|slice| self.source.is_valued(slice.text)),
         }
+    }
+
+    /// Which of the first parts of `slice` have a value.
+    pub(super) fn valued(&self, slice: Slice<'a>) -> u64 {
+        let valued = self.source.parts(slice).take_while(|(number, _)| *number < 64);
+        valued.filter(|(_, part)| self.source.is_valued(part.text)).fold(0, |bits, (number, _)| bits | 1 << number)
     }
 
     /// The first value at `place`, escape sequences not undone; `None` where none stands.

@@ -1,5 +1,6 @@
 //! One conversion: the segments of a message through the rows of its plan, into a [`Tree`].
 
+mod again;
 mod codes;
 mod conditions;
 mod convert;
@@ -56,6 +57,8 @@ pub(super) struct Run<'a> {
     shared_member: u16,
     /// The way that was walked last, and where it led.
     walked: Option<(rows::Way, NodeId)>,
+    /// What is about to be kept.
+    noting: Option<again::Noting>,
     /// The rows that have run, where somebody wants to know.
     pub(super) used: Option<HashSet<RowPlace>>,
 }
@@ -111,6 +114,7 @@ impl<'a> Run<'a> {
             sharing: Hashed::default(),
             shared_member: 1,
             walked: None,
+            noting: None,
         }
     }
 

@@ -9,30 +9,32 @@ use crate::hl7v2_to_fhir::maps::{EACH, SHARED};
 use crate::hl7v2_to_fhir::source::Slice;
 use crate::hl7v2_to_fhir::tree::{Key, NodeId, ResourceId};
 use crate::hl7v2_to_fhir::values;
-use message::fhir::definitions::{Element, Kind, Primitive, types};
+use message::fhir::definitions::{Element, Kind, Primitive, TypeId, types};
 
 use super::conditions::Around;
-use super::{Run, Shared, segment_key};
+use super::{Run, segment_key};
 
 /// The node that a table writes into, and how its siblings are found.
 #[derive(Clone, Copy, Debug)]
-struct Spot {
-    node: NodeId,
-    kind: Kind,
+pub(super) struct Spot {
+    pub(super) node: NodeId,
+    pub(super) kind: Kind,
     /// Which instance of what its table makes it is.
-    sibling: u16,
+    pub(super) sibling: u16,
+    /// The resource whose root it is, where the way to it tells.
+    pub(super) resource: Option<ResourceId>,
     /// The list that the node is in.
-    list: Option<(NodeId, &'static Element, Key)>,
+    pub(super) list: Option<(NodeId, &'static Element, Key)>,
 }
 
 /// What a row runs with.
 #[derive(Clone, Copy, Debug)]
-struct Env<'a> {
+pub(super) struct Env<'a> {
     around: Around<'a>,
     /// The repetition of the field, from 0.
     repetition: u32,
     /// The code table of the row that called this table.
-    codes: Option<usize>,
+    pub(super) codes: Option<usize>,
 }
 
 /// A way that was walked: it leads to the same node each time.
@@ -47,7 +49,7 @@ pub(super) struct Way {
 }
 
 impl Env<'_> {
-    fn key(&self) -> Key {
+    pub(super) fn key(&self) -> Key {
         Key { segment: segment_key(self.around.segment), repetition: self.repetition, ..Key::default() }
     }
 }
@@ -59,7 +61,7 @@ impl<'a> Run<'a> {
         let (Some(table), Some(segment)) = (plan.tables.get(table), self.source.segments.get(number).copied()) else {
             return;
         };
-        let spot = Spot { node: root, kind: table.base, sibling: 1, list: None };
+        let spot = Spot { node: root, kind: table.base, sibling: 1, resource: None, list: None };
         if table.shares {
             let count = self.sharing.entry((root, segment.name)).or_insert(0);
             *count = count.saturating_add(1);
@@ -96,7 +98,7 @@ impl<'a> Run<'a> {
             if slice.text.is_empty() {
                 continue;
             }
-            let around = Around { field, repetition: Some(slice), slice: Some(slice), ..around };
+            let around = Around { field, repetition: Some(slice), slice: Some(slice), valued: None, ..around };
             let env = Env { around, repetition, codes: None };
             for row in self.that_can_hold(rows, slice, &env.around).iter().filter_map(|row| table.row(*row)) {
                 if repetition > 0 && row.target.multiplies.is_none() && !matches!(row.action, Action::Skip) {
@@ -170,7 +172,8 @@ impl<'a> Run<'a> {
 
     /// Runs a data type's table over `slice`.
     fn data_type(&mut self, table: &'a Table, spot: Spot, slice: Slice<'a>, env: &Env<'a>) {
-        let env = &Env { around: Around { slice: Some(slice), ..env.around }, repetition: 0, ..*env };
+        let valued = if table.asks { Some(self.valued(slice)) } else { None };
+        let env = &Env { around: Around { slice: Some(slice), valued, ..env.around }, repetition: 0, ..*env };
         for (number, part) in self.source.parts(slice).take(table.by_part.len()) {
             if part.text.is_empty() {
                 continue;
@@ -239,8 +242,8 @@ impl<'a> Run<'a> {
                 let Some(slice) = slice else { return };
                 if row.alone {
                     self.shared(row, *table, spot, slice, env);
-                } else if let Some(table) = self.plan.tables.get(*table) {
-                    self.apply(row, table, spot, slice, env);
+                } else {
+                    self.apply(row, *table, spot, slice, env);
                 }
             }
         }
@@ -255,49 +258,32 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// As [`Self::apply`], but a text that came before refers to the resource that it made then.
-    fn shared(&mut self, row: &'a Row, number: usize, spot: Spot, slice: Slice<'a>, env: &Env<'a>) {
+    /// Runs table `number` over `slice` at the row's target.
+    fn apply(&mut self, row: &'a Row, number: usize, spot: Spot, slice: Slice<'a>, env: &Env<'a>) {
         let Some(table) = self.plan.tables.get(number) else { return };
+        if table.chain.is_none() {
+            if let Some(at) = self.spot(&row.target, spot, env) {
+                self.fill(number, table, at, slice, row.codes.or(env.codes), env);
+            }
+            return;
+        }
         let Some((Step::Resource { kind, .. }, steps)) = row.target.steps.split_last() else { return };
-        let before = self.shared.get(&(number, slice.text)).cloned();
-        let before = before.filter(|before| self.tree.get(before.resource).is_some_and(|made| made.kind == *kind));
-        let noted = self.noted.len();
-        if before.is_none() {
-            self.apply(row, table, spot, slice, env);
-        }
-        let Some(node) = self.steps(steps, row.target.multiplies, spot.node, env.key(), None) else { return };
-        match (before, self.tree.reference(node)) {
-            (Some(before), None) => {
-                self.source.take_as(slice.text, before.first);
-                self.note_as(slice.text, &before);
-                self.tree.refer(node, before.resource);
-            }
-            (None, Some(resource)) => {
-                let noted = noted..self.noted.len();
-                self.shared.insert((number, slice.text), Shared { resource, first: slice.text, noted });
-            }
-            _ => {}
+        let Some(head) = self.chained(number, table, *kind, slice, env) else { return };
+        if let Some(node) = self.steps(steps, row.target.multiplies, spot.node, env.key(), None) {
+            self.tree.refer(node, head);
         }
     }
 
-    /// Notes of `text` what was noted of the same text before.
-    fn note_as(&mut self, text: &str, before: &Shared<'a>) {
-        let (Some(start), Some(first)) = (self.source.offset(text), self.source.offset(before.first)) else { return };
-        let noted = self.noted.get(before.noted.clone()).unwrap_or_default();
-        let again =
-            noted.iter().filter_map(|(at, kind, said)| Some((at.checked_sub(first)? + start, *kind, said.clone())));
-        let again: Vec<_> = again.collect();
-        self.noted.extend(again);
-    }
-
-    /// Runs `table` over `slice` at the row's target.
-    fn apply(&mut self, row: &'a Row, table: &'a Table, spot: Spot, slice: Slice<'a>, env: &Env<'a>) {
-        if table.chain.is_some() {
-            return self.chain(row, table, spot, slice, env);
-        }
-        let Some(at) = self.spot(&row.target, spot, env) else { return };
+    /// Fills the node at hand from `slice` by `table`, with the codes of the row.
+    pub(super) fn fill_anew(
+        &mut self,
+        table: &'a Table,
+        at: Spot,
+        slice: Slice<'a>,
+        codes: Option<usize>,
+        env: &Env<'a>,
+    ) {
         let is_primitive = matches!(at.kind, Kind::Primitive(_));
-        let codes = row.codes.or(env.codes);
         let inner = &Env { codes: codes.filter(|_| is_primitive), ..*env };
         self.data_type(table, at, slice, inner);
         if let Some(codes) = codes.filter(|_| !is_primitive) {
@@ -305,22 +291,29 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// A table whose numbered instances hang together: PL is a bed in a room in a ward.
-    fn chain(&mut self, row: &'a Row, table: &'a Table, spot: Spot, slice: Slice<'a>, env: &Env<'a>) {
-        let Some((Step::Resource { kind, .. }, steps)) = row.target.steps.split_last() else { return };
+    /// A table whose numbered instances hang together: PL is a bed in a room in a ward. Gives the first that is there.
+    pub(super) fn chained_anew(
+        &mut self,
+        table: &'a Table,
+        kind: TypeId,
+        slice: Slice<'a>,
+        env: &Env<'a>,
+    ) -> Option<ResourceId> {
         let mut made: Vec<(u16, ResourceId)> = Vec::new();
-        let inner = &Env { around: Around { slice: Some(slice), ..env.around }, repetition: 0, ..*env };
+        let around = Around { slice: Some(slice), valued: Some(self.valued(slice)), ..env.around };
+        let inner = &Env { around, repetition: 0, ..*env };
         for member in &table.rows {
             let part = self.source.part(slice, usize::from(member.from.part));
             let part = if member.from.part == 0 { slice } else { part };
             let number = member.target.sibling;
             let known = made.iter().find(|(n, _)| *n == number).map(|(_, resource)| *resource);
-            let resource = known.unwrap_or_else(|| self.tree.resource(*kind));
+            let resource = known.unwrap_or_else(|| self.tree.resource(kind));
             if known.is_none() {
                 made.push((number, resource));
             }
             let Some(root) = self.tree.get(resource).map(|r| r.root) else { continue };
-            let at = Spot { node: root, kind: Kind::Complex(*kind), sibling: number, list: None };
+            let at =
+                Spot { node: root, kind: Kind::Complex(kind), sibling: number, resource: Some(resource), list: None };
             self.row(member, at, Some(part), inner);
         }
         made.retain(|(_, resource)| self.tree.get(*resource).is_some_and(|r| !self.tree.is_empty(r.root)));
@@ -332,10 +325,7 @@ impl<'a> Run<'a> {
                 self.tree.refer(node, *outer);
             }
         }
-        let Some((_, head)) = made.first() else { return };
-        if let Some(node) = self.steps(steps, row.target.multiplies, spot.node, env.key(), None) {
-            self.tree.refer(node, *head);
-        }
+        made.first().map(|(_, head)| *head)
     }
 
     fn copy(&mut self, row: &'a Row, convert: Option<Convert>, spot: Spot, slice: Slice<'a>, env: &Env<'a>) {
@@ -463,12 +453,14 @@ impl<'a> Run<'a> {
                     node,
                     kind: target.kind,
                     sibling: 1,
+                    resource: None,
                     list: element.list.then_some((parent, *element, key)),
                 })
             }
             Step::Resource { .. } => {
                 let node = self.steps(std::slice::from_ref(last), None, parent, env.key(), None)?;
-                Some(Spot { node, kind: target.kind, sibling: 1, list: None })
+                let resource = self.tree.reference(parent);
+                Some(Spot { node, kind: target.kind, sibling: 1, resource, list: None })
             }
         }
     }
@@ -496,7 +488,7 @@ impl<'a> Run<'a> {
         self.steps(&path.steps, path.multiplies, start, key, label)
     }
 
-    fn steps(
+    pub(super) fn steps(
         &mut self,
         steps: &[Step],
         multiplies: Option<usize>,

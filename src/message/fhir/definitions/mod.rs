@@ -79,7 +79,11 @@ impl Type {
     /// The element called `name`.
     #[must_use]
     pub fn element(&self, name: &str) -> Option<&Element> {
-        self.lookup.find(name, |index| self.elements.get(index).filter(|element| element.name == name))
+        // What we make ourselves has the table's own names: then their addresses are the same.
+        let is_it = |element: &&Element| {
+            element.name.len() == name.len() && (element.name.as_ptr() == name.as_ptr() || element.name == name)
+        };
+        self.lookup.find(name, |index| self.elements.get(index).filter(is_it))
     }
 
     /// One element of the choice called `name`: a coded one where there is one.

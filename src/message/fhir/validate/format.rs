@@ -48,10 +48,7 @@ fn of_text(kind: Primitive, text: &str) -> Result<(), &'static str> {
         return Err("the value is empty; leave the element out");
     }
     match kind {
-        Primitive::String => {
-            holds(text.len() <= LONGEST, "a string has at most 1 MiB")?;
-            printable(text)
-        }
+        Primitive::String => string(text),
         Primitive::Markdown => printable(text),
         Primitive::Code => holds(
             is_graphic(text) || text.split(' ').all(|word| !word.is_empty() && !word.contains(char::is_whitespace)),
@@ -85,9 +82,41 @@ fn of_text(kind: Primitive, text: &str) -> Result<(), &'static str> {
     }
 }
 
+fn string(text: &str) -> Result<(), &'static str> {
+    holds(text.len() <= LONGEST, "a string has at most 1 MiB")?;
+    printable(text)
+}
+
+/// True for what may be a string.
+pub(super) fn is_string(text: &str) -> bool {
+    !text.is_empty() && string(text).is_ok()
+}
+
 /// True for letters, digits and signs of ASCII alone, as most values are.
 fn is_graphic(text: &str) -> bool {
-    every(text, |b| b.is_ascii_graphic())
+    all_from(b'!', text)
+}
+
+/// True if all bytes are from `least` to `~`. Eight at a time are looked at, the last ones perhaps twice.
+fn all_from(least: u8, text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let Some(last) = bytes.last_chunk::<8>() else {
+        let word = bytes.iter().fold(ONES * u64::from(b'0'), |word, b| word << 8 | u64::from(*b));
+        return are_from(least, word);
+    };
+    let (words, _) = bytes.as_chunks::<8>();
+    words.iter().chain([last]).all(|word| are_from(least, u64::from_le_bytes(*word)))
+}
+
+const ONES: u64 = u64::MAX / 0xFF;
+
+/// As above, of eight bytes: each is looked at in its own byte of the word.
+fn are_from(least: u8, word: u64) -> bool {
+    const HIGH: u64 = ONES << 7;
+    // With the high bit set no byte borrows from the next.
+    let not_below = (word | HIGH) - (ONES * u64::from(least));
+    let not_delete = ((word ^ (ONES * 0x7F)) | HIGH) - ONES;
+    word & HIGH == 0 && not_below & not_delete & HIGH == HIGH
 }
 
 /// True if all bytes are so. Sixteen at a time are looked at, without branches between them.
@@ -98,7 +127,7 @@ fn every(text: &str, is: impl Fn(u8) -> bool) -> bool {
 
 /// No control characters but those of lines and tabs, and something to see.
 fn printable(text: &str) -> Result<(), &'static str> {
-    if every(text, |b| (b' '..=b'~').contains(&b)) && text.bytes().any(|b| b != b' ') {
+    if all_from(b' ', text) && text.bytes().any(|b| b != b' ') {
         return Ok(());
     }
     let control = |b: u8| b < b' ' && !matches!(b, b'\t' | b'\n' | b'\r');

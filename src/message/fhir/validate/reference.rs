@@ -44,7 +44,13 @@ pub(super) fn check<'a>(walk: &mut Walk<'a>, own: &'a Object, element: &'static 
 }
 
 /// The target's type is one that the element may be to, and the one that the reference says.
-fn check_type(walk: &mut Walk<'_>, own: &Object, found: Option<TypeId>, element: &'static Element, path: &Path<'_>) {
+pub(super) fn check_type(
+    walk: &mut Walk<'_>,
+    own: &Object,
+    found: Option<TypeId>,
+    element: &'static Element,
+    path: &Path<'_>,
+) {
     let said = own.get("type").and_then(Value::as_str);
     let of_said = said.and_then(|name| types().resource(name));
     if let (Some(found), Some(said)) = (found, of_said)
@@ -53,11 +59,16 @@ fn check_type(walk: &mut Walk<'_>, own: &Object, found: Option<TypeId>, element:
         walk.error(IssueType::Value, &path.to("type"), "the type is not that of what the reference is to");
     }
     let Some(kind) = found.or(of_said) else { return };
-    if !element.targets.is_empty() && !element.targets.contains(&kind) {
+    if !may_be_to(element, Some(kind)) {
         let allowed: Vec<_> = element.targets.iter().map(|id| types().get(*id).name.as_str()).collect();
         let text = format!("the reference is to {}; it may be to {}", types().get(kind).name, allowed.join(", "));
         walk.error(IssueType::Value, path, text);
     }
+}
+
+/// True if a reference in `element` may be to what is of type `found`.
+pub(super) fn may_be_to(element: &'static Element, found: Option<TypeId>) -> bool {
+    found.is_none_or(|found| element.targets.is_empty() || element.targets.contains(&found))
 }
 
 /// `#id`, or `#` for the container itself.

@@ -4,8 +4,8 @@ use super::format;
 use super::issue::IssueType;
 use super::path::Path;
 use super::walk::Walk;
+use crate::fhir::Value;
 use crate::fhir::definitions::{TypeId, types};
-use crate::fhir::{Value, get_str};
 
 /// `…/Patient/123`: the type and the id at the end.
 pub(super) fn type_and_id(url: &str) -> Option<(TypeId, &str)> {
@@ -21,10 +21,14 @@ fn is_own(url: &str, kind: &str, id: Option<&str>) -> bool {
     behind == Some(id) && types().resource(kind).is_some()
 }
 
+fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
+    value.get(name)?.as_str()
+}
+
 /// Checks that the request of `entry`, in a transaction or batch, goes with its resource.
 pub(super) fn check(walk: &mut Walk<'_>, entry: &Value, path: &Path<'_>) {
     let Some(own) = entry.get("request") else { return };
-    let Some(method) = get_str(own, "method") else { return };
+    let Some(method) = text(own, "method") else { return };
     let request = path.to("request");
     let at = request.to("url");
     let resource = entry.get("resource");
@@ -37,9 +41,9 @@ pub(super) fn check(walk: &mut Walk<'_>, entry: &Value, path: &Path<'_>) {
         }
         _ => {}
     }
-    let (Some(url), Some(resource)) = (get_str(own, "url"), resource) else { return };
-    let Some(kind) = get_str(resource, "resourceType") else { return };
-    if method == "PUT" && is_own(url, kind, get_str(resource, "id")) {
+    let (Some(url), Some(resource)) = (text(own, "url"), resource) else { return };
+    let Some(kind) = text(resource, "resourceType") else { return };
+    if method == "PUT" && is_own(url, kind, text(resource, "id")) {
         return;
     }
     let path_of_url = url.split('?').next().unwrap_or(url).trim_end_matches('/');
@@ -57,7 +61,7 @@ pub(super) fn check(walk: &mut Walk<'_>, entry: &Value, path: &Path<'_>) {
             if of_url != types().resource(kind) {
                 walk.error(IssueType::Value, &at, "the url of a PUT begins with the type of the resource");
             }
-            if id.is_some() && get_str(resource, "id") != id {
+            if id.is_some() && text(resource, "id") != id {
                 walk.error(IssueType::Value, &at, "the url of a PUT ends with the id of the resource");
             }
             if id.is_none() && !url.contains('?') {

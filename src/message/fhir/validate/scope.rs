@@ -5,6 +5,8 @@ use std::collections::{HashMap, HashSet};
 use crate::fhir::definitions::{TypeId, types};
 use crate::fhir::{Object, Value, get_str};
 
+use super::format;
+
 /// Seeded anew for every Bundle, so that no sender can choose names that all fall together.
 type Hasher = foldhash::quality::RandomState;
 
@@ -41,6 +43,8 @@ pub(super) struct Entries<'a> {
     /// `Bundle.type`.
     pub(super) kind: &'a str,
     by_full_url: HashMap<&'a str, (Option<TypeId>, Option<&'a str>), Hasher>,
+    /// True if every `fullUrl` is a string too.
+    are_strings: bool,
     /// Entries that are the same as an earlier one.
     pub(super) doubles: Vec<usize>,
 }
@@ -53,14 +57,16 @@ impl<'a> Entries<'a> {
         let mut made = Self {
             kind,
             by_full_url: HashMap::with_capacity_and_hasher(all.len(), Hasher::default()),
+            are_strings: true,
             doubles: Vec::new(),
         };
         let mut versions = HashSet::new();
         for (number, entry) in all.iter().enumerate() {
-            let Some(full_url) = get_str(entry, "fullUrl") else { continue };
+            let Some(full_url) = text(entry, "fullUrl") else { continue };
+            made.are_strings &= format::is_string(full_url);
             let resource = entry.get("resource");
-            let version = resource.and_then(|resource| get_str(resource.get("meta")?, "versionId"));
-            let kind = resource.and_then(|resource| types().resource(get_str(resource, "resourceType")?));
+            let version = resource.and_then(|resource| text(resource.get("meta")?, "versionId"));
+            let kind = resource.and_then(|resource| types().resource(text(resource, "resourceType")?));
             if let Some((_, first)) = made.by_full_url.insert(full_url, (kind, version)) {
                 // The version before this one, so that all but the last are in `versions`.
                 versions.insert((full_url, first));
@@ -72,10 +78,19 @@ impl<'a> Entries<'a> {
         made
     }
 
+    /// As [`Entries::find`], of what is a string for certain, and no reference to what is contained.
+    pub(super) fn find_string(&self, full_url: &str) -> Option<Option<TypeId>> {
+        if self.are_strings && !full_url.starts_with('#') { self.find(full_url) } else { None }
+    }
+
     /// The entry with this `fullUrl`: the type of its resource, where it has one that R4 knows.
     pub(super) fn find(&self, full_url: &str) -> Option<Option<TypeId>> {
         self.by_full_url.get(full_url).map(|(kind, _)| *kind)
     }
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
+    value.get(name)?.as_str()
 }
 
 /// A contained resource that nothing refers to, and that refers to nothing (dom-3).

@@ -10,6 +10,7 @@ use super::scope::{self, Entries, Scope};
 use super::{Options, bundle, format, invariants, narrative, reference};
 use crate::fhir::definitions::{Element, Kind, Primitive, TypeId, types};
 use crate::fhir::{Object, Severity, Value, get_str};
+use crate::json::{Shared, Text};
 
 /// The types that are looked at more closely.
 pub(super) struct Known {
@@ -34,6 +35,16 @@ static KNOWN: LazyLock<Known> = LazyLock::new(|| {
 /// Objects and lists within each other that the stack has room for, whatever the options say.
 const DEEPEST: usize = 128;
 
+/// A reference to an entry: the element that it stands in, and the `fullUrl`.
+type Link = (&'static Element, Text);
+
+/// What is shared is valid as what `kind` is, with so much depth left, where its references are to what they may be to.
+struct Linked {
+    kind: TypeId,
+    depth: u8,
+    refs: Vec<Link>,
+}
+
 /// What was found so far, and where the walk is.
 pub(super) struct Walk<'a> {
     issues: Vec<Issue>,
@@ -43,6 +54,9 @@ pub(super) struct Walk<'a> {
     known: &'static Known,
     /// True once something was looked at that depends on what is around it: a reference, a resource.
     outside: bool,
+    /// How many objects around it are shared by several, and the references in these to entries of the Bundle.
+    shared: usize,
+    refs: Vec<Link>,
     /// The resource that is walked.
     pub(super) scope: Scope<'a>,
     /// The Bundle around it.
@@ -58,6 +72,8 @@ impl<'a> Walk<'a> {
             depth: options.depth.min(DEEPEST),
             known: &KNOWN,
             outside: false,
+            shared: 0,
+            refs: Vec::new(),
             scope: Scope::default(),
             entries: None,
         }
@@ -165,20 +181,63 @@ impl<'a> Walk<'a> {
     }
 
     /// The elements of `own`, which is of type `kind`. What several objects share is looked at once, if it is valid
-    /// wherever it stands.
+    /// wherever it stands, but for what its references are to.
     fn object(&mut self, own: &'a Object, kind: TypeId, path: &Path<'_>) {
-        let Some(shared) = own.shared() else { return self.elements(own, kind, path) };
+        let with = own.with().filter(|with| with.more.0 == "meta" && types().get(kind).resource);
+        let Some(shared) = own.shared().or(with.map(|with| &*with.shared)) else {
+            return self.elements(own, kind, path);
+        };
         // No more than `DEEPEST`.
         let depth = u8::try_from(self.depth).unwrap_or(u8::MAX);
-        if shared.is_valid(kind.0, depth) {
-            return;
+        if self.depth > 0 && !self.more && self.was_valid(shared, kind, depth) {
+            // No invariant of a resource asks for its meta.
+            return with.into_iter().for_each(|with| self.meta(&with.more.1, kind, path));
         }
-        let (issues, outside) = (self.issues.len(), std::mem::take(&mut self.outside));
+        let (issues, refs) = (self.issues.len(), self.refs.len());
+        let outside = std::mem::take(&mut self.outside);
+        self.shared += 1;
         self.elements(own, kind, path);
+        self.shared -= 1;
         if !self.more && self.issues.len() == issues && !self.outside {
-            shared.note_valid(kind.0, depth);
+            match self.refs.get(refs..) {
+                Some(refs) if !refs.is_empty() => shared.keep(Linked { kind, depth, refs: refs.to_vec() }),
+                _ => shared.note_valid(kind.0, depth),
+            }
         }
         self.outside |= outside;
+        if self.shared == 0 {
+            self.refs.clear();
+        }
+    }
+
+    /// True if what is shared was found to be valid, and what it refers to is what it may be.
+    fn was_valid(&mut self, shared: &'a Shared, kind: TypeId, depth: u8) -> bool {
+        if shared.is_valid(kind.0, depth) {
+            return true;
+        }
+        let Some(linked) = shared.kept::<Linked>() else { return false };
+        if linked.kind != kind || linked.depth > depth {
+            return false;
+        }
+        let is_right = |(element, to): &Link| {
+            let found = self.entries.as_ref().and_then(|entries| entries.find_string(to));
+            found.is_some_and(|found| reference::may_be_to(element, found))
+        };
+        let are_right = linked.refs.iter().all(is_right);
+        if are_right && self.shared > 0 {
+            self.refs.extend_from_slice(&linked.refs);
+        }
+        are_right
+    }
+
+    /// The meta of a resource of type `kind` of which nothing else is looked at.
+    fn meta(&mut self, value: &'a Value, kind: TypeId, path: &Path<'_>) {
+        let Some(element) = types().get(kind).element("meta") else { return };
+        if let Kind::Complex(id) = element.kind {
+            self.depth -= 1;
+            self.complexes(element, id, value, &path.to("meta"));
+            self.depth += 1;
+        }
     }
 
     fn elements(&mut self, own: &'a Object, kind: TypeId, path: &Path<'_>) {
@@ -358,6 +417,32 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// True for a reference to an entry of the Bundle, by its `fullUrl`, that says nothing more, as most are: then it is
+    /// checked with that.
+    fn is_to_entry(&mut self, own: &'a Object, element: &'static Element, path: &Path<'_>) -> bool {
+        let (Some(entries), Some((name, Value::String(to)))) = (&self.entries, own.iter().next()) else { return false };
+        if own.len() > 1 || name != "reference" || self.more || self.depth == 0 {
+            return false;
+        }
+        let Some(kind) = entries.find_string(to) else { return false };
+        if self.shared > 0 {
+            self.refs.push((element, to.clone()));
+        }
+        reference::check_type(self, own, kind, element, path);
+        true
+    }
+
+    /// Notes what the reference `own` is to, if that is an entry of the Bundle by its `fullUrl` and nothing is said of its
+    /// type: it is valid wherever that entry is.
+    fn links(&mut self, own: &'a Object, element: &'static Element) -> bool {
+        let Some(Value::String(to)) = own.get("reference").filter(|_| !own.contains_key("type")) else { return false };
+        let is_to_entry = self.entries.as_ref().is_some_and(|entries| entries.find_string(to).is_some());
+        if is_to_entry {
+            self.refs.push((element, to.clone()));
+        }
+        is_to_entry
+    }
+
     /// The values of an element of a complex type.
     fn complexes(&mut self, element: &'static Element, kind: TypeId, value: &'a Value, path: &Path<'_>) {
         let Some(items) = self.members(element, value, path) else { return };
@@ -376,9 +461,12 @@ impl<'a> Walk<'a> {
             let text = format!("a {} is a JSON object", types().get(kind).name);
             return self.error(IssueType::Structure, path, text);
         };
+        if kind == self.known.reference && self.is_to_entry(own, element, path) {
+            return;
+        }
         self.object(own, kind, path);
         if kind == self.known.reference {
-            self.outside = true;
+            self.outside |= self.shared == 0 || !self.links(own, element);
             reference::check(self, own, element, path);
         } else if element.values.is_some() && (kind == self.known.codeable_concept || kind == self.known.coding) {
             reference::check_codes(self, own, element, path);

@@ -54,3 +54,39 @@ fn what_is_shared_is_valid_as_what_it_stands_for() {
     };
     assert_eq!((patient("meta"), patient("identifier"), patient("meta")), (0, 1, 0));
 }
+
+/// A resource that Bundles share, with a `meta` of its own in each, is valid where its references are to what they may
+/// be to.
+#[test]
+fn what_is_shared_is_valid_where_its_references_are() {
+    let resource = json!({
+        "resourceType": "Practitioner",
+        "identifier": [{ "value": "1", "assigner": { "reference": "urn:uuid:6147ad3c-5e64-5cdd-9792-2d8140eefab7" } }],
+    });
+    let mut resource = Json::from(resource);
+    resource.share();
+    let told = |other: &str, source: &str| {
+        let mut own = resource.clone();
+        own.as_object_mut().unwrap().put_at(1, "meta", Json::from(json!({ "source": source })));
+        let other = json!({
+            "fullUrl": "urn:uuid:6147ad3c-5e64-5cdd-9792-2d8140eefab7", "resource": { "resourceType": other },
+        });
+        let mut bundle = Json::from(json!({ "resourceType": "Bundle", "type": "collection" }));
+        let entries = vec![Json::from(Map::from_iter([("resource", own)])), Json::from(other)];
+        bundle.as_object_mut().unwrap().insert("entry", entries);
+        let issues = validate(&bundle, &Options::default());
+        let own = issues.into_iter().filter(|issue| issue.location.starts_with("Bundle.entry[0]"));
+        own.map(|issue| issue.location).collect::<Vec<_>>()
+    };
+    let none: [&str; 0] = [];
+    for _ in 0..2 {
+        assert_eq!(told("Organization", "urn:a"), none);
+        assert_eq!(told("Patient", "urn:a"), ["Bundle.entry[0].resource.identifier[0].assigner"]);
+        assert_eq!(told("Organization", "a b"), ["Bundle.entry[0].resource.meta.source"]);
+    }
+    // Elsewhere the same reference leads nowhere.
+    let mut alone = Json::from(json!({ "resourceType": "Bundle", "type": "collection" }));
+    alone.as_object_mut().unwrap().insert("entry", vec![Json::from(Map::from_iter([("resource", resource)]))]);
+    let issues = validate(&alone, &Options::default());
+    assert!(issues.iter().any(|issue| issue.kind == IssueType::NotFound));
+}
