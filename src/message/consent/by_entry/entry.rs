@@ -138,18 +138,9 @@ impl Entry {
         let outside = around().map(|(at, resource)| {
             (own_reference(None, resource, usize::MAX - at), references_in(resource).into_iter().map(alias).collect())
         });
-        let inside = entries.iter().map(|entry| (entry.reference.clone(), entry.refers_to.clone()));
-        let arrows: Vec<(Box<str>, BTreeSet<Box<str>>)> = inside.chain(outside).collect();
-        let mut referred_by: BTreeMap<&str, BTreeSet<Box<str>>> = BTreeMap::new();
-        for (from, targets) in &arrows {
-            for target in targets.iter().filter(|target| *target != from) {
-                referred_by.entry(target).or_default().insert(from.clone());
-            }
-        }
-        for entry in &mut entries {
-            let own = std::iter::once(&entry.reference).chain(&entry.names);
-            entry.referred_by = own.filter_map(|name| referred_by.get(&**name)).flatten().cloned().collect();
-        }
+        let outside: Vec<(Box<str>, BTreeSet<Box<str>>)> = outside.collect();
+        let arrows = referred_by(&entries, &outside);
+        entries.iter_mut().zip(arrows).for_each(|(entry, by)| entry.referred_by = by);
         let identities = Identities::of(&entries, around());
         for entry in &mut entries {
             identities.widen(&mut entry.refers_to);
@@ -191,7 +182,9 @@ impl Entry {
                     for (key, inner) in elements.iter() {
                         match key.as_str() {
                             "code" => is_coded = inner.as_str().is_some(),
-                            "contentType" => inner.as_str().into_iter().for_each(|media| push(&mut self.media, media.into())),
+                            "contentType" => {
+                                inner.as_str().into_iter().for_each(|media| push(&mut self.media, media.into()))
+                            }
                             "url" => is_label = inner.as_str() == Some(INLINE_LABEL),
                             "resourceType" => is_resource = true,
                             "meta" => {
@@ -260,6 +253,27 @@ impl Entry {
         let level = Confidentiality::from_code(code).unwrap_or(Confidentiality::V);
         self.confidentiality = self.confidentiality.max(Some(level));
     }
+}
+
+/// What refers to each of `entries`, by any of its names: among themselves, and from `outside`, which has the references of
+/// each resource there by its own.
+fn referred_by(entries: &[Entry], outside: &[(Box<str>, BTreeSet<Box<str>>)]) -> Vec<BTreeSet<Box<str>>> {
+    let inside = entries.iter().map(|entry| (&*entry.reference, &entry.refers_to));
+    let mut by: HashMap<&str, BTreeSet<&str>> = HashMap::new();
+    for (from, targets) in inside.chain(outside.iter().map(|(from, targets)| (&**from, targets))) {
+        for target in targets.iter().filter(|target| ***target != *from) {
+            by.entry(target).or_default().insert(from);
+        }
+    }
+    let names = |entry: &Entry| {
+        std::iter::once(&entry.reference)
+            .chain(&entry.names)
+            .filter_map(|name| by.get(&**name))
+            .flatten()
+            .map(|from| Box::from(*from))
+            .collect()
+    };
+    entries.iter().map(names).collect()
 }
 
 /// All names of each resource on hand: a Consent may name an encounter by its number, and data by its id.
