@@ -160,7 +160,7 @@ fn end_of_text(joined: &mut [Value], text: &mut String) {
     let whole = std::mem::take(text);
     let last = joined.last_mut().filter(|_| whole.contains('\n')).and_then(|last| last.get_mut("attachment"));
     if let Some(last) = last.and_then(Value::as_object_mut) {
-        last.put("data", Value::from(base64::engine::general_purpose::STANDARD.encode(whole)));
+        last.insert("data", Value::from(base64::engine::general_purpose::STANDARD.encode(whole)));
     }
 }
 

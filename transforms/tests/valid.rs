@@ -11,7 +11,7 @@ use message::consent::Flags;
 use message::fhir::validate::{Options as Told, validate};
 use message::hl7v2::batch::Batch;
 use message::hl7v2::{self, CharsetOptions};
-use message::{Body, Format, Message, MessageId, Original, Sha256, Transform as _};
+use message::{Body, Format, Message, MessageId, Original, Sha256, Transform as _, fhir};
 use transforms::stamp::{StampOptions, Stamper};
 
 /// The corpus is no part of this repository: without it there is nothing to do.
@@ -42,6 +42,13 @@ fn all_that_the_corpus_becomes_is_valid() {
             let Ok(message) = stamper.stamp(message, context.now) else { continue };
             let Body::Fhir(bundle) = &message.body else { continue };
             converted += 1;
+            // What leaves is text: it says the same, and each element once.
+            let text = fhir::read(&message.body.to_bytes(), &fhir::Limits::default());
+            match text {
+                Ok(text) if text == *bundle => {}
+                Ok(_) => invalid.push(format!("{}: its text says otherwise", path.display())),
+                Err(fault) => invalid.push(format!("{}: {fault}", path.display())),
+            }
             let first = validate(bundle, &Told::default()).into_iter().find(|issue| issue.is_error());
             invalid.extend(first.map(|issue| format!("{}: {issue}", path.display())));
         }

@@ -43,7 +43,7 @@ pub(super) fn tell(case: &Case<'_>, rest: &mut Value) {
     if let Some(agent) = assembled.cloned() {
         let custodian = agent.get("onBehalfOf").cloned();
         let custodian = custodian.map(|who| json!({ "type": Role::Custodian.into_r4(), "who": who }));
-        resource.put("agent", [agent].into_iter().chain(custodian).collect::<Vec<Value>>());
+        resource.insert("agent", [agent].into_iter().chain(custodian).collect::<Vec<Value>>());
     }
     let label = json!({ "system": message::consent::CONFIDENTIALITY, "code": "N" });
     resource.shift_insert(2, "meta", json!({ "security": [label] }));

@@ -195,18 +195,27 @@ impl Map {
         }
     }
 
+    /// True without a member called `name`, as far as that is soon seen.
+    fn is_without(&self, name: &str) -> bool {
+        self.len() > SMALL || !self.contains_key(name)
+    }
+
     /// Adds a member at the end. The caller knows that there is none of that name.
     pub fn push(&mut self, name: impl Into<Text>, value: impl Into<Value>) {
-        self.own().push((name.into(), value.into()));
+        let name = name.into();
+        debug_assert!(self.is_without(&name), "{name} stands here twice");
+        self.own().push((name, value.into()));
     }
 
     /// As [`Map::push`], with a name that is part of the program: no memory is needed for it.
     pub fn put(&mut self, name: &'static str, value: impl Into<Value>) {
+        debug_assert!(self.is_without(name), "{name} stands here twice");
         self.own().push((Text::new_static(name), value.into()));
     }
 
     /// As [`Map::put`], at place `at`. What it shares with others it goes on to share.
     pub fn put_at(&mut self, at: usize, name: &'static str, value: impl Into<Value>) {
+        debug_assert!(self.is_without(name), "{name} stands here twice");
         let more = (Text::new_static(name), value.into());
         if let Members::Shared(shared) = &self.0 {
             let at = at.min(shared.members.len());
