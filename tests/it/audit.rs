@@ -265,9 +265,7 @@ fn a_backup_has_the_audit_and_goes_on_with_it() {
     let sink = Sink::good();
     let site = Site::relay(&sink.outbound(""));
     let running = site.start();
-    let mut sender = Sender::connect(running.address("in"));
-    sender.accepted(&update("P1", "C1", "Ada"));
-    running.wait_deliveries("out", &[("delivered", 1)]);
+    let mut sender = running.first_delivered();
     assert_eq!(count(&site, "disclosure"), 1);
     let lines = || kinds(&site, &[]).len();
     let (backup, before) = (site.path("backup"), lines());

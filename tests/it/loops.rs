@@ -106,9 +106,7 @@ fn hl7v2_that_comes_back_as_it_left_is_a_duplicate() {
     let sink = Sink::good();
     let site = Site::relay(&sink.outbound(""));
     let running = site.start();
-    let mut sender = Sender::connect(running.address("in"));
-    sender.accepted(&update("P1", "C1", "Ada"));
-    running.wait_deliveries("out", &[("delivered", 1)]);
+    let mut sender = running.first_delivered();
     let left = sink.taken().remove(0);
     sender.accepted(&left);
     sender.accepted(&update("P1", "C2", "Ada"));

@@ -12,6 +12,8 @@ use tributary::admin::Operation;
 use tributary::admin::client::Client;
 use tributary::engine::{DestinationStatus, Status};
 
+use super::hl7::update;
+use super::mllp::Sender;
 use super::{DEADLINE, Site, wait_for, wait_until};
 
 /// What the tests' own asynchronous parts run on.
@@ -71,6 +73,14 @@ impl<'a> Running<'a> {
     pub(crate) fn channel(&self, name: &str) -> (String, String) {
         let channel = self.status().channels.into_iter().find(|channel| channel.name == name).unwrap();
         (channel.state, channel.reason.unwrap_or_default())
+    }
+
+    /// Sends the first message to the channel `in` and waits until `out` has it; the connection that it came by.
+    pub(crate) fn first_delivered(&self) -> Sender {
+        let mut sender = Sender::connect(self.address("in"));
+        sender.accepted(&update("P1", "C1", "Ada"));
+        self.wait_deliveries("out", &[("delivered", 1)]);
+        sender
     }
 
     /// Waits until a destination's deliveries are these.
