@@ -52,7 +52,8 @@ fn a_message_becomes_the_same_after_any_others() {
     // Twice until all is kept that recurs, and once more in another order.
     messages.iter().chain(&messages).for_each(|bytes| check(&used, &maps, &context, bytes));
     messages.iter().rev().for_each(|bytes| check(&used, &maps, &context, bytes));
-    assert!(messages.len() > 50, "only {} messages", messages.len());
+    let least = if corpus::shared().is_some() { 50 } else { 25 };
+    assert!(messages.len() > least, "only {} messages", messages.len());
 }
 
 fn fields(line: &[u8]) -> Vec<&[u8]> {
