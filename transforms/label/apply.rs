@@ -1,10 +1,10 @@
 //! What each entry is to be labelled with.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use message::consent::by_entry::{ACT_CODE, Directory, Entry};
 use message::consent::{CONFIDENTIALITY, Confidentiality};
-use message::json::{Map, Value, json};
+use message::json::{Map, Text, Value, json};
 
 use super::rules::LabelRules;
 
@@ -12,13 +12,13 @@ use super::rules::LabelRules;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels {
     /// ActCode codes.
-    pub codes: BTreeSet<Box<str>>,
+    pub codes: BTreeSet<Text>,
     /// At least this confidential.
     pub level: Option<Confidentiality>,
     /// The ids of the rules that call for it.
     pub rules: BTreeSet<String>,
     /// Systems of codes in it that no value set covers, so that what they say goes unlabelled.
-    pub uncovered: BTreeSet<Box<str>>,
+    pub uncovered: BTreeSet<Text>,
     /// True where a code in it is of a system that a value set covers, whether or not that calls for a label.
     pub covered: bool,
 }
@@ -62,27 +62,18 @@ impl LabelRules {
     #[must_use]
     pub fn labels(&self, entries: &[Entry], directory: &Directory, source_flags: &BTreeSet<String>) -> Vec<Labels> {
         let mut labels: Vec<Labels> = entries.iter().map(|entry| self.own(entry, directory, source_flags)).collect();
-        let by_name: BTreeMap<&str, usize> =
-            entries.iter().enumerate().map(|(at, entry)| (&*entry.reference, at)).collect();
         // A medicine tells what it is for; a visit or an order tells what was done in it.
         for contexts in [&["Medication"][..], &["Encounter", "EpisodeOfCare"], &["ServiceRequest", "MedicationRequest"]]
         {
-            let before = labels.clone();
-            for (at, entry) in entries.iter().enumerate() {
-                let above =
-                    entry.refers_to.iter().filter_map(|name| by_name.get(&**name)).filter(|other| **other != at);
-                let above = above.filter(|other| entries.get(**other).is_some_and(|e| contexts.contains(&&*e.kind)));
-                for other in above {
-                    if let (Some(to), Some(from), Some(entry)) =
-                        (labels.get_mut(at), before.get(*other), entries.get(*other))
-                    {
-                        to.add(from);
-                        to.add(&carried(entry));
-                    }
-                }
+            let above = told(entries, &labels, contexts);
+            if above.iter().all(Option::is_none) {
+                continue;
+            }
+            for (entry, to) in entries.iter().zip(&mut labels) {
+                entry.targets().filter_map(|other| above.get(other)?.as_ref()).for_each(|from| to.add(from));
             }
         }
-        documents(entries, &by_name, &mut labels);
+        documents(entries, &mut labels);
         labels
     }
 
@@ -93,7 +84,7 @@ impl LabelRules {
             match self.of(code) {
                 Some(rules) => {
                     labels.covered = true;
-                    rules.into_iter().for_each(|rule| self.call(rule, &mut labels));
+                    rules.for_each(|rule| self.call(rule, &mut labels));
                 }
                 None if code.system.is_empty() || !PLAIN.iter().any(|plain| code.system.starts_with(plain)) => {
                     labels.uncovered.insert(code.system.clone());
@@ -102,7 +93,7 @@ impl LabelRules {
             }
         }
         let authors = entry.authors.iter().flat_map(|authors| authors.sure.iter().chain(&authors.maybe));
-        let authors: Vec<&Box<str>> = authors.collect();
+        let authors: Vec<&Text> = authors.collect();
         for (at, rule) in self.rules.iter().enumerate() {
             let Some(flag) = &rule.author_flag else { continue };
             if source_flags.contains(flag) || authors.iter().any(|author| directory.has_flag(author, flag)) {
@@ -121,24 +112,34 @@ impl LabelRules {
     }
 }
 
+/// What the entries of some kinds tell of what belongs to them; `None` for all others, and where that is nothing.
+fn told(entries: &[Entry], labels: &[Labels], kinds: &[&str]) -> Vec<Option<Labels>> {
+    let of = |(entry, own): (&Entry, &Labels)| {
+        let mut all = kinds.contains(&&*entry.kind).then(|| own.clone())?;
+        all.add(&carried(entry));
+        (!all.is_plain() || !all.rules.is_empty()).then_some(all)
+    };
+    entries.iter().zip(labels).map(of).collect()
+}
+
 /// A document and its bytes tell the same: what either is labelled with holds for both.
-fn documents(entries: &[Entry], by_name: &BTreeMap<&str, usize>, labels: &mut [Labels]) {
+fn documents(entries: &[Entry], labels: &mut [Labels]) {
     const BYTES: [&str; 2] = ["Binary", "Media"];
-    let before = labels.to_vec();
+    let is = |at: usize, kinds: &[&str]| entries.get(at).is_some_and(|entry| kinds.contains(&&*entry.kind));
+    if !(0..entries.len()).any(|at| is(at, &BYTES)) {
+        return;
+    }
+    let told = told(entries, labels, &[&BYTES[..], &DOCUMENTS[..]].concat());
     let mut share = |one: usize, other: usize| {
-        if let (Some(to), Some(from), Some(entry)) = (labels.get_mut(one), before.get(other), entries.get(other)) {
+        if let (Some(to), Some(Some(from))) = (labels.get_mut(one), told.get(other)) {
             to.add(from);
-            to.add(&carried(entry));
         }
     };
     for (at, entry) in entries.iter().enumerate() {
-        let named = entry.refers_to.iter().filter_map(|name| by_name.get(&**name)).filter(|other| **other != at);
-        for other in named {
-            let is_bytes = |at: usize| entries.get(at).is_some_and(|entry| BYTES.contains(&&*entry.kind));
-            let holds = |at: usize| entries.get(at).is_some_and(|entry| DOCUMENTS.contains(&&*entry.kind));
-            if (is_bytes(*other) && holds(at)) || (is_bytes(at) && holds(*other)) {
-                share(at, *other);
-                share(*other, at);
+        for other in entry.targets() {
+            if (is(other, &BYTES) && is(at, &DOCUMENTS)) || (is(at, &BYTES) && is(other, &DOCUMENTS)) {
+                share(at, other);
+                share(other, at);
             }
         }
     }

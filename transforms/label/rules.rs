@@ -1,10 +1,11 @@
 //! Label rules: which codes and which authors' programs call for which labels.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use message::consent::by_entry::Coded;
 use message::consent::{CONFIDENTIALITY, Confidentiality};
-use message::json::Value;
+use message::json::{Text, Value};
 
 /// The value sets that come with the engine: ICD-10-CM, RxNorm and LOINC; illustrative, not complete.
 const SHIPPED: &str = include_str!("../../config/labels/sensitive.toml");
@@ -14,28 +15,28 @@ const SHIPPED: &str = include_str!("../../config/labels/sensitive.toml");
 pub struct LabelRules {
     pub(super) rules: Vec<Rule>,
     /// By system: the codes and the beginnings of codes, with the rules that they call for.
-    sets: BTreeMap<Box<str>, ValueSet>,
+    sets: BTreeMap<Text, ValueSet>,
 }
 
 /// One rule: labels, and the flag of an author that calls for them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rule {
     pub(super) id: String,
-    pub(super) labels: BTreeSet<Box<str>>,
+    pub(super) labels: BTreeSet<Text>,
     pub(super) level: Option<Confidentiality>,
     pub(super) author_flag: Option<String>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct ValueSet {
-    codes: BTreeMap<Box<str>, Vec<usize>>,
+    codes: BTreeMap<Text, Vec<usize>>,
     prefixes: Vec<Prefix>,
 }
 
 #[derive(Clone, Debug)]
 struct Prefix {
-    text: Box<str>,
-    except: Vec<Box<str>>,
+    text: Text,
+    except: Vec<Text>,
     rule: usize,
 }
 
@@ -108,7 +109,7 @@ impl LabelRules {
                 self.rules.push(rule);
                 self.rules.len() - 1
             });
-            self.set(system).codes.entry(comparable(system, code)).or_default().push(at);
+            self.set(system).codes.entry(comparable(system, code).into()).or_default().push(at);
         }
         Ok(())
     }
@@ -161,11 +162,11 @@ impl LabelRules {
                 _ => return Err(wrong(id, &format!("`match.{key}` is not understood"))),
             }
         }
-        let except: Vec<Box<str>> = except.iter().map(|code| comparable(&system, code)).collect();
+        let except: Vec<Text> = except.iter().map(|code| comparable(&system, code).into()).collect();
         let set = self.set(&system);
-        codes.iter().for_each(|code| set.codes.entry(comparable(&system, code)).or_default().push(rule));
+        codes.iter().for_each(|code| set.codes.entry(comparable(&system, code).into()).or_default().push(rule));
         set.prefixes.extend(prefixes.iter().map(|code| Prefix {
-            text: comparable(&system, code),
+            text: comparable(&system, code).into(),
             except: except.clone(),
             rule,
         }));
@@ -173,15 +174,15 @@ impl LabelRules {
     }
 
     /// The rules that `code` calls for; `None` where no value set covers its system.
-    pub(super) fn of(&self, code: &Coded) -> Option<BTreeSet<usize>> {
+    pub(super) fn of(&self, code: &Coded) -> Option<impl Iterator<Item = usize>> {
         let system = known_as(&code.system);
         let set = self.sets.get(system)?;
         let own = comparable(system, &code.code);
-        let begins = |prefix: &&Prefix| {
+        let listed = set.codes.get(&*own).into_iter().flatten().copied();
+        let begins = move |prefix: &&Prefix| {
             own.starts_with(&*prefix.text) && !prefix.except.iter().any(|except| own.starts_with(&**except))
         };
-        let by_prefix = set.prefixes.iter().filter(begins).map(|prefix| prefix.rule);
-        Some(set.codes.get(&own).into_iter().flatten().copied().chain(by_prefix).collect())
+        Some(listed.chain(set.prefixes.iter().filter(begins).map(|prefix| prefix.rule)))
     }
 }
 
@@ -220,7 +221,7 @@ fn known_as(system: &str) -> &str {
 }
 
 /// A code as it is compared: ICD codes with or without their dot.
-fn comparable(system: &str, code: &str) -> Box<str> {
+fn comparable<'a>(system: &str, code: &'a str) -> Cow<'a, str> {
     if known_as(system) == "http://hl7.org/fhir/sid/icd-10-cm" {
         code.trim().replace('.', "").to_ascii_uppercase().into()
     } else {

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use message::Sha256;
 use message::consent::{CONFIDENTIALITY, Confidentiality};
 use message::fhir::{NAMESPACE, deterministic_id, get_str};
-use message::json::{Value, json};
+use message::json::{Text, Value, json};
 
 use super::obligations::{AGREED, VISIBLE};
 
@@ -19,7 +19,7 @@ const PART_2_STATEMENT: &str = "42 CFR part 2 prohibits unauthorized use or disc
 /// What an obligation may ask to be sent along.
 #[derive(Clone, Copy)]
 pub(super) struct Load<'a> {
-    pub(super) obligations: &'a BTreeSet<Box<str>>,
+    pub(super) obligations: &'a BTreeSet<Text>,
     /// The Consents that released it.
     pub(super) consents: &'a BTreeSet<String>,
     /// Those that the recipient must comply with itself.
@@ -172,7 +172,7 @@ fn travelling(copy: &Value, requested: bool) -> Value {
 mod tests {
     use super::*;
 
-    fn load<'a>(obligations: &'a BTreeSet<Box<str>>, consents: &'a BTreeSet<String>) -> Load<'a> {
+    fn load<'a>(obligations: &'a BTreeSet<Text>, consents: &'a BTreeSet<String>) -> Load<'a> {
         Load { obligations, consents, copies: &[], visible: &|_| true }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use message::consent::by_entry::{Entry, normal};
 use message::fhir::get_str;
-use message::json::Value;
+use message::json::{Text, Value};
 
 use super::people::Part;
 
@@ -32,7 +32,7 @@ pub(super) fn enclose(parts: &[Part<'_>], entries: &mut [Entry]) {
                 let Some(inside) = entries.get(*from) else { continue };
                 let (labels, level, test) = (inside.labels.clone(), inside.confidentiality, inside.test);
                 let Some(whole) = entries.get_mut(source) else { continue };
-                let new: Vec<Box<str>> = labels.into_iter().filter(|label| !whole.labels.contains(label)).collect();
+                let new: Vec<Text> = labels.into_iter().filter(|label| !whole.labels.contains(label)).collect();
                 whole.labels.extend(new);
                 whole.confidentiality = whole.confidentiality.max(level);
                 whole.test |= test;
@@ -72,7 +72,7 @@ mod tests {
         enclose(&parts, &mut entries);
         assert_eq!(
             (&*entries[0].labels, entries[0].confidentiality),
-            (&[Box::from("HIV")][..], Some(Confidentiality::R))
+            (&[Text::from("HIV")][..], Some(Confidentiality::R))
         );
         assert!(entries[2].labels.is_empty(), "what was made beside it");
     }

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use message::consent::by_entry::{Effect, Release};
 use message::consent::elements;
 use message::hl7v2::{CharsetOptions, Message};
-use message::json::Value;
+use message::json::{Text, Value};
 use message::{Body, Format, MessageId, Original, Sha256};
 
 use super::super::process::{Recipe, transformed};
@@ -115,7 +115,7 @@ impl Gate {
 }
 
 /// The labels of single elements that may not go, with what else is denied for them.
-fn of_elements(judged: &Judged) -> BTreeSet<Box<str>> {
+fn of_elements(judged: &Judged) -> BTreeSet<Text> {
     let denied = judged.verdicts.iter().filter(|verdict| verdict.effect == Effect::Deny);
     let labels = denied.filter_map(|verdict| verdict.label.clone()).filter(|label| elements::is_known(label));
     judged.masked().into_iter().chain(labels).collect()

@@ -10,7 +10,7 @@ use message::consent::by_entry::{
 
 use message::consent::elements;
 use message::consent::external::Answer;
-use message::json::Value;
+use message::json::{Text, Value};
 
 use super::super::process::Hash;
 use super::obligations::{Abilities, About, MASKED, Met, by_label};
@@ -54,12 +54,12 @@ pub(super) struct Judged {
     pub(super) release: Release,
     /// Of each entry, in order.
     pub(super) verdicts: Vec<Verdict>,
-    pub(super) obligations: BTreeSet<Box<str>>,
+    pub(super) obligations: BTreeSet<Text>,
     pub(super) valid_until: Option<Micros>,
     /// The labels whose elements are left out of an entry, each with what asks for that.
-    pub(super) masks: BTreeMap<usize, BTreeMap<Box<str>, Verdict>>,
+    pub(super) masks: BTreeMap<usize, BTreeMap<Text, Verdict>>,
     /// What each entry that may go owes.
-    pub(super) owed: BTreeMap<usize, BTreeSet<Box<str>>>,
+    pub(super) owed: BTreeMap<usize, BTreeSet<Text>>,
     /// Consents that the recipient must comply with itself.
     pub(super) copies: Vec<Value>,
     by_patient: Vec<ByPatient>,
@@ -112,7 +112,7 @@ pub(super) fn judge(case: &Case<'_>, entries: &[Entry], known: &[Known]) -> Judg
             effect: Effect::Park,
             basis: Basis::PatientIdentity,
             layer: 1,
-            purpose: Box::default(),
+            purpose: Text::default(),
             label: None,
             path: None,
         })
@@ -162,7 +162,7 @@ impl Case<'_> {
 
     fn request(&self, known: &Known) -> Request {
         let directory = &self.rules.directory;
-        let organisation = |key: &str| Box::from(format!("Organization/{key}"));
+        let organisation = |key: &str| Text::from(format!("Organization/{key}"));
         let name = organisation(&self.destination.recipient);
         let recipient = directory.party(std::slice::from_ref(&name));
         let custodian = self.custodian.map(|key| directory.party(&[organisation(key)]));
@@ -173,11 +173,11 @@ impl Case<'_> {
         };
         Request {
             now: self.now,
-            actions: ["disclose", "access"].map(Box::from).to_vec(),
+            actions: ["disclose", "access"].map(Text::from).to_vec(),
             purposes,
             patient: vec![THE_PATIENT.into()],
             identified: known.certain,
-            recipient_kinds: directory.nearest_kind(&name).map(Box::from).into_iter().collect(),
+            recipient_kinds: directory.nearest_kind(&name).map(Text::from).into_iter().collect(),
             recipient_may_be: directory.kinds(&recipient),
             recipient_is_patient: false,
             named_person: false,
@@ -230,7 +230,7 @@ impl Case<'_> {
                     labelled.labels.push(inner.label.into());
                     let decision = self.alone(patient, &labelled);
                     let Some(own) = decision.entries.into_iter().next() else { continue };
-                    let more: BTreeSet<Box<str>> = decision.obligations.difference(&base).cloned().collect();
+                    let more: BTreeSet<Text> = decision.obligations.difference(&base).cloned().collect();
                     let hides = own.effect == Effect::Deny || MASKED.iter().any(|code| more.contains(*code));
                     match (own.effect, hides) {
                         (Effect::Park, _) => *verdict = own,
@@ -259,7 +259,7 @@ impl Case<'_> {
     /// Denies what comes with an obligation that the route cannot meet.
     fn oblige(&self, entries: &[Entry], judged: &mut Judged) {
         let labelled = |entry: &Entry| {
-            by_label(entry, &self.rules.terms).into_iter().map(Box::from).collect::<BTreeSet<Box<str>>>()
+            by_label(entry, &self.rules.terms).into_iter().map(Text::from).collect::<BTreeSet<Text>>()
         };
         let mut owed = std::mem::take(&mut judged.owed);
         let each = entries.iter().map(labelled).enumerate().filter(|(_, labels)| !labels.is_empty());
@@ -332,7 +332,7 @@ impl Judged {
     }
 
     /// The labels of single elements that are left out, each once.
-    pub(super) fn masked(&self) -> BTreeSet<Box<str>> {
+    pub(super) fn masked(&self) -> BTreeSet<Text> {
         self.masks.values().flat_map(BTreeMap::keys).cloned().collect()
     }
 

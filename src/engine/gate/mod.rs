@@ -40,7 +40,7 @@ use channels::Clock;
 use jiff::Timestamp;
 use message::consent::by_entry::{Entry, Release, Sources};
 use message::consent::{Confidentiality, elements};
-use message::json::Value;
+use message::json::{Text, Value};
 use message::{Format, Provider, Sha256, fhir};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
@@ -433,7 +433,7 @@ fn proof(case: &Case<'_>, judged: &Judged, removed: usize, sent: Option<&[u8]>) 
         let codes: Vec<&str> = judged.obligations.iter().map(AsRef::as_ref).collect();
         parts.push(format!("with {}", codes.join(" ")));
     }
-    let masked: Vec<Box<str>> = judged.masked().into_iter().collect();
+    let masked: Vec<Text> = judged.masked().into_iter().collect();
     if !masked.is_empty() {
         parts.push(format!("masked {}", masked.join(" ")));
     }

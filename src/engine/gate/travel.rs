@@ -4,7 +4,7 @@
 use message::consent::CONFIDENTIALITY;
 use message::consent::by_entry::{Directive, Directory, Effect, Mode, Node, Status};
 use message::fhir::{NAMESPACE, deterministic_id, get_str};
-use message::json::{Map, Value, json};
+use message::json::{Map, Text, Value, json};
 
 /// What a Consent says of people, who may work for a recipient.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub(super) fn kept(directive: &Directive, body: &Value) -> Option<Copy> {
 pub(super) fn copies<'a>(
     directives: impl Iterator<Item = &'a Directive>,
     kept: &[Copy],
-    staff: &[Box<str>],
+    staff: &[Text],
     directory: &Directory,
 ) -> Option<Vec<Value>> {
     let names = |node: &Node| node.actors.recipient.iter().flatten().any(|name| staff.contains(name));
@@ -39,7 +39,7 @@ pub(super) fn copies<'a>(
 }
 
 /// A Consent without what it says of others.
-fn excerpt(directive: &Directive, body: &Value, staff: &[Box<str>], directory: &Directory) -> Option<Value> {
+fn excerpt(directive: &Directive, body: &Value, staff: &[Text], directory: &Directory) -> Option<Value> {
     // Written in R5, it is not what a recipient of R4 reads.
     if get_str(body, "resourceType") != Some("Consent") || body.get("subject").is_some() {
         return None;
@@ -76,7 +76,7 @@ fn provision(
     directive: &Directive,
     at: usize,
     value: &Value,
-    staff: &[Box<str>],
+    staff: &[Text],
     directory: &Directory,
 ) -> Option<Value> {
     let node = directive.nodes.get(at)?;
@@ -107,12 +107,12 @@ fn provision(
     Some(Value::Object(rest))
 }
 
-fn names(node: &Node, staff: &[Box<str>]) -> bool {
+fn names(node: &Node, staff: &[Text]) -> bool {
     node.actors.recipient.iter().flatten().any(|name| staff.contains(name))
 }
 
 /// True if the provision at `at`, or one in it, names `staff`.
-fn leads(directive: &Directive, at: usize, staff: &[Box<str>]) -> bool {
+fn leads(directive: &Directive, at: usize, staff: &[Text]) -> bool {
     let node = directive.nodes.get(at);
     node.is_some_and(|node| names(node, staff) || node.children.iter().any(|child| leads(directive, *child, staff)))
 }

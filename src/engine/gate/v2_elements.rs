@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use message::json::Text;
 
 /// Fields of a segment; all of it where there are none.
 type Fields = (&'static str, &'static [usize]);
@@ -54,7 +55,7 @@ const TELLING: usize = 8;
 pub(super) fn masked(
     bytes: &Bytes,
     separators: Separators,
-    labels: &BTreeSet<Box<str>>,
+    labels: &BTreeSet<Text>,
 ) -> Result<Bytes, &'static str> {
     let covered: Vec<&Fields> =
         COVERED.iter().filter(|(label, _)| labels.contains(*label)).flat_map(|(_, segments)| *segments).collect();
@@ -146,7 +147,7 @@ mod tests {
         PID|1||7^^^X^MR||Thornfield^Wilhelmina||19710423|F|||1 Elm^^Troy||||||CAT\rPV1|1|I|4W^412^B\rOBR|1|||A\r";
 
     fn of(text: &str, labels: &[&str]) -> Result<String, &'static str> {
-        let labels = labels.iter().map(|label| Box::from(*label)).collect();
+        let labels = labels.iter().map(|label| Text::from(*label)).collect();
         let rest = masked(&Bytes::copy_from_slice(text.as_bytes()), SEPARATORS, &labels)?;
         Ok(String::from_utf8(rest.to_vec()).unwrap())
     }

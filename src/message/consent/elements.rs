@@ -90,7 +90,7 @@ pub fn is_known(label: &str) -> bool {
 }
 
 /// Leaves the elements out of `resource` that `labels` cover, and says so as far as `notice` allows.
-pub fn mask(resource: &mut Value, labels: &BTreeSet<Box<str>>, notice: Notice) {
+pub fn mask(resource: &mut Value, labels: &BTreeSet<Text>, notice: Notice) {
     let kind = resource.get("resourceType").and_then(Value::as_str).unwrap_or_default().to_owned();
     let Some(members) = resource.as_object_mut() else { return };
     let mut lost = false;

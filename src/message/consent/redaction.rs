@@ -69,9 +69,9 @@ fn closure(entries: &[Value], denied: &BTreeSet<usize>) -> BTreeSet<usize> {
 /// Bytes that stand in an entry of their own, by whose they are.
 struct Bytes {
     /// Those of what was taken out.
-    gone: BTreeSet<Box<str>>,
+    gone: BTreeSet<Text>,
     /// Those of what stays.
-    kept: BTreeSet<Box<str>>,
+    kept: BTreeSet<Text>,
 }
 
 impl Bytes {
@@ -99,7 +99,7 @@ impl Bytes {
     fn takes(&self, entry: &Value) -> bool {
         let names = own_names(entry);
         let among =
-            |set: &BTreeSet<Box<str>>| names.iter().any(|name| set.contains(name) || set.contains(&normal(name)));
+            |set: &BTreeSet<Text>| names.iter().any(|name| set.contains(name) || set.contains(&normal(name)));
         entry.get("resource").is_some_and(|resource| kind_of(resource) == "Binary")
             && among(&self.gone)
             && !among(&self.kept)
@@ -115,13 +115,13 @@ fn is_original(entry: &Value) -> bool {
 
 /// Everything that what was taken out answers to.
 struct Gone {
-    names: BTreeSet<Box<str>>,
+    names: BTreeSet<Text>,
 }
 
 impl Gone {
     fn of(entries: &[Value], removed: &BTreeSet<usize>) -> Self {
         let mut names = BTreeSet::new();
-        let mut shared: BTreeSet<Box<str>> = BTreeSet::new();
+        let mut shared: BTreeSet<Text> = BTreeSet::new();
         for (at, entry) in entries.iter().enumerate() {
             let own = own_names(entry);
             if removed.contains(&at) { names.extend(own) } else { shared.extend(own) }
@@ -274,12 +274,12 @@ fn item_stands(item: &Value, key: &str) -> bool {
 }
 
 /// Every name of an entry's resource.
-fn own_names(entry: &Value) -> Vec<Box<str>> {
+fn own_names(entry: &Value) -> Vec<Text> {
     let resource = entry.get("resource").unwrap_or(&Value::Null);
     let kind = kind_of(resource);
     let id = resource.get("id").and_then(Value::as_str).filter(|id| !id.is_empty() && !kind.is_empty());
     let by_id = id.map(|id| format!("{kind}/{id}").into());
-    let full_url = entry.get("fullUrl").and_then(Value::as_str).map(Box::from);
+    let full_url = entry.get("fullUrl").and_then(Value::as_str).map(Text::from);
     let request = entry.get("request").and_then(|request| request.get("url")?.as_str());
     let url = request.filter(|url| url.contains('/') || url.contains('?')).map(normal);
     let business = items(resource, "identifier").filter(|_| !kind.is_empty()).filter_map(identifier);

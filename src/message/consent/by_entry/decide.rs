@@ -16,6 +16,7 @@ use super::verdict::{Basis, Decision, Release, Verdict};
 use super::weigh::{Answer, Weighing};
 use crate::consent::Confidentiality;
 use crate::consent::external::Answer as Service;
+use crate::json::Text;
 
 /// Labels that forbid passing data on without the patient's consent (v3-ActCode, refrain policies).
 /// The last is what the first was called before it was retired.
@@ -27,7 +28,7 @@ struct Ruling<'a> {
     basis: Basis,
     layer: u8,
     label: Option<&'a str>,
-    path: Option<Box<str>>,
+    path: Option<Text>,
     add: &'a [String],
     complies: bool,
 }
@@ -69,7 +70,7 @@ pub fn release(verdicts: &[Verdict], whole: bool) -> Release {
 struct Purpose<'a> {
     code: &'a str,
     /// What it lies within, itself first.
-    line: &'a [Box<str>],
+    line: &'a [Text],
     /// True if only a consent that names it permits it.
     explicit: bool,
     /// The Consents that count, series after series.
@@ -138,7 +139,7 @@ impl<'a> Case<'a> {
         directive.status != Status::Inactive && theirs && about && in_force && issued
     }
 
-    fn entry(&self, entry: &'a Entry, purposes: &[Purpose<'a>], obligations: &mut BTreeSet<Box<str>>) -> Verdict {
+    fn entry(&self, entry: &'a Entry, purposes: &[Purpose<'a>], obligations: &mut BTreeSet<Text>) -> Verdict {
         let sensitive = |label: &str| self.terms.kind(label).is_none_or(|kind| kind == LabelKind::Sensitivity);
         let mut labels: Vec<Option<&str>> =
             entry.labels.iter().map(AsRef::as_ref).filter(|label| sensitive(label)).map(Some).collect();
@@ -162,17 +163,17 @@ impl<'a> Case<'a> {
         }
         let Some((ruling, purpose)) = worst else {
             let (effect, basis) = (Effect::Park, Basis::PurposeUnknown);
-            let (reference, purpose) = (entry.reference.clone(), Box::default());
+            let (reference, purpose) = (entry.reference.clone(), Text::default());
             return Verdict { reference, effect, basis, layer: 1, purpose, label: None, path: None };
         };
         if ruling.effect == Effect::Permit {
-            obligations.extend(add.into_iter().map(Box::from));
+            obligations.extend(add.into_iter().map(Text::from));
             if complies {
                 obligations.insert("CPLYCD".into());
             }
             for rule in &self.policy.obligations {
                 if purposes.iter().any(|purpose| self.applies(&rule.when, entry, purpose, None)) {
-                    obligations.extend(rule.add.iter().map(|code| Box::from(code.as_str())));
+                    obligations.extend(rule.add.iter().map(|code| Text::from(code.as_str())));
                 }
             }
         }
@@ -182,7 +183,7 @@ impl<'a> Case<'a> {
             basis: ruling.basis,
             layer: ruling.layer,
             purpose: purpose.code.into(),
-            label: ruling.label.map(Box::from),
+            label: ruling.label.map(Text::from),
             path: ruling.path,
         }
     }

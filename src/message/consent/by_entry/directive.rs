@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::entry::Coded;
 use super::policy::Effect;
 use super::span::Span;
+use crate::json::Text;
 
 /// A Consent, compiled.
 #[derive(Clone, Debug)]
@@ -12,11 +13,11 @@ pub struct Directive {
     /// `Consent.id`.
     pub id: Arc<str>,
     /// `Consent.meta.versionId`.
-    pub version: Option<Box<str>>,
+    pub version: Option<Text>,
     /// How its provisions relate.
     pub mode: Mode,
     /// Whose it is: reference and identifier; empty where it names nobody.
-    pub patient: Vec<Box<str>>,
+    pub patient: Vec<Text>,
     /// `Consent.status`.
     pub status: Status,
     /// `Consent.scope`.
@@ -26,9 +27,9 @@ pub struct Directive {
     /// False if its verification was begun and never done: then its permits do not count.
     pub verified: bool,
     /// Consents with the same organisation, scope and policy replace each other.
-    pub series: Box<str>,
+    pub series: Text,
     /// The policies it cites.
-    pub policies: Vec<Box<str>>,
+    pub policies: Vec<Text>,
     /// The base rule that it is an exception to.
     pub base: Base,
     /// Its provisions, each after its parent; the root first.
@@ -122,11 +123,11 @@ pub struct Node {
 #[derive(Clone, Debug, Default)]
 pub struct Actors {
     /// Who receives (IRCP, PRCP, any role not known).
-    pub recipient: Vec<Vec<Box<str>>>,
+    pub recipient: Vec<Vec<Text>>,
     /// Who discloses (CST, performer).
-    pub custodian: Vec<Vec<Box<str>>>,
+    pub custodian: Vec<Vec<Text>>,
     /// Who wrote it (AUT).
-    pub author: Vec<Vec<Box<str>>>,
+    pub author: Vec<Vec<Text>>,
 }
 
 /// One item of `data`.
@@ -135,7 +136,7 @@ pub struct Data {
     /// How the data lies to the instance.
     pub meaning: Meaning,
     /// The instance by all its names; empty where it cannot be told.
-    pub names: Vec<Box<str>>,
+    pub names: Vec<Text>,
     /// True if it contains other data by itself: Encounter, EpisodeOfCare, CarePlan.
     pub container: bool,
 }

@@ -12,31 +12,31 @@ const MOST_STEPS: usize = 32;
 /// The organisations, practitioners and groups that a site knows (mCSD, or a file).
 #[derive(Clone, Debug, Default)]
 pub struct Directory {
-    entities: HashMap<Box<str>, Entity>,
-    groups: HashMap<Box<str>, BTreeSet<Box<str>>>,
-    by_identifier: HashMap<Box<str>, Box<str>>,
+    entities: HashMap<Text, Entity>,
+    groups: HashMap<Text, BTreeSet<Text>>,
+    by_identifier: HashMap<Text, Text>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Entity {
     /// What it is part of, or whom it works for.
-    above: Vec<Box<str>>,
+    above: Vec<Text>,
     /// True for an organisation.
     organisation: bool,
-    kind: Option<Box<str>>,
-    flags: BTreeSet<Box<str>>,
-    identifiers: Vec<Box<str>>,
+    kind: Option<Text>,
+    flags: BTreeSet<Text>,
+    identifiers: Vec<Text>,
 }
 
 /// One side of a disclosure, or an author: everything it answers to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Party {
     /// What it was named as itself: references and identifiers of nothing that it is part of.
-    pub own: Vec<Box<str>>,
+    pub own: Vec<Text>,
     /// What it is for certain: references and identifiers of itself, of what it is part of, of its groups.
-    pub sure: Vec<Box<str>>,
+    pub sure: Vec<Text>,
     /// What it may be: the organisations of a person who did not say for whom they act.
-    pub maybe: Vec<Box<str>>,
+    pub maybe: Vec<Text>,
     /// True if someone is named who cannot be told from others (by display only).
     pub obscure: bool,
 }
@@ -86,9 +86,9 @@ impl Directory {
             Entity {
                 above: Vec::new(),
                 organisation: true,
-                kind: kind.map(Box::from),
-                flags: flags.iter().copied().map(Box::from).collect(),
-                identifiers: identifiers.iter().copied().map(Box::from).collect(),
+                kind: kind.map(Text::from),
+                flags: flags.iter().copied().map(Text::from).collect(),
+                identifiers: identifiers.iter().copied().map(Text::from).collect(),
             },
         );
     }
@@ -122,8 +122,8 @@ impl Directory {
     }
 
     /// `name` and what it is part of, as references where the directory knows it.
-    fn line(&self, name: &str) -> Vec<Box<str>> {
-        let mut line: Vec<Box<str>> = vec![self.by_identifier(name).unwrap_or(name).into()];
+    fn line(&self, name: &str) -> Vec<Text> {
+        let mut line: Vec<Text> = vec![self.by_identifier(name).unwrap_or(name).into()];
         let mut at = 0;
         while let Some(here) = line.get(at).filter(|_| at < MOST_STEPS) {
             let above = self.entities.get(here).filter(|entity| entity.organisation).map(|entity| entity.above.clone());
@@ -139,8 +139,8 @@ impl Directory {
 
     /// The party that goes by `names`, given together: a person and the organisation they act for.
     #[must_use]
-    pub fn party(&self, names: &[Box<str>]) -> Party {
-        let mut sure: Vec<Box<str>> = Vec::new();
+    pub fn party(&self, names: &[Text]) -> Party {
+        let mut sure: Vec<Text> = Vec::new();
         for name in names.iter().filter(|name| !name.is_empty()) {
             self.add_line(name, &mut sure);
         }
@@ -152,10 +152,10 @@ impl Directory {
             people.flat_map(|person| &person.above).for_each(|employer| self.add_line(employer, &mut maybe));
             self.add_groups(&mut maybe);
         }
-        let mut own: Vec<Box<str>> = Vec::new();
+        let mut own: Vec<Text> = Vec::new();
         for name in names.iter().filter(|name| !name.is_empty()) {
             let entity = self.entity(name).map(|entity| entity.identifiers.iter().cloned());
-            let reference = self.by_identifier(name).map(Box::from);
+            let reference = self.by_identifier(name).map(Text::from);
             let all = std::iter::once(name.clone()).chain(reference).chain(entity.into_iter().flatten());
             own.extend(all);
         }
@@ -170,9 +170,9 @@ impl Directory {
 
     /// What kinds of organisation a party may be: all of what it is, is part of, or may act for.
     #[must_use]
-    pub fn kinds(&self, party: &Party) -> Vec<Box<str>> {
+    pub fn kinds(&self, party: &Party) -> Vec<Text> {
         let all = party.sure.iter().chain(&party.maybe);
-        let mut kinds: Vec<Box<str>> = all.filter_map(|name| self.kind(name)).map(Box::from).collect();
+        let mut kinds: Vec<Text> = all.filter_map(|name| self.kind(name)).map(Text::from).collect();
         kinds.sort_unstable();
         kinds.dedup();
         kinds
@@ -182,10 +182,10 @@ impl Directory {
         self.entity(name).is_some_and(|entity| entity.organisation)
     }
 
-    fn add_line(&self, name: &str, to: &mut Vec<Box<str>>) {
+    fn add_line(&self, name: &str, to: &mut Vec<Text>) {
         let line = self.line(name);
         let identifiers = line.iter().filter_map(|name| self.entities.get(name)).flat_map(|entity| &entity.identifiers);
-        let all = [Box::from(name)].into_iter().chain(line.iter().cloned()).chain(identifiers.cloned());
+        let all = [Text::from(name)].into_iter().chain(line.iter().cloned()).chain(identifiers.cloned());
         all.for_each(|name| {
             if !to.contains(&name) {
                 to.push(name);
@@ -194,9 +194,9 @@ impl Directory {
     }
 
     /// The groups of `names`, and the groups of those groups.
-    fn add_groups(&self, names: &mut Vec<Box<str>>) {
+    fn add_groups(&self, names: &mut Vec<Text>) {
         loop {
-            let more: Vec<Box<str>> = self
+            let more: Vec<Text> = self
                 .groups
                 .iter()
                 .filter(|(group, members)| !names.contains(group) && members.iter().any(|m| names.contains(m)))
@@ -211,7 +211,7 @@ impl Directory {
 
     /// The people who work for `organisation` or a part of it, each with the groups they are in.
     #[must_use]
-    pub fn staff(&self, organisation: &[Box<str>]) -> Vec<Box<str>> {
+    pub fn staff(&self, organisation: &[Text]) -> Vec<Text> {
         let mut staff = Vec::new();
         for (person, entity) in self.entities.iter().filter(|(_, entity)| !entity.organisation) {
             let employers = entity.above.iter().flat_map(|employer| self.line(employer));
@@ -259,9 +259,9 @@ fn entity(entry: &Value) -> Result<Entity, DirectoryError> {
     Ok(Entity {
         above: Vec::new(),
         organisation: false,
-        kind: text(entry, "type")?.map(Box::from),
-        flags: texts(entry, "flags")?.into_iter().map(Box::from).collect(),
-        identifiers: texts(entry, "identifier")?.into_iter().map(Box::from).collect(),
+        kind: text(entry, "type")?.map(Text::from),
+        flags: texts(entry, "flags")?.into_iter().map(Text::from).collect(),
+        identifiers: texts(entry, "identifier")?.into_iter().map(Text::from).collect(),
     })
 }
 

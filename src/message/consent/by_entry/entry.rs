@@ -1,14 +1,18 @@
 //! What a decision needs to know of a record entry: a resource's codes, labels, dates, authors, references.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::LazyLock;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
 
-use crate::json::Value;
+use crate::json::{Text, Value};
 
+use super::authors::Authors;
+use super::dated::dated;
 use super::directory::{Directory, Party};
-use super::reference::{identifier, names, normal};
+use super::links::{Links, identifiers, references_in};
+use super::reference::{attachment, named};
 use super::span::Span;
-use super::systems::canonical;
+use super::systems::{canonical, canonical_text};
 use super::terms::ACT_CODE;
 use crate::consent::{ACT_REASON, CONFIDENTIALITY, Confidentiality};
 
@@ -25,9 +29,9 @@ const INLINE_LABEL: &str = "http://hl7.org/fhir/uv/security-label-ds4p/Structure
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Coded {
     /// The system's URI; empty where none is given.
-    pub system: Box<str>,
+    pub system: Text,
     /// The code.
-    pub code: Box<str>,
+    pub code: Text,
 }
 
 impl Coded {
@@ -40,50 +44,68 @@ impl Coded {
     /// A FHIR `Coding`; `None` if it has no code.
     #[must_use]
     pub fn of(coding: &Value) -> Option<Self> {
-        let code = coding.get("code")?.as_str().filter(|code| !code.trim().is_empty())?;
-        Some(Self::new(coding.get("system").and_then(Value::as_str).unwrap_or_default(), code))
+        Self::with(coding.get("system"), coding.get("code"))
+    }
+
+    /// The `Coding` with these elements; `None` if it has no code.
+    fn with(system: Option<&Value>, code: Option<&Value>) -> Option<Self> {
+        let Some(Value::String(code)) = code else { return None };
+        let bare = code.trim();
+        if bare.is_empty() {
+            return None;
+        }
+        let code = if bare.len() == code.len() { code.clone() } else { bare.into() };
+        let system = if let Some(Value::String(system)) = system { canonical_text(system) } else { Text::default() };
+        Some(Self { system, code })
     }
 }
 
 /// One entry, as a decision sees it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Entry {
     /// `Observation/1`, or the entry's `fullUrl` where the resource has no id.
-    pub reference: Box<str>,
+    pub reference: Text,
     /// Its resource type.
-    pub kind: Box<str>,
+    pub kind: Text,
     /// The types of the resources in it.
-    pub contained: Vec<Box<str>>,
+    pub contained: Vec<Text>,
     /// `meta.profile`, without versions.
-    pub profiles: Vec<Box<str>>,
+    pub profiles: Vec<Text>,
     /// Media types of what it carries.
-    pub media: Vec<Box<str>>,
+    pub media: Vec<Text>,
     /// Its `category` and `type`.
     pub classes: Vec<Coded>,
-    /// Every coding in it, except in `meta`.
-    pub codes: BTreeSet<Coded>,
+    /// Every coding in it, except in `meta`: each once, in order.
+    pub codes: Vec<Coded>,
     /// The highest confidentiality it is labelled with; V where that is no level.
     pub confidentiality: Option<Confidentiality>,
     /// Its ActCode labels, and those of systems not known here as `SYSTEM|CODE`.
-    pub labels: Vec<Box<str>>,
+    pub labels: Vec<Text>,
     /// Its labels of integrity and assertion: they say what was done to it, never who may have it.
     pub marks: Vec<Coded>,
     /// The purposes that its labels restrict it to.
-    pub purposes: Vec<Box<str>>,
+    pub purposes: Vec<Text>,
     /// True for test data.
     pub test: bool,
     /// When what it tells of was; `None` where it does not say.
     pub dated: Option<Span>,
     /// Who wrote it; `None` where nobody is named.
-    pub authors: Option<Party>,
+    pub authors: Option<Arc<Party>>,
     /// What its single elements tell of: sensitivity labels of demographics.
     pub inner: Vec<Inner>,
     /// Every other name of it.
-    pub names: Vec<Box<str>>,
-    /// What it refers to.
-    pub refers_to: BTreeSet<Box<str>>,
-    /// What refers to it.
-    pub referred_by: BTreeSet<Box<str>>,
+    pub names: Vec<Text>,
+    /// Its number among those that were read with it.
+    number: usize,
+    /// What refers to what among them.
+    links: Arc<Links>,
+}
+
+/// Says what it is and how it is called: an identifier is patient data.
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Entry({})", self.reference)
+    }
 }
 
 /// A sensitivity label of single elements of an entry.
@@ -110,109 +132,129 @@ impl Entry {
     /// Reads all entries of `sources`.
     #[must_use]
     pub fn read(sources: Sources<'_>, directory: &Directory) -> Vec<Self> {
-        let mut aliases: BTreeMap<&str, Box<str>> = BTreeMap::new();
+        let mut links = Links::default();
+        let mut aliases: HashMap<&str, Text> = HashMap::with_capacity(sources.resources.len());
         let mut entries: Vec<Self> = Vec::with_capacity(sources.resources.len());
-        for (at, (full_url, resource)) in sources.resources.iter().enumerate() {
-            let reference = own_reference(*full_url, resource, at);
+        let mut waiting = Vec::new();
+        for (number, (full_url, resource)) in sources.resources.iter().enumerate() {
+            let reference = own_reference(*full_url, resource, number);
             if let Some(url) = full_url {
                 aliases.insert(*url, reference.clone());
             }
-            entries.push(Self::of(reference, *full_url, resource));
+            let mut entry = Self { reference, number, kind: text_of(resource, "resourceType"), ..Self::default() };
+            let mut refers = Vec::new();
+            entry.read_elements(resource);
+            entry.gather(resource, &mut refers, &mut waiting);
+            entry.codes.sort_unstable();
+            entry.codes.dedup();
+            entry.names = full_url.map(Text::from).into_iter().chain(identifiers(resource)).collect();
+            let names = std::iter::once(&entry.reference).chain(&entry.names).cloned().collect();
+            links.add_entry(names, refers);
+            entries.push(entry);
         }
-        let alias = |name: Box<str>| aliases.get(&*name).cloned().unwrap_or(name);
+        for (at, resource) in sources.context.iter().chain(sources.provenance).enumerate() {
+            let own = own_reference(None, resource, usize::MAX - at);
+            let mut refers = Vec::new();
+            references_in(resource, &mut refers);
+            links.add_around(std::iter::once(own).chain(identifiers(resource)).collect(), refers);
+        }
+        links.rename(|name| aliases.get(&**name).cloned());
+        let mut authors = Authors::default();
         let among = sources.resources.iter().map(|(_, resource)| *resource);
-        let mut authors: BTreeMap<Box<str>, Vec<Stated>> = BTreeMap::new();
-        for provenance in among.filter(|r| kind_of(r) == "Provenance").chain(sources.provenance) {
-            for target in list(provenance, "target").flat_map(names).map(alias) {
-                authors.entry(target).or_default().extend(of_provenance(provenance));
-            }
+        for provenance in among.filter(|resource| kind_of(resource) == "Provenance").chain(sources.provenance) {
+            authors.add(provenance, |name| aliases.get(&*name).cloned().unwrap_or(name));
         }
+        let links = Arc::new(links);
         for (entry, (_, resource)) in entries.iter_mut().zip(sources.resources) {
-            let by_any_name = std::iter::once(&entry.reference).chain(&entry.names);
-            let stated: Vec<Stated> = by_any_name.filter_map(|name| authors.get(name)).flatten().cloned().collect();
-            let stated = if stated.is_empty() { of_elements(resource) } else { stated };
-            entry.authors = party(stated, directory);
-            entry.refers_to = references_in(resource).into_iter().map(alias).collect();
-        }
-        let around = || sources.context.iter().chain(sources.provenance).enumerate();
-        let outside = around().map(|(at, resource)| {
-            (own_reference(None, resource, usize::MAX - at), references_in(resource).into_iter().map(alias).collect())
-        });
-        let outside: Vec<(Box<str>, BTreeSet<Box<str>>)> = outside.collect();
-        let arrows = referred_by(&entries, &outside);
-        entries.iter_mut().zip(arrows).for_each(|(entry, by)| entry.referred_by = by);
-        let identities = Identities::of(&entries, around());
-        for entry in &mut entries {
-            identities.widen(&mut entry.refers_to);
-            identities.widen(&mut entry.referred_by);
+            let names = std::iter::once(&entry.reference).chain(&entry.names);
+            entry.authors = authors.of(resource, names, directory);
+            entry.links = Arc::clone(&links);
         }
         entries
     }
 
-    fn of(reference: Box<str>, full_url: Option<&str>, resource: &Value) -> Self {
-        let mut entry = Self { reference, kind: kind_of(resource).into(), ..Self::default() };
-        let meta = resource.get("meta");
-        entry.profiles = meta.map(|meta| list(meta, "profile")).into_iter().flatten().filter_map(profile).collect();
-        list(resource, "category").chain(list(resource, "type")).for_each(|concept| codes(concept, &mut entry.classes));
-        entry.gather(resource);
-        // What a document says of itself.
-        list(resource, "securityLabel").flat_map(|label| list(label, "coding")).for_each(|c| entry.take_label(c));
-        if let Some(level) =
-            resource.get("confidentiality").and_then(Value::as_str).filter(|_| &*entry.kind == "Composition")
-        {
-            entry.take_confidentiality(level);
-        }
-        entry.dated = dated(resource);
-        let url = full_url.map(Box::from);
-        let business = list(resource, "identifier").filter_map(identifier);
-        entry.names = url.into_iter().chain(business).collect();
-        entry
+    /// The places, among the entries that were read with it, of what it refers to.
+    pub fn targets(&self) -> impl Iterator<Item = usize> {
+        self.links.targets(self.number).filter(|at| *at != self.number)
     }
 
-    /// Every coding, media type and label within `resource`, also in what it contains.
-    fn gather(&mut self, resource: &Value) {
-        let mut waiting = vec![resource];
+    /// True if it refers to what goes by `name`.
+    pub(super) fn refers_to(&self, name: &Text) -> bool {
+        self.links.refers(self.number, name)
+    }
+
+    /// True if what goes by `name` refers to it.
+    pub(super) fn is_referred_to_by(&self, name: &Text) -> bool {
+        self.links.is_referred(self.number, name)
+    }
+
+    /// What stands at places of its own.
+    fn read_elements(&mut self, resource: &Value) {
+        let meta = resource.get("meta");
+        self.profiles = meta.map(|meta| list(meta, "profile")).into_iter().flatten().filter_map(profile).collect();
+        list(resource, "category").chain(list(resource, "type")).for_each(|concept| codes(concept, &mut self.classes));
+        // What a document says of itself.
+        list(resource, "securityLabel").flat_map(|label| list(label, "coding")).for_each(|c| self.take_label(c));
+        if let Some(level) =
+            resource.get("confidentiality").and_then(Value::as_str).filter(|_| self.kind == "Composition")
+        {
+            self.take_confidentiality(level);
+        }
+        self.dated = dated(resource);
+    }
+
+    /// Every coding, media type and label within `resource`, also in what it contains; and what it refers to. In one pass:
+    /// there are many elements, and each has few members. `waiting` is room to work in.
+    fn gather<'a>(&mut self, resource: &'a Value, refers: &mut Vec<Text>, waiting: &mut Vec<&'a Value>) {
+        waiting.push(resource);
         while let Some(value) = waiting.pop() {
-            match value {
-                Value::Array(items) => waiting.extend(items.iter().filter(|item| has_parts(item))),
-                Value::Object(elements) => {
-                    let (mut is_coded, mut is_resource, mut is_label) = (false, false, false);
-                    let mut meta = None;
-                    // In one pass: there are many elements, and each has few members.
-                    for (key, inner) in elements.iter() {
-                        match key.as_str() {
-                            "code" => is_coded = inner.as_str().is_some(),
-                            "contentType" => {
-                                inner.as_str().into_iter().for_each(|media| push(&mut self.media, media.into()))
-                            }
-                            "url" => is_label = inner.as_str() == Some(INLINE_LABEL),
-                            "resourceType" => is_resource = true,
-                            "meta" => {
-                                meta = Some(inner);
-                                continue;
-                            }
-                            _ => {}
-                        }
-                        if has_parts(inner) {
-                            waiting.push(inner);
-                        }
-                    }
-                    if is_coded {
-                        self.codes.extend(Coded::of(value));
-                    }
-                    if is_label {
-                        elements.get("valueCoding").into_iter().for_each(|label| self.take_label(label));
-                    }
-                    if is_resource && !std::ptr::eq(value, resource) {
-                        push(&mut self.contained, kind_of(value).into());
-                    }
-                    match meta {
-                        Some(meta) if is_resource => self.take_labels(meta),
-                        Some(meta) => waiting.push(meta),
-                        None => {}
-                    }
+            let elements = match value {
+                Value::Array(items) => {
+                    waiting.extend(items.iter().filter(|item| has_parts(item)));
+                    continue;
                 }
-                _ => {}
+                Value::Object(elements) => elements,
+                _ => continue,
+            };
+            let mut known = Known::default();
+            for (key, inner) in elements.iter() {
+                match key.as_str() {
+                    "code" => known.code = Some(inner),
+                    "system" => known.system = Some(inner),
+                    "contentType" => known.media = Some(inner),
+                    "url" => known.url = Some(inner),
+                    "reference" => known.reference = Some(inner),
+                    "identifier" => known.identifier = Some(inner),
+                    "resourceType" => known.is_resource = true,
+                    "meta" => {
+                        known.meta = Some(inner);
+                        continue;
+                    }
+                    _ => {}
+                }
+                if has_parts(inner) {
+                    waiting.push(inner);
+                }
+            }
+            self.codes.extend(Coded::with(known.system, known.code));
+            named(known.reference, known.identifier, refers);
+            attachment(known.media, known.url, refers);
+            if let Some(Value::String(media)) = known.media {
+                push(&mut self.media, media.clone());
+            }
+            if known.url.is_some_and(|url| *url == INLINE_LABEL) {
+                elements.get("valueCoding").into_iter().for_each(|label| self.take_label(label));
+            }
+            if known.is_resource && !std::ptr::eq(value, resource) {
+                push(&mut self.contained, text_of(value, "resourceType"));
+            }
+            match known.meta {
+                Some(meta) if known.is_resource => {
+                    self.take_labels(meta);
+                    references_in(meta, refers);
+                }
+                Some(meta) => waiting.push(meta),
+                None => {}
             }
         }
     }
@@ -255,62 +297,17 @@ impl Entry {
     }
 }
 
-/// What refers to each of `entries`, by any of its names: among themselves, and from `outside`, which has the references of
-/// each resource there by its own.
-fn referred_by(entries: &[Entry], outside: &[(Box<str>, BTreeSet<Box<str>>)]) -> Vec<BTreeSet<Box<str>>> {
-    let inside = entries.iter().map(|entry| (&*entry.reference, &entry.refers_to));
-    let mut by: HashMap<&str, BTreeSet<&str>> = HashMap::new();
-    for (from, targets) in inside.chain(outside.iter().map(|(from, targets)| (&**from, targets))) {
-        for target in targets.iter().filter(|target| ***target != *from) {
-            by.entry(target).or_default().insert(from);
-        }
-    }
-    let names = |entry: &Entry| {
-        std::iter::once(&entry.reference)
-            .chain(&entry.names)
-            .filter_map(|name| by.get(&**name))
-            .flatten()
-            .map(|from| Box::from(*from))
-            .collect()
-    };
-    entries.iter().map(names).collect()
-}
-
-/// All names of each resource on hand: a Consent may name an encounter by its number, and data by its id.
+/// What is looked for among the members of an object.
 #[derive(Default)]
-struct Identities {
-    names: Vec<Vec<Box<str>>>,
-    /// Which resource goes by a name; none where several do.
-    owners: HashMap<Box<str>, Option<usize>>,
-}
-
-impl Identities {
-    fn of<'a>(entries: &[Entry], around: impl Iterator<Item = (usize, &'a Value)>) -> Self {
-        let mut identities = Self::default();
-        for entry in entries.iter().filter(|entry| !entry.names.is_empty()) {
-            identities.add(std::iter::once(&entry.reference).chain(&entry.names).cloned().collect());
-        }
-        for (at, resource) in around {
-            let business = list(resource, "identifier").filter_map(identifier);
-            identities.add(std::iter::once(own_reference(None, resource, usize::MAX - at)).chain(business).collect());
-        }
-        identities
-    }
-
-    fn add(&mut self, names: Vec<Box<str>>) {
-        let at = self.names.len();
-        for name in &names {
-            self.owners.entry(name.clone()).and_modify(|owner| *owner = None).or_insert(Some(at));
-        }
-        self.names.push(names);
-    }
-
-    /// Adds to `references` whatever else their targets go by.
-    fn widen(&self, references: &mut BTreeSet<Box<str>>) {
-        let owners = references.iter().filter_map(|name| *self.owners.get(name)?);
-        let more: Vec<Box<str>> = owners.filter_map(|at| self.names.get(at)).flatten().cloned().collect();
-        references.extend(more);
-    }
+struct Known<'a> {
+    code: Option<&'a Value>,
+    system: Option<&'a Value>,
+    media: Option<&'a Value>,
+    url: Option<&'a Value>,
+    reference: Option<&'a Value>,
+    identifier: Option<&'a Value>,
+    meta: Option<&'a Value>,
+    is_resource: bool,
 }
 
 /// True for what may have elements in it.
@@ -318,19 +315,23 @@ fn has_parts(value: &Value) -> bool {
     matches!(value, Value::Array(_) | Value::Object(_))
 }
 
-fn push(to: &mut Vec<Box<str>>, item: Box<str>) {
+pub(super) fn push(to: &mut Vec<Text>, item: Text) {
     if !to.contains(&item) {
         to.push(item);
     }
 }
 
 /// `Observation/1`; the `fullUrl` or the place where there is no id.
-fn own_reference(full_url: Option<&str>, resource: &Value, at: usize) -> Box<str> {
+fn own_reference(full_url: Option<&str>, resource: &Value, at: usize) -> Text {
     match (resource.get("id").and_then(Value::as_str).filter(|id| !id.is_empty()), full_url) {
-        (Some(id), _) => format!("{}/{id}", kind_of(resource)).into(),
+        (Some(id), _) => [kind_of(resource), "/", id].concat().into(),
         (None, Some(url)) => url.into(),
         (None, None) => format!("{}/#{at}", kind_of(resource)).into(),
     }
+}
+
+fn text_of(value: &Value, key: &str) -> Text {
+    if let Some(Value::String(text)) = value.get(key) { text.clone() } else { Text::default() }
 }
 
 fn kind_of(resource: &Value) -> &str {
@@ -338,14 +339,14 @@ fn kind_of(resource: &Value) -> &str {
 }
 
 /// The items at `key`: of an array, or the one that stands there.
-fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+pub(super) fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
     let found = value.get(key);
     let many = found.and_then(Value::as_array);
     let one = found.filter(|found| !found.is_array() && !found.is_null());
     many.into_iter().flatten().chain(one)
 }
 
-fn profile(value: &Value) -> Option<Box<str>> {
+fn profile(value: &Value) -> Option<Text> {
     value.as_str().map(|url| url.split('|').next().unwrap_or_default().into())
 }
 
@@ -353,159 +354,4 @@ fn profile(value: &Value) -> Option<Box<str>> {
 fn codes(concept: &Value, to: &mut Vec<Coded>) {
     to.extend(list(concept, "coding").filter_map(Coded::of));
     to.extend(Coded::of(concept));
-}
-
-fn references_in(resource: &Value) -> Vec<Box<str>> {
-    let mut found = Vec::new();
-    let mut waiting = vec![resource];
-    while let Some(value) = waiting.pop() {
-        match value {
-            Value::Array(items) => waiting.extend(items),
-            Value::Object(elements) => {
-                if elements.contains_key("reference") || elements.contains_key("identifier") {
-                    found.extend(names(value).into_iter().filter(|name| !name.is_empty()));
-                }
-                // What a document is made of: its bytes may be an entry of their own.
-                if elements.contains_key("contentType") {
-                    found.extend(
-                        elements.get("url").and_then(Value::as_str).map(normal).filter(|name| !name.is_empty()),
-                    );
-                }
-                waiting.extend(elements.values());
-            }
-            _ => {}
-        }
-    }
-    found
-}
-
-/// Elements that tell when what an entry records took place, the nearest to that first.
-const DATES: &[&str] = &[
-    "effective",
-    "onset",
-    "performed",
-    "occurrence",
-    "authoredOn",
-    "period",
-    "started",
-    "servicedPeriod",
-    "servicedDate",
-    "billablePeriod",
-    "whenHandedOver",
-    "whenPrepared",
-    "collectedDateTime",
-    "start",
-    "date",
-    "recordedDate",
-    "recorded",
-    "dateAsserted",
-    "assertedDate",
-    "created",
-    "sent",
-    "issued",
-];
-
-/// What follows such a name where its type is one of several.
-const TYPED: &[&str] = &["", "DateTime", "Period", "Instant", "Date", "Timing"];
-
-/// All that [`DATES`] may be called, each with its rank.
-static RANKS: LazyLock<HashMap<String, usize, foldhash::fast::FixedState>> = LazyLock::new(|| {
-    let names = DATES.iter().flat_map(|name| TYPED.iter().map(move |kind| format!("{name}{kind}")));
-    let mut ranks = HashMap::default();
-    names.enumerate().for_each(|(rank, name)| _ = ranks.entry(name).or_insert(rank));
-    ranks
-});
-
-/// The clinical interval of a resource: the first of [`DATES`] that it has. `meta.lastUpdated` never.
-fn dated(resource: &Value) -> Option<Span> {
-    let elements = resource.as_object()?;
-    let mut named: Vec<(usize, &str, &Value)> =
-        elements.iter().filter_map(|(name, value)| Some((*RANKS.get(name.as_str())?, name.as_str(), value))).collect();
-    named.sort_unstable_by_key(|(rank, ..)| *rank);
-    let own = named.into_iter().find_map(|(_, name, value)| Some((name, span_of(value)?)));
-    match own {
-        Some((name, found)) => {
-            let end = elements.get("end").filter(|_| name.starts_with("start") && !name.starts_with("started"));
-            let end = end.and_then(Value::as_str).and_then(Span::parse);
-            Some(Span { until: end.map_or(found.until, |end| end.until.max(found.until)), ..found })
-        }
-        None => resource.get("collection").and_then(dated),
-    }
-}
-
-/// The span of a dateTime, a Period or a Timing.
-fn span_of(value: &Value) -> Option<Span> {
-    match value {
-        Value::String(text) => Span::parse(text),
-        Value::Object(elements) if elements.contains_key("start") || elements.contains_key("end") => {
-            Span::of_period(value)
-        }
-        Value::Object(_) => {
-            let events = list(value, "event").map(|event| event.as_str().and_then(Span::parse));
-            let bounds = value.get("repeat").and_then(|repeat| repeat.get("boundsPeriod")).map(Span::of_period);
-            events.chain(bounds).try_fold(None, |all: Option<Span>, one| {
-                let one = one?;
-                Some(Some(all.map_or(one, |all| all.with(one))))
-            })?
-        }
-        _ => None,
-    }
-}
-
-/// Someone named as author.
-#[derive(Clone, Debug)]
-struct Stated {
-    names: Vec<Box<str>>,
-    /// False where it is only likely that they are the author.
-    sure: bool,
-}
-
-/// The authors that a Provenance names, each with the organisation they act for.
-fn of_provenance(provenance: &Value) -> Vec<Stated> {
-    let stated = list(provenance, "agent").filter_map(|agent| {
-        let roles: Vec<Coded> =
-            list(agent, "type").flat_map(|role| list(role, "coding")).filter_map(Coded::of).collect();
-        let sure = roles.iter().any(|role| matches!(&*role.code, "author" | "AUT"));
-        if !sure && !roles.is_empty() {
-            return None;
-        }
-        let who = ["who", "onBehalfOf"].iter().filter_map(|key| agent.get(*key)).flat_map(names).collect();
-        Some(Stated { names: who, sure })
-    });
-    stated.collect()
-}
-
-/// Elements that name an author where no Provenance does, the nearest to that first.
-const AUTHORS: &[&str] =
-    &["author", "performer", "recorder", "asserter", "requester", "informationSource", "provider", "sender"];
-
-/// The authors that a resource's own elements name: the first of [`AUTHORS`] for certain, the rest perhaps.
-fn of_elements(resource: &Value) -> Vec<Stated> {
-    let mut stated = Vec::new();
-    let present = AUTHORS.iter().filter(|element| resource.get(**element).is_some());
-    for (rank, element) in present.enumerate() {
-        for value in list(resource, element) {
-            let reference = value.get("actor").unwrap_or(value);
-            stated.push(Stated { names: names(reference), sure: rank == 0 });
-        }
-    }
-    stated
-}
-
-/// All authors as one party; `None` where nobody is named.
-fn party(stated: Vec<Stated>, directory: &Directory) -> Option<Party> {
-    let mut all: Option<Party> = None;
-    for Stated { names, sure } in stated {
-        let party = all.get_or_insert_default();
-        if names.iter().all(|name| name.is_empty()) {
-            party.obscure = true;
-            continue;
-        }
-        let one = directory.party(&names);
-        one.own.into_iter().filter(|_| sure).for_each(|name| push(&mut party.own, name));
-        let certain = if sure { &mut party.sure } else { &mut party.maybe };
-        one.sure.into_iter().for_each(|name| push(certain, name));
-        one.maybe.into_iter().for_each(|name| push(&mut party.maybe, name));
-    }
-    all
 }

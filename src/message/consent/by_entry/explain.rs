@@ -12,6 +12,7 @@ use super::request::Request;
 use super::snapshot::Snapshot;
 use super::terms::Terms;
 use super::verdict::{Basis, Decision, Verdict};
+use crate::json::Text;
 
 /// Why an entry may go, may not go, or waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -124,7 +125,7 @@ fn stated(node: &Node) -> Vec<String> {
         let listed: Vec<&str> = codes.iter().map(|code| &*code.code).collect();
         (!listed.is_empty()).then(|| format!("{name} {}", listed.join(" or ")))
     };
-    let actors = |name: &str, actors: &[Vec<Box<str>>]| {
+    let actors = |name: &str, actors: &[Vec<Text>]| {
         let listed: Vec<&str> = actors.iter().filter_map(|names| names.first()).map(|name| &**name).collect();
         (!listed.is_empty()).then(|| format!("{name} {}", listed.join(" or ")))
     };

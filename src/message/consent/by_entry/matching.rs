@@ -7,6 +7,7 @@ use super::policy::Effect;
 use super::request::Request;
 use super::terms::{ACT_CODE, LabelKind, Terms};
 use crate::consent::{ACT_REASON, CONFIDENTIALITY, Confidentiality};
+use crate::json::Text;
 
 const RESOURCE_TYPES: [&str; 2] = ["http://hl7.org/fhir/resource-types", "http://hl7.org/fhir/fhir-types"];
 const ACTIONS: &str = "http://terminology.hl7.org/CodeSystem/consentaction";
@@ -61,11 +62,11 @@ pub(super) struct Question<'a> {
     /// The purpose, as the request has it.
     pub(super) purpose: &'a str,
     /// What the purpose lies within, itself first; empty where it is not known.
-    pub(super) purposes: &'a [Box<str>],
+    pub(super) purposes: &'a [Text],
     /// The sensitivity label that is weighed; none where the entry has none.
     pub(super) label: Option<&'a str>,
     /// What that label lies within, itself first; empty where it is not known.
-    pub(super) labels: &'a [Box<str>],
+    pub(super) labels: &'a [Text],
 }
 
 impl Question<'_> {
@@ -117,17 +118,17 @@ impl Question<'_> {
     }
 
     fn actors(&self, actors: &Actors) -> Tri {
-        let side = |listed: &[Vec<Box<str>>], party: Option<&Party>| match listed {
+        let side = |listed: &[Vec<Text>], party: Option<&Party>| match listed {
             [] => Tri::Yes,
             listed => Tri::any(listed.iter().map(|names| self.is_one(names, party))),
         };
         side(&actors.recipient, Some(&self.request.recipient))
             .and(|| side(&actors.custodian, Some(&self.request.custodian)))
-            .and(|| side(&actors.author, self.entry.authors.as_ref()))
+            .and(|| side(&actors.author, self.entry.authors.as_deref()))
     }
 
     /// Whether `party` goes by one of `names`.
-    fn is_one(&self, names: &[Box<str>], party: Option<&Party>) -> Tri {
+    fn is_one(&self, names: &[Text], party: Option<&Party>) -> Tri {
         let Some(party) = party.filter(|party| !party.sure.is_empty() || !party.maybe.is_empty()) else {
             return Tri::Unknown;
         };
@@ -269,12 +270,12 @@ impl Question<'_> {
             return Tri::Unknown;
         }
         if item.meaning == Meaning::AuthoredBy {
-            return self.is_one(&item.names, self.entry.authors.as_ref());
+            return self.is_one(&item.names, self.entry.authors.as_deref());
         }
         let itself = || item.names.iter().any(|name| *name == self.entry.reference || self.entry.names.contains(name));
         // It refers to the entry; the entry refers to it.
-        let outwards = || item.names.iter().any(|name| self.entry.referred_by.contains(name));
-        let inwards = || item.names.iter().any(|name| self.entry.refers_to.contains(name));
+        let outwards = || item.names.iter().any(|name| self.entry.is_referred_to_by(name));
+        let inwards = || item.names.iter().any(|name| self.entry.refers_to(name));
         let both =
             effect != Effect::Permit || (mode == Mode::Pcf && item.container && item.meaning == Meaning::Related);
         let matched = match item.meaning {

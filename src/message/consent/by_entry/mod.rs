@@ -19,11 +19,14 @@
 //! must permit. A fact that is not known counts for nothing in a permit and against the data in a
 //! denial; what nobody can decide waits and is never sent.
 
+mod authors;
+mod dated;
 mod decide;
 mod directive;
 mod directory;
 mod entry;
 mod explain;
+mod links;
 mod matching;
 mod notes;
 mod policy;

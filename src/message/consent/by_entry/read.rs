@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::json::{Map, Value};
+use crate::json::{Map, Text, Value};
 
 use super::directive::{Actors, Base, Data, Directive, Meaning, Mode, Node, Scope, Status};
 use super::entry::Coded;
@@ -167,7 +167,7 @@ impl Reader {
         if scope == Scope::Unreadable {
             self.fault("scope", "is none of patient-privacy, research, treatment, adr");
         }
-        let policies: Vec<Box<str>> = self.policies(members.get("policy"), "uri");
+        let policies: Vec<Text> = self.policies(members.get("policy"), "uri");
         let mut organisations = self.references(members.get("organization"), "organization");
         organisations.sort_unstable();
         let dated = self.date(members, "dateTime");
@@ -206,8 +206,8 @@ impl Reader {
         scope: Scope,
         dated: Option<Span>,
         base: Base,
-        policies: Vec<Box<str>>,
-        organisations: &[Box<str>],
+        policies: Vec<Text>,
+        organisations: &[Text],
     ) -> Directive {
         let mut notes = Vec::new();
         let mode = self.mode(members, &mut notes);
@@ -238,7 +238,7 @@ impl Reader {
         cited.sort_unstable();
         Directive {
             id: members.get("id").and_then(Value::as_str).map_or_else(|| Arc::from("(no id)"), Arc::from),
-            version: members.get("meta").and_then(|meta| meta.get("versionId")?.as_str()).map(Box::from),
+            version: members.get("meta").and_then(|meta| meta.get("versionId")?.as_str()).map(Text::from),
             mode,
             patient: members
                 .get(subject)
@@ -363,16 +363,16 @@ impl Reader {
         }
     }
 
-    fn policies(&mut self, value: Option<&Value>, key: &str) -> Vec<Box<str>> {
+    fn policies(&mut self, value: Option<&Value>, key: &str) -> Vec<Text> {
         let one_or_many: Vec<&Value> = match value {
             None => Vec::new(),
             Some(Value::Array(items)) => items.iter().collect(),
             Some(one) => vec![one],
         };
-        one_or_many.into_iter().filter_map(|policy| policy.get(key)?.as_str()).map(Box::from).collect()
+        one_or_many.into_iter().filter_map(|policy| policy.get(key)?.as_str()).map(Text::from).collect()
     }
 
-    fn references(&mut self, value: Option<&Value>, path: &str) -> Vec<Box<str>> {
+    fn references(&mut self, value: Option<&Value>, path: &str) -> Vec<Text> {
         let items = value.map(|value| self.items(value, path)).unwrap_or_default();
         items.into_iter().flat_map(names).collect()
     }
@@ -480,8 +480,8 @@ impl Reader {
                     continue;
                 }
             };
-            let names: Vec<Box<str>> = item.get("reference").map(names).unwrap_or_default();
-            let names: Vec<Box<str>> = names.into_iter().filter(|name| !name.is_empty()).collect();
+            let names: Vec<Text> = item.get("reference").map(names).unwrap_or_default();
+            let names: Vec<Text> = names.into_iter().filter(|name| !name.is_empty()).collect();
             let kinds = ["Encounter/", "EpisodeOfCare/", "CarePlan/"];
             let container = names.iter().any(|name| kinds.iter().any(|kind| name.starts_with(kind)));
             data.push(Data { meaning, names, container });

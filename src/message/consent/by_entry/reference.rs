@@ -1,24 +1,37 @@
 //! Names of things: references brought to one form, and business identifiers.
 
-use crate::json::Value;
+use crate::json::{Text, Value};
 
 /// A reference in one form: base URL, version and fragment stripped (`Observation/1`). A search by
 /// `identifier` becomes that identifier, `SYSTEM|VALUE`; what is no resource's URL stays as it is.
 #[must_use]
-pub fn normal(reference: &str) -> Box<str> {
+pub fn normal(reference: &str) -> Text {
+    changed(reference).unwrap_or_else(|| reference.into())
+}
+
+/// As [`normal`], of a text that needs no new memory where it has that form already.
+fn normal_text(reference: &Text) -> Text {
+    changed(reference).unwrap_or_else(|| reference.clone())
+}
+
+/// A reference in that form, if it has another.
+fn changed(reference: &str) -> Option<Text> {
+    if !reference.bytes().any(|byte| matches!(byte, b'?' | b'#' | b'/')) {
+        return None;
+    }
     if let Some((_, query)) = reference.split_once('?') {
-        let wanted = query.split('&').find_map(|pair| pair.strip_prefix("identifier="));
-        return wanted.map_or_else(|| reference.into(), |wanted| unescaped(&decoded(wanted)).into());
+        let wanted = query.split('&').find_map(|pair| pair.strip_prefix("identifier="))?;
+        return Some(unescaped(&decoded(wanted)).into());
     }
-    let path = reference.split('#').next().unwrap_or_default();
-    let path = path.split("/_history").next().unwrap_or_default();
-    let mut steps = path.rsplit('/');
-    match (steps.next(), steps.next()) {
-        (Some(id), Some(kind)) if !id.is_empty() && kind.starts_with(|first: char| first.is_ascii_uppercase()) => {
-            format!("{kind}/{id}").into()
-        }
-        _ => path.into(),
-    }
+    let path = reference.split_once('#').map_or(reference, |(path, _)| path);
+    let path = path.split_once("/_history").map_or(path, |(path, _)| path);
+    let is_kind = |kind: &str| kind.starts_with(|first: char| first.is_ascii_uppercase());
+    let of_kind = path.rsplit_once('/').filter(|(_, id)| !id.is_empty()).and_then(|(before, _)| {
+        let at = before.rfind('/').map_or(0, |at| at + 1);
+        path.get(at..).filter(|whole| is_kind(whole))
+    });
+    let whole = of_kind.unwrap_or(path);
+    (whole.len() != reference.len()).then(|| whole.into())
 }
 
 /// `%7C` and its like, decoded where that gives text.
@@ -48,18 +61,33 @@ fn unescaped(text: &str) -> String {
 
 /// `SYSTEM|VALUE` of a business identifier; `None` without a value.
 #[must_use]
-pub fn identifier(value: &Value) -> Option<Box<str>> {
+pub fn identifier(value: &Value) -> Option<Text> {
     let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty());
     let (system, value) = (text("system").unwrap_or_default(), text("value")?);
-    Some(format!("{}|{value}", system.trim_end_matches('/')).into())
+    Some([system.trim_end_matches('/'), "|", value].concat().into())
 }
 
 /// All that a FHIR `Reference` names its target by.
 #[must_use]
-pub fn names(reference: &Value) -> Vec<Box<str>> {
-    let literal = reference.get("reference").and_then(Value::as_str).filter(|text| !text.is_empty()).map(normal);
-    let logical = reference.get("identifier").and_then(identifier);
-    literal.into_iter().chain(logical).collect()
+pub fn names(reference: &Value) -> Vec<Text> {
+    let mut all = Vec::new();
+    named(reference.get("reference"), reference.get("identifier"), &mut all);
+    all
+}
+
+/// All that a `Reference` with these elements names its target by.
+pub(super) fn named(reference: Option<&Value>, logical: Option<&Value>, to: &mut Vec<Text>) {
+    if let Some(Value::String(literal)) = reference {
+        to.extend(Some(normal_text(literal)).filter(|name| !name.is_empty()));
+    }
+    to.extend(logical.and_then(identifier));
+}
+
+/// What an `Attachment` with these elements has its bytes from: they may be an entry of their own.
+pub(super) fn attachment(media: Option<&Value>, url: Option<&Value>, to: &mut Vec<Text>) {
+    if let (Some(_), Some(Value::String(url))) = (media, url) {
+        to.extend(Some(normal_text(url)).filter(|name| !name.is_empty()));
+    }
 }
 
 #[cfg(test)]
@@ -87,7 +115,7 @@ mod tests {
     #[test]
     fn names_by_reference_and_by_identifier() {
         let reference = json!({ "reference": "Organization/1", "identifier": { "system": "urn:x/", "value": "7" } });
-        assert_eq!(names(&reference), [Box::from("Organization/1"), Box::from("urn:x|7")]);
+        assert_eq!(names(&reference), [Text::from("Organization/1"), Text::from("urn:x|7")]);
         assert!(names(&json!({ "display": "Riverside" })).is_empty());
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::consent::ACT_REASON;
-use crate::json::Value;
+use crate::json::{Text, Value};
 
 use super::directory::{Directory, Party};
 use super::entry::Coded;
@@ -19,25 +19,25 @@ pub struct Request {
     /// The instant of the decision.
     pub now: Micros,
     /// consentaction codes that the release asserts: `disclose`, `access`, `collect`, `use`, `correct`.
-    pub actions: Vec<Box<str>>,
+    pub actions: Vec<Text>,
     /// ActReason codes, or `SYSTEM|CODE` of others; all must be permitted.
-    pub purposes: Vec<Box<str>>,
+    pub purposes: Vec<Text>,
     /// Whose data it is: every reference and identifier of the person, linked identities included.
-    pub patient: Vec<Box<str>>,
+    pub patient: Vec<Text>,
     /// True if it is certain who that is.
     pub identified: bool,
     /// Who is to have it.
     pub recipient: Party,
     /// What kinds of organisation the recipient is: what a permit of the law is given to.
-    pub recipient_kinds: Vec<Box<str>>,
+    pub recipient_kinds: Vec<Text>,
     /// What kinds of organisation the recipient may be: what the law withholds data from.
-    pub recipient_may_be: Vec<Box<str>>,
+    pub recipient_may_be: Vec<Text>,
     /// True if the recipient is the patient.
     pub recipient_is_patient: bool,
     /// True if a person, not an organisation as a whole, is to have it.
     pub named_person: bool,
     /// Those who work for the recipient, where it is an organisation as a whole.
-    pub staff: Vec<Box<str>>,
+    pub staff: Vec<Text>,
     /// True unless the destination is one for tests.
     pub production: bool,
     /// Who discloses it: the data's custodian.
@@ -52,7 +52,7 @@ pub struct Request {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Emergency {
     /// An [`OVERRIDE_REASONS`] code.
-    pub reason: Option<Box<str>>,
+    pub reason: Option<Text>,
     /// True if a person is named.
     pub by_person: bool,
     /// When it began; now where it is not said.
@@ -78,8 +78,8 @@ impl Request {
         let all = [organisation.clone(), people.clone(), other].concat();
         let recipient = directory.party(&all);
         let stated_kind = text(recipient_value, "type").into_iter();
-        let stated_kind: Vec<Box<str>> = stated_kind.map(Box::from).collect();
-        let known_kinds = all.iter().filter_map(|name| directory.nearest_kind(name)).map(Box::from);
+        let stated_kind: Vec<Text> = stated_kind.map(Text::from).collect();
+        let known_kinds = all.iter().filter_map(|name| directory.nearest_kind(name)).map(Text::from);
         let recipient_kinds = stated_kind.iter().cloned().chain(known_kinds).collect();
         let recipient_may_be = stated_kind.into_iter().chain(directory.kinds(&recipient)).collect();
         let named_person = !people.is_empty();
@@ -107,7 +107,7 @@ impl Request {
 }
 
 /// Every name of a patient: its reference, its identifiers, those of linked identities.
-fn people(patient: &Value) -> Vec<Box<str>> {
+fn people(patient: &Value) -> Vec<Text> {
     match patient {
         Value::Object(members) => {
             let stated = members.iter().filter(|(key, _)| *key != "match").flat_map(|(key, value)| match value {
@@ -121,7 +121,7 @@ fn people(patient: &Value) -> Vec<Box<str>> {
 }
 
 /// The names in a text, a Reference, an Identifier, an object of the site's own, or a list of them.
-fn all_names(value: &Value) -> Vec<Box<str>> {
+fn all_names(value: &Value) -> Vec<Text> {
     match value {
         Value::String(text) if text.contains('|') && !text.contains('?') => vec![text.as_str().into()],
         Value::String(text) if !text.is_empty() => vec![normal(text)],
@@ -132,7 +132,7 @@ fn all_names(value: &Value) -> Vec<Box<str>> {
     }
 }
 
-fn emergency(value: Option<&Value>, people: &[Box<str>]) -> Option<Emergency> {
+fn emergency(value: Option<&Value>, people: &[Text]) -> Option<Emergency> {
     let members = value?.as_object()?;
     if members.get("declared") != Some(&Value::Bool(true)) {
         return None;
@@ -144,7 +144,7 @@ fn emergency(value: Option<&Value>, people: &[Box<str>]) -> Option<Emergency> {
             "declared" => {}
             "reason" => {
                 let code = value.as_str().map(|reason| reason.rsplit('|').next().unwrap_or_default());
-                emergency.reason = code.map(str::trim).filter(|code| !code.is_empty()).map(Box::from);
+                emergency.reason = code.map(str::trim).filter(|code| !code.is_empty()).map(Text::from);
             }
             "by" => emergency.by_person |= !all_names(value).is_empty(),
             "at" | "start" | "declared_at" => {
@@ -162,7 +162,7 @@ fn emergency(value: Option<&Value>, people: &[Box<str>]) -> Option<Emergency> {
 }
 
 /// A purpose with its system, as the code alone where that is v3-ActReason.
-fn plain_purpose(purpose: Box<str>) -> Box<str> {
+fn plain_purpose(purpose: Text) -> Text {
     match purpose.rsplit_once('|').map(|(system, code)| Coded::new(system, code)) {
         Some(Coded { system, code }) if &*system == ACT_REASON || system.is_empty() => code,
         Some(Coded { system, code }) => format!("{system}|{code}").into(),
@@ -174,9 +174,9 @@ fn text(value: &Value, key: &str) -> Option<String> {
     value.get(key).and_then(Value::as_str).map(str::to_owned)
 }
 
-fn texts(value: Option<&Value>) -> Vec<Box<str>> {
+fn texts(value: Option<&Value>) -> Vec<Text> {
     match value {
-        Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).map(Box::from).collect(),
+        Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).map(Text::from).collect(),
         Some(Value::String(text)) => vec![text.as_str().into()],
         _ => Vec::new(),
     }

@@ -1,6 +1,7 @@
 //! One name for each code system: what it was called before HL7 Terminology, and its OID, are the same system.
 
 use crate::consent::{ACT_REASON, CONFIDENTIALITY};
+use crate::json::Text;
 
 use super::terms::ACT_CODE;
 
@@ -29,9 +30,21 @@ const OTHER_NAMES: &[(&str, &str)] = &[
     ("urn:oid:2.16.840.1.113883.6.96", "http://snomed.info/sct"),
 ];
 
+/// As [`canonical`], of a text that needs no new memory where that is its name already.
+pub(super) fn canonical_text(system: &Text) -> Text {
+    let name = canonical(system);
+    if name.len() == system.len() && name == system { system.clone() } else { name.into() }
+}
+
+/// How all of [`OTHER_NAMES`] begin.
+const BEGINNINGS: [&str; 2] = ["http://hl7.org/fhir/", "urn:oid:2.16.840.1.113883."];
+
 /// The name of `system` that is used here, without a trailing slash.
 pub(super) fn canonical(system: &str) -> &str {
     let bare = system.trim().trim_end_matches('/');
+    if !BEGINNINGS.iter().any(|beginning| bare.starts_with(beginning)) {
+        return bare;
+    }
     let at = OTHER_NAMES.binary_search_by_key(&bare, |(other, _)| other);
     at.ok().and_then(|at| OTHER_NAMES.get(at)).map_or(bare, |(_, name)| name)
 }
@@ -43,6 +56,7 @@ mod tests {
     #[test]
     fn a_system_has_one_name() {
         assert!(OTHER_NAMES.is_sorted());
+        assert!(OTHER_NAMES.iter().all(|(other, _)| BEGINNINGS.iter().any(|beginning| other.starts_with(beginning))));
         assert_eq!(canonical("urn:oid:2.16.840.1.113883.6.1"), "http://loinc.org");
         assert_eq!(canonical("http://loinc.org/"), "http://loinc.org");
         assert_eq!(canonical("http://hl7.org/fhir/v3/ActCode"), ACT_CODE);

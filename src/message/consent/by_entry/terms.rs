@@ -30,7 +30,7 @@ pub struct Terms {
     pub version: String,
     purposes: Tree,
     sensitivities: Tree,
-    kinds: HashMap<Box<str>, LabelKind>,
+    kinds: HashMap<Text, LabelKind>,
 }
 
 /// Terminology that cannot be used.
@@ -40,7 +40,7 @@ pub struct TermsError(String);
 
 /// Each code with itself and all that it lies within, the nearest first.
 #[derive(Clone, Debug, Default)]
-struct Tree(HashMap<Box<str>, Vec<Box<str>>>);
+struct Tree(HashMap<Text, Vec<Text>>);
 
 impl Terms {
     /// The terminology that comes with the engine.
@@ -68,7 +68,7 @@ impl Terms {
             ("sensitivity", LabelKind::Sensitivity),
         ];
         for (name, kind) in tables {
-            kinds.extend(parents(value, name)?.into_keys().map(|code| (Box::from(code), kind)));
+            kinds.extend(parents(value, name)?.into_keys().map(|code| (Text::from(code), kind)));
         }
         Ok(Self {
             version: value.get("source").and_then(Value::as_str).unwrap_or_default().to_owned(),
@@ -80,13 +80,13 @@ impl Terms {
 
     /// A purpose with all that it lies within, the nearest first; empty for a code that is not known.
     #[must_use]
-    pub fn purpose(&self, code: &str) -> &[Box<str>] {
+    pub fn purpose(&self, code: &str) -> &[Text] {
         self.purposes.of(code)
     }
 
     /// A sensitivity with all that it lies within; empty for a code that is not known.
     #[must_use]
-    pub fn sensitivity(&self, code: &str) -> &[Box<str>] {
+    pub fn sensitivity(&self, code: &str) -> &[Text] {
         self.sensitivities.of(code)
     }
 
@@ -125,12 +125,12 @@ impl Tree {
                 let above = parents.get(at).map(Vec::as_slice).unwrap_or_default();
                 line.extend(above.iter().filter(|parent| seen.insert(**parent)));
             }
-            (Box::from(*code), line.into_iter().map(Box::from).collect())
+            (Text::from(*code), line.into_iter().map(Text::from).collect())
         };
         Self(parents.keys().map(ancestry).collect())
     }
 
-    fn of(&self, code: &str) -> &[Box<str>] {
+    fn of(&self, code: &str) -> &[Text] {
         self.0.get(code).map(Vec::as_slice).unwrap_or_default()
     }
 }

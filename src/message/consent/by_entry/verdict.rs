@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::policy::Effect;
 use super::span::Micros;
+use crate::json::Text;
 
 /// What is decided for a message and for each of its entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub struct Decision {
     /// What is decided for each entry, in their order.
     pub entries: Vec<Verdict>,
     /// What the recipient must do with what it gets: ActCode codes.
-    pub obligations: BTreeSet<Box<str>>,
+    pub obligations: BTreeSet<Text>,
     /// The first instant at which the answer may be another without anything new being known.
     pub valid_until: Option<Micros>,
 }
@@ -49,7 +50,7 @@ impl Release {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// The entry.
-    pub reference: Box<str>,
+    pub reference: Text,
     /// What is decided.
     pub effect: Effect,
     /// By what.
@@ -57,11 +58,11 @@ pub struct Verdict {
     /// The layer that answered, 1 to 10.
     pub layer: u8,
     /// The purpose that it was decided for.
-    pub purpose: Box<str>,
+    pub purpose: Text,
     /// The sensitivity label that it was decided for.
-    pub label: Option<Box<str>>,
+    pub label: Option<Text>,
     /// The provision that decided, where a Consent did: `provision.provision[0]`, or `policyRule`.
-    pub path: Option<Box<str>>,
+    pub path: Option<Text>,
 }
 
 /// What a decision rests on.
