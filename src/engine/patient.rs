@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use message::consent::by_entry::normal;
 use message::hl7v2::{self, Repetition, Segment};
-use message::json::Value;
+use message::json::{Text, Value};
 use message::{Provider, fhir};
 
 /// The most lanes that one delivery stands in; a bundle of more patients is ordered by the first ones.
@@ -154,18 +154,51 @@ impl Mention<'_> {
 
 /// Calls `visit` with whatever may name somebody: References, under the element that they stand in.
 pub(super) fn for_each_mention<'a>(value: &'a Value, visit: &mut dyn FnMut(Mention<'a>)) {
+    for_each_name(value, &mut |name| {
+        if let Name::Mention(mention) = name {
+            visit(mention);
+        }
+    });
+}
+
+/// How somebody or something is named.
+pub(super) enum Name<'a> {
+    /// By a literal reference.
+    Reference(&'a Text),
+    /// By a Reference, whatever is in it.
+    Mention(Mention<'a>),
+}
+
+/// Calls `visit` with all literal references, and with whatever may name somebody, in one pass.
+pub(super) fn for_each_name<'a>(value: &'a Value, visit: &mut dyn FnMut(Name<'a>)) {
     let mut waiting: Vec<(&'a str, &'a Value)> = vec![("", value)];
     while let Some((element, value)) = waiting.pop() {
         match value {
             Value::Array(items) => waiting.extend(items.iter().map(|item| (element, item))),
             Value::Object(members) => {
-                let names = ["reference", "identifier", "display"].iter().any(|key| members.contains_key(key));
-                let is_reference =
-                    names && !["resourceType", "value", "code"].iter().any(|key| members.contains_key(key));
-                if is_reference {
-                    visit(Mention { element, named: value });
+                let (mut names, mut is_other) = (false, false);
+                for (name, inner) in members {
+                    match name.len() {
+                        4 if name == "code" => is_other = true,
+                        5 if name == "value" => is_other = true,
+                        7 if name == "display" => names = true,
+                        9 if name == "reference" => {
+                            names = true;
+                            if let Value::String(reference) = inner {
+                                visit(Name::Reference(reference));
+                            }
+                        }
+                        10 if name == "identifier" => names = true,
+                        12 if name == "resourceType" => is_other = true,
+                        _ => {}
+                    }
+                    if matches!(inner, Value::Array(_) | Value::Object(_)) {
+                        waiting.push((name.as_str(), inner));
+                    }
                 }
-                waiting.extend(members.iter().map(|(name, value)| (name.as_str(), value)));
+                if names && !is_other {
+                    visit(Name::Mention(Mention { element, named: value }));
+                }
             }
             _ => {}
         }

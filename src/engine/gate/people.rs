@@ -1,12 +1,13 @@
 //! Whose data each entry of a content is. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::LazyCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use message::consent::by_entry::normal;
-use message::json::Value;
+use message::json::{Text, Value};
 use message::{Provider, fhir};
 
-use super::super::patient::{self, Identifier, Mention};
+use super::super::patient::{self, Identifier, Mention, Name};
 use super::super::process::Hash;
 use super::arrive::lanes;
 use crate::store::Lane;
@@ -104,23 +105,22 @@ pub(super) fn people(parts: &[Part<'_>], provider: &Provider, hash: &Hash) -> Ve
     for (at, part) in parts.iter().enumerate().filter(|(_, part)| is_patient(part.resource)) {
         let mut own = patient::of_patient(part.resource, provider);
         own.extend(patient::local(part.entry, part.resource, provider));
-        let id = fhir::get_str(part.resource, "id").map(|id| format!("Patient/{id}"));
-        let names = part.full_url.map(|url| normal(url).into()).into_iter().chain(part.full_url.map(str::to_owned));
+        let id = fhir::get_str(part.resource, "id").map(|id| Text::from(format!("Patient/{id}")));
+        let names = part.full_url.map(normal).into_iter().chain(part.full_url.map(Text::from));
         let person = found.add(&own, names.chain(id));
         found.about.entry(person).or_default().insert(at);
     }
     let mut nobodys = Vec::new();
-    let (mut strangers, others) = (false, names_of(parts));
+    let (mut strangers, others) = (false, LazyCell::new(|| names_of(parts)));
     for (at, part) in parts.iter().enumerate().filter(|(_, part)| !is_patient(part.resource)) {
         let mut people = BTreeSet::new();
-        fhir::for_each_reference(part.resource, |reference| people.extend(found.named(reference, provider)));
-        patient::for_each_mention(
-            part.resource,
-            &mut |mention| match found.mentioned(mention, part.resource, provider) {
+        patient::for_each_name(part.resource, &mut |name| match name {
+            Name::Reference(reference) => people.extend(found.named(reference, provider)),
+            Name::Mention(mention) => match found.mentioned(mention, part.resource, provider) {
                 Some(person) => _ = people.insert(person),
                 None => strangers |= is_stranger(mention, &others),
             },
-        );
+        });
         if people.is_empty() {
             nobodys.push(at);
         }
@@ -141,21 +141,24 @@ pub(super) fn people(parts: &[Part<'_>], provider: &Provider, hash: &Hash) -> Ve
 }
 
 /// What all of `parts` are called.
-fn names_of(parts: &[Part<'_>]) -> BTreeSet<String> {
+fn names_of(parts: &[Part<'_>]) -> BTreeSet<Text> {
     let id = |part: &Part<'_>| {
-        Some(format!("{}/{}", fhir::get_str(part.resource, "resourceType")?, fhir::get_str(part.resource, "id")?))
+        Some([fhir::get_str(part.resource, "resourceType")?, "/", fhir::get_str(part.resource, "id")?].concat().into())
     };
-    let urls = parts.iter().filter_map(|part| part.full_url).map(|url| normal(url).into());
+    let urls = parts.iter().filter_map(|part| part.full_url).map(normal);
     urls.chain(parts.iter().filter_map(id)).collect()
 }
 
 /// True where somebody is named as whose data it is, and cannot be told from others.
-fn is_stranger(mention: Mention<'_>, others: &BTreeSet<String>) -> bool {
-    let Some(reference) = mention.reference() else { return mention.is_patient() };
+fn is_stranger(mention: Mention<'_>, others: &LazyCell<BTreeSet<Text>, impl FnOnce() -> BTreeSet<Text>>) -> bool {
+    if !mention.is_patient() {
+        return false;
+    }
+    let Some(reference) = mention.reference() else { return true };
     let plain = normal(reference);
     // A group, a device, a place.
     let other = plain.split_once('/').is_some_and(|(kind, _)| kind != "Patient" && fhir::is_resource_type(kind));
-    mention.is_patient() && !other && !others.contains(&*plain)
+    !other && !others.contains(&plain)
 }
 
 fn is_patient(resource: &Value) -> bool {
@@ -170,13 +173,13 @@ fn is(resource: &Value, kind: &str) -> bool {
 #[derive(Default)]
 struct Found {
     identifiers: Vec<BTreeSet<Identifier>>,
-    names: BTreeMap<String, usize>,
+    names: HashMap<Text, usize, foldhash::fast::RandomState>,
     about: BTreeMap<usize, BTreeSet<usize>>,
 }
 
 impl Found {
     /// A patient with these identifiers and names: the same as another that has one of the identifiers.
-    fn add(&mut self, own: &BTreeSet<Identifier>, names: impl Iterator<Item = String>) -> usize {
+    fn add(&mut self, own: &BTreeSet<Identifier>, names: impl Iterator<Item = Text>) -> usize {
         let same = self.identifiers.iter().position(|known| !known.is_disjoint(own));
         let at = same.unwrap_or_else(|| {
             self.identifiers.push(BTreeSet::new());
@@ -207,12 +210,15 @@ impl Found {
 
     /// The patient that a reference means, if it means one.
     fn named(&mut self, reference: &str, provider: &Provider) -> Option<usize> {
+        if let Some(at) = self.names.get(reference) {
+            return Some(*at);
+        }
         let plain = normal(reference);
-        if let Some(at) = self.names.get(reference).or_else(|| self.names.get(&*plain)) {
+        if let Some(at) = self.names.get(&plain).filter(|_| *plain != *reference) {
             return Some(*at);
         }
         let referred = reference.contains("Patient").then(|| patient::referred(reference, provider)).flatten()?;
-        Some(self.add(&BTreeSet::from([referred]), [plain.into()].into_iter()))
+        Some(self.add(&BTreeSet::from([referred]), [plain].into_iter()))
     }
 }
 

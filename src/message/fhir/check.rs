@@ -13,23 +13,49 @@ use crate::json::Value;
 ///
 /// The first [`Fault`], located as `Bundle.entry[3].request.url`.
 pub fn check(value: &Value, limits: &Limits) -> Result<(), Fault> {
-    let kind = check_resource(value, "")?;
+    let kind = check_resource(value, Place::Root)?;
     if kind == "Bundle" { check_bundle(value, limits) } else { Ok(()) }
 }
 
-/// The resource type of `value`, which stands at `location`.
-fn check_resource<'a>(value: &'a Value, location: &str) -> Result<&'a str, Fault> {
-    let at = |element: &str| {
-        let path = format!("{location}.{element}");
-        path.trim_matches('.').to_owned()
-    };
+/// Where something stands, told only if it is wrong.
+#[derive(Clone, Copy)]
+enum Place {
+    Root,
+    /// In an entry, by its number.
+    Entry(usize),
+}
+
+impl Place {
+    /// The element there that is called `name`.
+    fn element(self, name: &str) -> String {
+        let path = match self {
+            Self::Root => name.to_owned(),
+            Self::Entry(n) => format!("Bundle.entry[{n}].{name}"),
+        };
+        path.trim_end_matches('.').to_owned()
+    }
+
+    /// The resource there, or its element.
+    fn resource(self, name: &str) -> String {
+        match self {
+            Self::Root => name.to_owned(),
+            Self::Entry(_) => self.element(&format!("resource.{name}")),
+        }
+    }
+}
+
+/// The resource type of `value`, which stands at `place`.
+fn check_resource(value: &Value, place: Place) -> Result<&str, Fault> {
     if !value.is_object() {
-        return fault(102, at("").as_str(), "a resource is a JSON object");
+        return fault(102, &place.resource(""), "a resource is a JSON object");
     }
     match value.get("resourceType") {
-        None => fault(101, &at("resourceType"), "the resource type is missing, so this is no FHIR resource"),
         Some(Value::String(kind)) if is_resource_type(kind) => Ok(kind),
-        Some(_) => fault(103, &at("resourceType"), "this is no resource type of FHIR R4"),
+        None => {
+            let text = "the resource type is missing, so this is no FHIR resource";
+            fault(101, &place.resource("resourceType"), text)
+        }
+        Some(_) => fault(103, &place.resource("resourceType"), "this is no resource type of FHIR R4"),
     }
 }
 
@@ -50,7 +76,7 @@ fn check_bundle(bundle: &Value, limits: &Limits) -> Result<(), Fault> {
         return fault(104, "Bundle.entry", text);
     }
     for (n, entry) in entries.iter().enumerate() {
-        rules.check_entry(entry, &format!("Bundle.entry[{n}]"))?;
+        rules.check_entry(entry, Place::Entry(n))?;
     }
     rules.check_first(entries)?;
     check_full_urls(entries)?;
@@ -81,14 +107,14 @@ impl Rules {
         }
     }
 
-    fn check_entry(&self, entry: &Value, location: &str) -> Result<(), Fault> {
+    fn check_entry(&self, entry: &Value, place: Place) -> Result<(), Fault> {
         if !entry.is_object() {
-            return fault(102, location, "an entry is a JSON object");
+            return fault(102, &place.element(""), "an entry is a JSON object");
         }
-        let needs_resource = if self.requests { check_request(entry, location)? } else { true };
+        let needs_resource = if self.requests { check_request(entry, place)? } else { true };
         match entry.get("resource") {
-            Some(resource) => check_resource(resource, &format!("{location}.resource")).map(|_| ()),
-            None if needs_resource => fault(101, &format!("{location}.resource"), "the entry has no resource"),
+            Some(resource) => check_resource(resource, place).map(|_| ()),
+            None if needs_resource => fault(101, &place.element("resource"), "the entry has no resource"),
             None => Ok(()),
         }
     }
@@ -103,25 +129,25 @@ impl Rules {
 }
 
 /// Checks `entry.request`; true if its method goes with a resource.
-fn check_request(entry: &Value, location: &str) -> Result<bool, Fault> {
-    let at = |element: &str| format!("{location}.request{element}");
-    if entry.get("request").is_none_or(|request| !request.is_object()) {
-        return fault(101, &at(""), "an entry of a transaction or batch has a request");
+fn check_request(entry: &Value, place: Place) -> Result<bool, Fault> {
+    let Some(request) = entry.get("request").filter(|request| request.is_object()) else {
+        return fault(101, &place.element("request"), "an entry of a transaction or batch has a request");
+    };
+    if get_str(request, "url").is_none_or(str::is_empty) {
+        return fault(101, &place.element("request.url"), "the request has no url");
     }
-    if get_str(entry, "request.url").is_none_or(str::is_empty) {
-        return fault(101, &at(".url"), "the request has no url");
-    }
-    match get_str(entry, "request.method") {
+    let method = || place.element("request.method");
+    match get_str(request, "method") {
         Some("POST" | "PUT" | "PATCH") => Ok(true),
         Some("GET" | "HEAD" | "DELETE") => Ok(false),
-        Some(_) => fault(103, &at(".method"), "the method is none of GET, HEAD, POST, PUT, DELETE and PATCH"),
-        None => fault(101, &at(".method"), "the request has no method"),
+        Some(_) => fault(103, &method(), "the method is none of GET, HEAD, POST, PUT, DELETE and PATCH"),
+        None => fault(101, &method(), "the request has no method"),
     }
 }
 
 /// No two entries are the same resource, unless they are versions of it (bdl-7).
 fn check_full_urls(entries: &[Value]) -> Result<(), Fault> {
-    let mut seen = HashSet::new();
+    let mut seen: HashSet<_, foldhash::fast::RandomState> = HashSet::default();
     for (n, entry) in entries.iter().enumerate() {
         let Some(url) = get_str(entry, "fullUrl") else { continue };
         if !seen.insert((url, get_str(entry, "resource.meta.versionId"))) {

@@ -1,15 +1,14 @@
 //! What a decision needs to know of a record entry: a resource's codes, labels, dates, authors, references.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::json::{Text, Value};
+use crate::json::{Map, Text, Value};
 
 use super::authors::Authors;
 use super::dated::dated;
 use super::directory::{Directory, Party};
-use super::links::{Links, identifiers, references_in};
+use super::links::{ByName, Links, identifiers, references_in};
 use super::reference::{attachment, named};
 use super::span::Span;
 use super::systems::{canonical, canonical_text};
@@ -133,7 +132,7 @@ impl Entry {
     #[must_use]
     pub fn read(sources: Sources<'_>, directory: &Directory) -> Vec<Self> {
         let mut links = Links::default();
-        let mut aliases: HashMap<&str, Text> = HashMap::with_capacity(sources.resources.len());
+        let mut aliases: ByName<&str, Text> = ByName::default();
         let mut entries: Vec<Self> = Vec::with_capacity(sources.resources.len());
         let mut waiting = Vec::new();
         for (number, (full_url, resource)) in sources.resources.iter().enumerate() {
@@ -216,29 +215,9 @@ impl Entry {
                 Value::Object(elements) => elements,
                 _ => continue,
             };
-            let mut known = Known::default();
-            for (key, inner) in elements.iter() {
-                match key.as_str() {
-                    "code" => known.code = Some(inner),
-                    "system" => known.system = Some(inner),
-                    "contentType" => known.media = Some(inner),
-                    "url" => known.url = Some(inner),
-                    "reference" => known.reference = Some(inner),
-                    "identifier" => known.identifier = Some(inner),
-                    "resourceType" => known.is_resource = true,
-                    "meta" => {
-                        known.meta = Some(inner);
-                        continue;
-                    }
-                    _ => {}
-                }
-                if has_parts(inner) {
-                    waiting.push(inner);
-                }
-            }
+            let known = Known::of(elements, waiting);
             self.codes.extend(Coded::with(known.system, known.code));
-            named(known.reference, known.identifier, refers);
-            attachment(known.media, known.url, refers);
+            known.refer(refers);
             if let Some(Value::String(media)) = known.media {
                 push(&mut self.media, media.clone());
             }
@@ -299,19 +278,53 @@ impl Entry {
 
 /// What is looked for among the members of an object.
 #[derive(Default)]
-struct Known<'a> {
+pub(super) struct Known<'a> {
     code: Option<&'a Value>,
     system: Option<&'a Value>,
     media: Option<&'a Value>,
     url: Option<&'a Value>,
     reference: Option<&'a Value>,
     identifier: Option<&'a Value>,
-    meta: Option<&'a Value>,
+    pub(super) meta: Option<&'a Value>,
     is_resource: bool,
 }
 
+impl<'a> Known<'a> {
+    /// Finds it in one pass; all members but `meta` that have parts go to `waiting`.
+    pub(super) fn of(elements: &'a Map, waiting: &mut Vec<&'a Value>) -> Self {
+        let mut known = Self::default();
+        for (key, inner) in elements {
+            // Most have another length.
+            match key.len() {
+                3 if key == "url" => known.url = Some(inner),
+                4 if key == "code" => known.code = Some(inner),
+                4 if key == "meta" => {
+                    known.meta = Some(inner);
+                    continue;
+                }
+                6 if key == "system" => known.system = Some(inner),
+                9 if key == "reference" => known.reference = Some(inner),
+                10 if key == "identifier" => known.identifier = Some(inner),
+                11 if key == "contentType" => known.media = Some(inner),
+                12 if key == "resourceType" => known.is_resource = true,
+                _ => {}
+            }
+            if has_parts(inner) {
+                waiting.push(inner);
+            }
+        }
+        known
+    }
+
+    /// Adds what it refers to.
+    pub(super) fn refer(&self, to: &mut Vec<Text>) {
+        named(self.reference, self.identifier, to);
+        attachment(self.media, self.url, to);
+    }
+}
+
 /// True for what may have elements in it.
-fn has_parts(value: &Value) -> bool {
+pub(super) fn has_parts(value: &Value) -> bool {
     matches!(value, Value::Array(_) | Value::Object(_))
 }
 

@@ -1,0 +1,117 @@
+//! Who wrote each entry: by the Provenance about it, else by its own elements.
+
+use std::sync::Arc;
+
+use crate::json::{Text, Value};
+
+use super::directory::{Directory, Party};
+use super::entry::{Coded, list, push};
+use super::links::ByName;
+use super::reference::{named, names};
+
+/// The Provenances of a message by what they are about.
+#[derive(Default)]
+pub(super) struct Authors {
+    /// Whom each Provenance names.
+    stated: Vec<Vec<Stated>>,
+    /// Which Provenances are about what goes by a name.
+    about: ByName<Text, Vec<usize>>,
+    /// Those named by several Provenances together: most entries have the same.
+    parties: Vec<(Vec<usize>, Option<Arc<Party>>)>,
+}
+
+impl Authors {
+    /// Takes up a Provenance; `alias` gives the name that is used here.
+    pub(super) fn add(&mut self, provenance: &Value, alias: impl Fn(Text) -> Text) {
+        let number = self.stated.len();
+        self.stated.push(of_provenance(provenance));
+        let mut targets = Vec::new();
+        list(provenance, "target").for_each(|target| {
+            named(target.get("reference"), target.get("identifier"), &mut targets);
+        });
+        for target in targets.into_iter().map(alias) {
+            self.about.entry(target).or_default().push(number);
+        }
+    }
+
+    /// Who wrote a resource that goes by `names`; `None` where nobody is named.
+    pub(super) fn of<'a>(
+        &mut self,
+        resource: &Value,
+        names: impl Iterator<Item = &'a Text>,
+        directory: &Directory,
+    ) -> Option<Arc<Party>> {
+        let mut about: Vec<usize> = names.filter_map(|name| self.about.get(name)).flatten().copied().collect();
+        about.sort_unstable();
+        about.dedup();
+        about.retain(|number| self.stated.get(*number).is_some_and(|stated| !stated.is_empty()));
+        if about.is_empty() {
+            return party(&of_elements(resource), directory).map(Arc::new);
+        }
+        if let Some((_, known)) = self.parties.iter().find(|(those, _)| *those == about) {
+            return known.clone();
+        }
+        let stated = about.iter().filter_map(|number| self.stated.get(*number)).flatten();
+        let party = party(stated, directory).map(Arc::new);
+        self.parties.push((about, party.clone()));
+        party
+    }
+}
+
+/// Someone named as author.
+#[derive(Clone, Debug)]
+struct Stated {
+    names: Vec<Text>,
+    /// False where it is only likely that they are the author.
+    sure: bool,
+}
+
+/// The authors that a Provenance names, each with the organisation they act for.
+fn of_provenance(provenance: &Value) -> Vec<Stated> {
+    let stated = list(provenance, "agent").filter_map(|agent| {
+        let roles: Vec<Coded> =
+            list(agent, "type").flat_map(|role| list(role, "coding")).filter_map(Coded::of).collect();
+        let sure = roles.iter().any(|role| matches!(&*role.code, "author" | "AUT"));
+        if !sure && !roles.is_empty() {
+            return None;
+        }
+        let who = ["who", "onBehalfOf"].iter().filter_map(|key| agent.get(*key)).flat_map(names).collect();
+        Some(Stated { names: who, sure })
+    });
+    stated.collect()
+}
+
+/// Elements that name an author where no Provenance does, the nearest to that first.
+const AUTHORS: &[&str] =
+    &["author", "performer", "recorder", "asserter", "requester", "informationSource", "provider", "sender"];
+
+/// The authors that a resource's own elements name: the first of [`AUTHORS`] for certain, the rest perhaps.
+fn of_elements(resource: &Value) -> Vec<Stated> {
+    let mut stated = Vec::new();
+    let present = AUTHORS.iter().filter(|element| resource.get(**element).is_some());
+    for (rank, element) in present.enumerate() {
+        for value in list(resource, element) {
+            let reference = value.get("actor").unwrap_or(value);
+            stated.push(Stated { names: names(reference), sure: rank == 0 });
+        }
+    }
+    stated
+}
+
+/// All authors as one party; `None` where nobody is named.
+fn party<'a>(stated: impl IntoIterator<Item = &'a Stated>, directory: &Directory) -> Option<Party> {
+    let mut all: Option<Party> = None;
+    for Stated { names, sure } in stated {
+        let party = all.get_or_insert_default();
+        if names.iter().all(|name| name.is_empty()) {
+            party.obscure = true;
+            continue;
+        }
+        let one = directory.party(names);
+        one.own.into_iter().filter(|_| *sure).for_each(|name| push(&mut party.own, name));
+        let certain = if *sure { &mut party.sure } else { &mut party.maybe };
+        one.sure.into_iter().for_each(|name| push(certain, name));
+        one.maybe.into_iter().for_each(|name| push(&mut party.maybe, name));
+    }
+    all
+}
