@@ -209,6 +209,7 @@ async fn release<'a>(
 
 fn asked<'a>(config: &'a DestinationConfig, loaded: &'a Loaded) -> Asked<'a> {
     Asked {
+        message: Some(loaded.received.id),
         destination: config,
         channel: &loaded.received.channel,
         subjects: &loaded.delivery.subjects,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use message::consent::by_entry::normal;
 use message::hl7v2::{self, Repetition, Segment};
-use message::json::{Text, Value};
+use message::json::{Map, Value};
 use message::{Provider, fhir};
 
 /// The most lanes that one delivery stands in; a bundle of more patients is ordered by the first ones.
@@ -110,96 +110,97 @@ pub(super) fn of_patient(patient: &Value, provider: &Provider) -> BTreeSet<Ident
 pub(super) fn of_fhir(resource: &Value, provider: &Provider) -> BTreeSet<Identifier> {
     let mut found = of_patient(resource, provider);
     if found.is_empty() {
-        fhir::for_each_reference(resource, |reference| found.extend(referred(reference, provider)));
-        for_each_mention(resource, &mut |mention| found.extend(mention.identifier(provider)));
+        for_each_mention(resource, &mut |mention| {
+            found.extend(mention.literal.and_then(|reference| referred(reference, provider)));
+            found.extend(mention.identifier(provider).filter(|_| mention.is_reference));
+        });
     }
     found
 }
 
-/// Somebody whom a resource names otherwise than by a reference alone.
+/// Somebody or something that a resource names: what looks like a Reference.
 #[derive(Clone, Copy)]
 pub(super) struct Mention<'a> {
     /// The element that names them.
-    pub(super) element: &'a str,
-    /// The Reference.
-    pub(super) named: &'a Value,
+    element: &'a str,
+    /// The literal reference.
+    literal: Option<&'a str>,
+    /// Of which type they are said to be.
+    kind: Option<&'a str>,
+    /// Their identifier.
+    identifier: Option<&'a Value>,
+    /// False for what has a literal reference and is no Reference otherwise.
+    is_reference: bool,
 }
 
-impl Mention<'_> {
+impl<'a> Mention<'a> {
+    /// What an object under `element` names, if it names anything; all members with parts go to `waiting`.
+    fn of(element: &'a str, members: &'a Map, waiting: &mut Vec<(&'a str, &'a Value)>) -> Option<Self> {
+        let mut mention = Self { element, literal: None, kind: None, identifier: None, is_reference: false };
+        let mut is_other = false;
+        for (name, inner) in members {
+            match name.len() {
+                4 if name == "type" => mention.kind = inner.as_str(),
+                4 if name == "code" => is_other = true,
+                5 if name == "value" => is_other = true,
+                7 if name == "display" => mention.is_reference = true,
+                9 if name == "reference" => {
+                    mention.is_reference = true;
+                    mention.literal = inner.as_str();
+                }
+                10 if name == "identifier" => {
+                    mention.is_reference = true;
+                    mention.identifier = Some(inner);
+                }
+                12 if name == "resourceType" => is_other = true,
+                _ => {}
+            }
+            if matches!(inner, Value::Array(_) | Value::Object(_)) {
+                waiting.push((name.as_str(), inner));
+            }
+        }
+        mention.is_reference &= !is_other;
+        (mention.is_reference || mention.literal.is_some()).then_some(mention)
+    }
+
+    /// True for a Reference: what names somebody, by whatever is in it.
+    pub(super) fn is_reference(&self) -> bool {
+        self.is_reference
+    }
+
     /// True for an element that says whose data it is, and for what is said to be a Patient.
     pub(super) fn is_patient(&self) -> bool {
         const WHOSE: [&str; 4] = ["subject", "patient", "beneficiary", "for"];
-        match fhir::get_str(self.named, "type") {
+        match self.kind {
             Some(kind) => kind.rsplit('/').next() == Some("Patient"),
             None => WHOSE.contains(&self.element),
         }
     }
 
     /// The literal reference.
-    pub(super) fn reference(&self) -> Option<&str> {
-        fhir::get_str(self.named, "reference").filter(|text| !text.is_empty())
+    pub(super) fn reference(&self) -> Option<&'a str> {
+        self.literal.filter(|text| !text.is_empty())
     }
 
     /// The identifier of the Patient that is named by one.
     pub(super) fn identifier(&self, provider: &Provider) -> Option<Identifier> {
+        let identifier = self.identifier?;
         let to_patient = self.reference().map_or_else(|| self.is_patient(), |reference| reference.contains("Patient"));
-        let value = fhir::get_str(self.named, "identifier.value")
-            .map(str::trim)
-            .filter(|value| !value.is_empty() && to_patient)?;
-        let system = fhir::get_str(self.named, "identifier.system");
+        let value =
+            fhir::get_str(identifier, "value").map(str::trim).filter(|value| !value.is_empty() && to_patient)?;
+        let system = fhir::get_str(identifier, "system");
         let authority = system.filter(|system| !system.is_empty()).unwrap_or(&provider.key).to_owned();
         Some(Identifier { authority, value: value.to_owned() })
     }
 }
 
-/// Calls `visit` with whatever may name somebody: References, under the element that they stand in.
+/// Calls `visit` with all that a resource names, in one pass.
 pub(super) fn for_each_mention<'a>(value: &'a Value, visit: &mut dyn FnMut(Mention<'a>)) {
-    for_each_name(value, &mut |name| {
-        if let Name::Mention(mention) = name {
-            visit(mention);
-        }
-    });
-}
-
-/// How somebody or something is named.
-pub(super) enum Name<'a> {
-    /// By a literal reference.
-    Reference(&'a Text),
-    /// By a Reference, whatever is in it.
-    Mention(Mention<'a>),
-}
-
-/// Calls `visit` with all literal references, and with whatever may name somebody, in one pass.
-pub(super) fn for_each_name<'a>(value: &'a Value, visit: &mut dyn FnMut(Name<'a>)) {
     let mut waiting: Vec<(&'a str, &'a Value)> = vec![("", value)];
     while let Some((element, value)) = waiting.pop() {
         match value {
             Value::Array(items) => waiting.extend(items.iter().map(|item| (element, item))),
-            Value::Object(members) => {
-                let (mut names, mut is_other) = (false, false);
-                for (name, inner) in members {
-                    match name.len() {
-                        4 if name == "code" => is_other = true,
-                        5 if name == "value" => is_other = true,
-                        7 if name == "display" => names = true,
-                        9 if name == "reference" => {
-                            names = true;
-                            if let Value::String(reference) = inner {
-                                visit(Name::Reference(reference));
-                            }
-                        }
-                        10 if name == "identifier" => names = true,
-                        12 if name == "resourceType" => is_other = true,
-                        _ => {}
-                    }
-                    if matches!(inner, Value::Array(_) | Value::Object(_)) {
-                        waiting.push((name.as_str(), inner));
-                    }
-                }
-                if names && !is_other {
-                    visit(Name::Mention(Mention { element, named: value }));
-                }
-            }
+            Value::Object(members) => Mention::of(element, members, &mut waiting).into_iter().for_each(&mut *visit),
             _ => {}
         }
     }

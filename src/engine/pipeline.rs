@@ -91,7 +91,7 @@ impl Pipeline {
     /// A run over messages that came through the door: those that are on disk.
     fn run_of(&self, pending: Vec<Pending>) -> Run {
         let (store, recipe, now) = (self.store.clone(), self.recipe.load_full(), (self.clock)());
-        let limits = self.limits.clone();
+        let (limits, gate) = (self.limits.clone(), Arc::clone(&self.gate));
         let bytes = pending.iter().map(|pending| pending.original.bytes.len()).sum();
         self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
         Box::pin(async move {
@@ -101,7 +101,7 @@ impl Pipeline {
                     stored.push((original, Some(read)));
                 }
             }
-            transform(&limits, recipe, stored, now).await
+            transform(&limits, gate, recipe, stored, now).await
         })
     }
 
@@ -149,7 +149,7 @@ impl Pipeline {
         let mut rest = originals.into_iter().peekable();
         while rest.peek().is_some() {
             let chunk = rest.by_ref().take(CHUNK).collect();
-            runs.push_back(transform(&self.limits, Arc::clone(&recipe), chunk, now));
+            runs.push_back(transform(&self.limits, Arc::clone(&self.gate), Arc::clone(&recipe), chunk, now));
         }
         let done: Vec<Vec<_>> = runs.collect().await;
         self.commit(done.into_iter().flatten().collect(), &mut FuturesOrdered::new()).await;
@@ -224,6 +224,9 @@ impl Pipeline {
         };
         drop((latest, change));
         self.foreseen(foreseen, &done, &committed).await;
+        for (id, processed) in &mut done {
+            processed.seen.take().into_iter().for_each(|seen| self.gate.keep(*id, seen));
+        }
         for (id, processed) in &done {
             self.metrics.processed(&self.channel, &processed.outcome);
             self.metrics.noticed(&self.channel, &processed.findings);
@@ -322,15 +325,16 @@ async fn pass_through(store: &Store) -> Result<(), StoreError> {
 /// caused it.
 async fn transform(
     limits: &Limits,
+    gate: Arc<Gate>,
     recipe: Arc<Recipe>,
     messages: Vec<(Arc<Original>, Option<Read>)>,
     now: jiff::Timestamp,
 ) -> Vec<(MessageId, Processed)> {
     if is_short_work(&recipe, messages.iter().map(|(original, _)| &**original)) {
-        return messages.into_iter().map(|(original, read)| one(&recipe, &original, read, now)).collect();
+        return messages.into_iter().map(|(original, read)| one(&gate, &recipe, &original, read, now)).collect();
     }
     let ids: Vec<MessageId> = messages.iter().map(|(original, _)| original.id).collect();
-    let run = move || messages.into_iter().map(|(original, read)| one(&recipe, &original, read, now)).collect();
+    let run = move || messages.into_iter().map(|(original, read)| one(&gate, &recipe, &original, read, now)).collect();
     let turn = limits.transform().await;
     let done = tokio::task::spawn_blocking(run).await;
     drop(turn);
@@ -347,8 +351,15 @@ fn is_short_work<'a>(recipe: &Recipe, mut messages: impl Iterator<Item = &'a Ori
         })
 }
 
-fn one(recipe: &Recipe, original: &Arc<Original>, read: Option<Read>, now: jiff::Timestamp) -> (MessageId, Processed) {
-    let work = std::panic::AssertUnwindSafe(|| process(recipe, original, read, now));
+fn one(
+    gate: &Gate,
+    recipe: &Recipe,
+    original: &Arc<Original>,
+    read: Option<Read>,
+    now: jiff::Timestamp,
+) -> (MessageId, Processed) {
+    let see = |written| gate.see(&recipe.config.name, written);
+    let work = std::panic::AssertUnwindSafe(|| process(recipe, original, read, now, see));
     (original.id, std::panic::catch_unwind(work).unwrap_or_else(|_| Processed::broken(now)))
 }
 

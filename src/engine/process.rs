@@ -12,7 +12,7 @@ use message::signature::Signed;
 use message::{Body, Context, Finding, Format, Message, Original, Transform, TransformError, consent, fhir, hl7v2};
 
 use super::gate::arrive::{self, Arrived};
-use super::gate::people;
+use super::gate::{Seen, Written, people};
 use super::late::{self, Event};
 use super::{beside, patient, signed, valid};
 use crate::config::{ChannelConfig, Content, DestinationConfig, LaneKey, Loops, RouteConfig};
@@ -55,12 +55,22 @@ pub(crate) struct Processed {
     pub(crate) event: Option<Event>,
     /// What it says of consents and identities.
     pub(crate) arrived: Arrived,
+    /// What was seen of what goes where a policy is asked.
+    pub(crate) seen: Option<Seen>,
 }
 
 impl Processed {
     /// What could not be processed.
     pub(crate) fn parked(at: Timestamp, outcome: Outcome) -> Self {
-        Self { at, outcome, steps: Vec::new(), findings: Vec::new(), event: None, arrived: Arrived::default() }
+        Self {
+            at,
+            outcome,
+            steps: Vec::new(),
+            findings: Vec::new(),
+            event: None,
+            arrived: Arrived::default(),
+            seen: None,
+        }
     }
 
     /// What of it goes to one destination; everything where `None`.
@@ -104,8 +114,14 @@ pub(crate) struct Read {
 }
 
 /// Runs a channel's recipe over one message, read already or not. The same message, recipe and time
-/// give the same result.
-pub(crate) fn process(recipe: &Recipe, original: &Arc<Original>, read: Option<Read>, now: Timestamp) -> Processed {
+/// give the same result. `see` looks at what leaves while it is at hand.
+pub(crate) fn process(
+    recipe: &Recipe,
+    original: &Arc<Original>,
+    read: Option<Read>,
+    now: Timestamp,
+    see: impl FnOnce(Written) -> Option<Seen>,
+) -> Processed {
     let mut read = match read.map_or_else(|| self::read(recipe, original), Ok) {
         Ok(read) => read,
         Err(failure) => return failure.parked(now),
@@ -123,10 +139,22 @@ pub(crate) fn process(recipe: &Recipe, original: &Arc<Original>, read: Option<Re
     match attempt(recipe, original, read, signed, now) {
         Ok((outcome, message)) => {
             let event = late::event_of(recipe, &message, &outcome);
-            Processed { at: now, outcome, steps: message.steps, findings: message.findings, event, arrived }
+            let Message { body, steps, findings, .. } = message;
+            let seen = written(recipe, &outcome, body).and_then(see);
+            Processed { at: now, outcome, steps, findings, event, arrived, seen }
         }
         Err(failure) => Processed { arrived, ..failure.parked(now) },
     }
+}
+
+/// What leaves converted to destinations with a policy.
+fn written(recipe: &Recipe, outcome: &Outcome, body: Body) -> Option<Written> {
+    let (Outcome::Queued { outputs, deliveries }, Body::Fhir(value)) = (outcome, body) else { return None };
+    let (output, bytes) = outputs.iter().enumerate().find_map(|(at, output)| Some((at, output.bytes.as_ref()?)))?;
+    let asks = |name: &str| recipe.destinations.iter().any(|d| d.name == *name && d.policy.is_some());
+    let leaves = deliveries.iter().filter(|delivery| delivery.output as usize == output && delivery.held.is_none());
+    let uses = leaves.filter(|delivery| asks(&delivery.destination)).count();
+    (uses > 0).then(|| Written { bytes: bytes.clone(), value, uses })
 }
 
 /// A loop: what this engine made of a message of the same provider. What it says was taken when that came.

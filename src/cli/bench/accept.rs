@@ -100,7 +100,7 @@ fn report(senders: u32, rounds: &[Round], section: &mut Section<'_>) {
 impl Bench {
     async fn start(parent: &Path) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("tributary-bench-").tempdir_in(parent)?;
-        let bed = Bed::start(parent, Setup { far: Far::Nothing, faults: false, delivering: true }).await?;
+        let bed = Bed::start(parent, Setup::to(Far::Nothing)).await?;
         let echo = PeerProcess::start(Peer::Echo, &folder.path().join("unused"))?;
         let disk = PeerProcess::start(Peer::Disk, &folder.path().join("peer.log"))?;
         let (store, _) = Store::open(StoreOptions::new(folder.path().join("store")), clock::now())?;

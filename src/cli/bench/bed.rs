@@ -41,6 +41,15 @@ pub(super) struct Setup {
     pub(super) faults: bool,
     /// False: deliveries wait in the queue.
     pub(super) delivering: bool,
+    /// The destination has a policy.
+    pub(super) policy: bool,
+}
+
+impl Setup {
+    /// Everything goes to such a destination, which takes it.
+    pub(super) fn to(far: Far) -> Self {
+        Self { far, faults: false, delivering: true, policy: false }
+    }
 }
 
 /// An engine with a destination.
@@ -66,7 +75,8 @@ impl Bed {
             Far::Mllp => Towards::Mllp(mllp_sink(Arc::clone(&ledger), setup.faults, stop, &mut tasks).await?),
             Far::Fhir => Towards::Fhir(fhir_sink(Arc::clone(&ledger), setup.faults, stop, &mut tasks).await?),
         };
-        let site = SiteFolder::write(folder.path(), &Plan { towards, enabled: setup.delivering })?;
+        let plan = Plan { towards, enabled: setup.delivering, policy: setup.policy };
+        let site = SiteFolder::write(folder.path(), &plan)?;
         Ok(Self { site, engine: None, ledger, folder, _stopper: stopper, _tasks: tasks })
     }
 

@@ -17,7 +17,7 @@ const SMALL: (u32, Duration) = (16, Duration::from_millis(10));
 const PATIENTS: u32 = 1_000;
 
 pub(super) async fn measure(parent: &Path, pace: &Pace, mut section: Section<'_>) -> anyhow::Result<()> {
-    let mut bed = Bed::start(parent, Setup { far: Far::Mllp, faults: false, delivering: true }).await?;
+    let mut bed = Bed::start(parent, Setup::to(Far::Mllp)).await?;
     eprintln!("big: small messages alone");
     let alone = small(&bed, pace.time).run().await?;
     bed.settle().await?;

@@ -15,11 +15,11 @@ use super::load::{Load, Sent, Until};
 use super::report::{Section, Target};
 
 /// Patients: as many lanes.
-const PATIENTS: u32 = 1_000;
+pub(super) const PATIENTS: u32 = 1_000;
 /// Senders, unless others are asked for.
 const SENDERS: u32 = 32;
 /// The steady load at which latencies are taken, by as many senders, each so often.
-const STEADY: (u32, Duration) = (16, Duration::from_millis(20));
+pub(super) const STEADY: (u32, Duration) = (16, Duration::from_millis(20));
 
 /// Messages of one lane that its sender has under way at a time.
 const AHEAD: usize = 64;
@@ -37,7 +37,7 @@ pub(super) async fn measure(
     targets: &Targets,
     mut section: Section<'_>,
 ) -> anyhow::Result<()> {
-    let mut bed = Bed::start(parent, Setup { far: targets.far, faults: pace.faults, delivering: true }).await?;
+    let mut bed = Bed::start(parent, Setup { faults: pace.faults, ..Setup::to(targets.far) }).await?;
     if pace.kill || pace.faults {
         ordeal(&mut bed, pace, &mut section).await?;
     } else {

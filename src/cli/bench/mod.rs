@@ -15,6 +15,7 @@ mod latency;
 mod ledger;
 mod load;
 mod messages;
+mod policy;
 mod report;
 mod sink;
 mod site;
@@ -78,6 +79,8 @@ enum Scenario {
     MllpToMllp,
     /// Converted, stamped and flagged, to a FHIR server.
     MllpToFhir,
+    /// The same, with and without a policy that is asked for consent at every attempt.
+    Policy,
     /// 50 MB messages while small ones flow.
     Big,
     /// From start to first acknowledgment, with nothing and with much queued.
@@ -127,10 +130,10 @@ impl Args {
     }
 
     fn chosen(&self) -> Vec<Scenario> {
-        use Scenario::{Accept, Big, Convert, MllpToFhir, MllpToMllp, Start, Stored};
+        use Scenario::{Accept, Big, Convert, MllpToFhir, MllpToMllp, Policy, Start, Stored};
         match self.scenarios.as_slice() {
             [] if self.faults || self.kill => vec![MllpToMllp, MllpToFhir],
-            [] => vec![Convert, Accept, MllpToMllp, MllpToFhir, Big, Start, Stored],
+            [] => vec![Convert, Accept, MllpToMllp, MllpToFhir, Policy, Big, Start, Stored],
             named => named.to_vec(),
         }
     }
@@ -176,6 +179,7 @@ async fn measure(scenario: Scenario, parent: &Path, pace: &Pace, report: &mut Re
             let targets = Targets { far: Far::Fhir, rate: 5_000.0 };
             flow::measure(parent, pace, &targets, report.section("mllp-to-fhir")).await
         }
+        Scenario::Policy => policy::measure(parent, pace, report.section("policy")).await,
         Scenario::Big => big::measure(parent, pace, report.section("big")).await,
         Scenario::Start => start::measure(parent, pace, report.section("start")).await,
         Scenario::Stored => stored::measure(parent, pace, report.section("stored")).await,

@@ -27,6 +27,8 @@ pub(super) struct Plan {
     pub(super) towards: Towards,
     /// False: deliveries wait.
     pub(super) enabled: bool,
+    /// Whether consent is asked for at every attempt, or what is allowed is told by flags alone.
+    pub(super) policy: bool,
 }
 
 impl SiteFolder {
@@ -34,15 +36,16 @@ impl SiteFolder {
     pub(super) fn write(dir: &Path, plan: &Plan) -> anyhow::Result<Self> {
         let listen = free_address()?;
         let site = Self { dir: dir.to_owned(), listen };
-        for folder in ["channels", "destinations"] {
+        for folder in ["channels", "destinations", "policies"] {
             std::fs::create_dir_all(dir.join(folder))?;
         }
         let file = |name: &str, text: &str| std::fs::write(dir.join(name), text);
         file("tributary.toml", ENGINE)?;
         file("providers.toml", PROVIDERS)?;
+        file("policies/us-tpo.toml", POLICY)?;
         file("channels/feed.toml", &channel(listen, plan.towards))?;
         if let Some(outbound) = outbound(plan.towards) {
-            file("destinations/sink.toml", &destination(plan.enabled, &outbound))?;
+            file("destinations/sink.toml", &destination(plan, &outbound))?;
         }
         Ok(site)
     }
@@ -72,6 +75,9 @@ systems = { ST-MARY = "urn:oid:2.16.840.1.113883.19.5.1" }
 [willowmere]
 name = "Willowmere Regional Health"
 "#;
+
+/// The policy that is asked, where one is.
+const POLICY: &str = include_str!("../../../config/policies/us-tpo.toml");
 
 fn channel(listen: SocketAddr, towards: Towards) -> String {
     let transform = match towards {
@@ -107,12 +113,15 @@ fn outbound(towards: Towards) -> Option<String> {
 }
 
 /// What fails is tried again soon, so that a run with faults ends.
-fn destination(enabled: bool, outbound: &str) -> String {
+fn destination(plan: &Plan, outbound: &str) -> String {
+    let enabled = plan.enabled;
+    let policy = if plan.policy { "policy      = \"us-tpo\"" } else { "" };
     format!(
         r#"
 recipient   = "willowmere"
 production  = true
 enabled     = {enabled}
+{policy}
 concurrency = 32
 
 {outbound}
@@ -137,7 +146,7 @@ mod tests {
     #[track_caller]
     fn check(towards: Towards) {
         let dir = tempfile::tempdir().unwrap();
-        let plan = Plan { towards, enabled: true };
+        let plan = Plan { towards, enabled: true, policy: true };
         let site = SiteFolder::write(dir.path(), &plan).unwrap();
         let loaded = config::load_with(&site.dir, &config::Overrides::default(), &|_| None);
         assert!(loaded.is_ok(), "{:?}", loaded.err());

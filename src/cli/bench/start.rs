@@ -15,7 +15,7 @@ const SENDERS: u32 = 64;
 const PATIENTS: u32 = 10_000;
 
 pub(super) async fn measure(parent: &Path, pace: &Pace, mut section: Section<'_>) -> anyhow::Result<()> {
-    let mut bed = Bed::lay(parent, Setup { far: Far::Mllp, faults: false, delivering: false }).await?;
+    let mut bed = Bed::lay(parent, Setup { delivering: false, ..Setup::to(Far::Mllp) }).await?;
     section.add("first start ever, to the first ACK", first_acknowledgment(&mut bed).await?, "ms");
     stop(&mut bed).await?;
     let empty = first_acknowledgment(&mut bed).await?;

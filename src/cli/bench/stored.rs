@@ -13,7 +13,7 @@ const PATIENTS: u32 = 10_000;
 const SAMPLE: u64 = 5_000;
 
 pub(super) async fn measure(parent: &Path, pace: &Pace, mut section: Section<'_>) -> anyhow::Result<()> {
-    let bed = Bed::start(parent, Setup { far: Far::Mllp, faults: false, delivering: true }).await?;
+    let bed = Bed::start(parent, Setup::to(Far::Mllp)).await?;
     let mut first = None;
     let mut last = 0.0;
     for stored in std::iter::successors(Some(1_000), |n| Some(n * 10)).take_while(|n| *n <= pace.stored) {

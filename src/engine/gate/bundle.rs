@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use jiff::tz::TimeZone;
-use message::consent::by_entry::Notice;
+use message::consent::by_entry::{Effect, Notice};
 use message::consent::deidentify::{Pseudonyms, Rule, deidentify};
 use message::consent::{elements, redact};
 use message::json::Value;
@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::carry::{Load, carry};
 use super::judge::{Case, Judged};
 use super::minimum::{prune, unlisted};
-use super::obligations::{MASKED, NAMELESS, VISIBLE};
+use super::obligations::{MASKED, NAMELESS, VISIBLE, is_beside_content};
 use super::people::parts;
 use super::told::tell;
 use super::{Answer, cannot, proof, suppressed};
@@ -34,6 +34,17 @@ const IN_SUPPORT: [&str; 10] = [
     "Medication",
     "Specimen",
 ];
+
+/// True where all of a content may leave as it is.
+pub(super) fn is_whole(judged: &Judged) -> bool {
+    let permitted = judged.verdicts.iter().all(|verdict| verdict.effect == Effect::Permit);
+    permitted && judged.masks.is_empty() && judged.obligations.iter().all(|code| is_beside_content(code))
+}
+
+/// What leaves as it is.
+pub(super) fn whole(case: &Case<'_>, judged: &Judged) -> Answer {
+    Answer::Permit { bytes: None, proof: proof(case, judged, 0, None), nameless: false }
+}
 
 /// What of `content` may leave, which was decided to go at least in part.
 pub(super) fn rendered(case: &Case<'_>, judged: &Judged, content: &Value) -> Answer {

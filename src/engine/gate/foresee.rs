@@ -62,6 +62,7 @@ impl Gate {
         let channel = self.store.message(delivery.message).await?.map(|message| message.received.channel);
         let content = self.store.content(delivery.id).await?;
         let asked = Asked {
+            message: None,
             destination: config,
             channel: channel.as_deref().unwrap_or_default(),
             subjects: &delivery.subjects,
@@ -84,7 +85,7 @@ impl Gate {
     ) -> Option<(String, Option<Timestamp>, Guard)> {
         let (subjects, purposes, format) = (&delivery.subjects, &delivery.purposes, output.format);
         let bytes = output.bytes.as_ref()?;
-        let asked = Asked { destination, channel, subjects, purposes, format, bytes };
+        let asked = Asked { message: None, destination, channel, subjects, purposes, format, bytes };
         match self.ask(asked).await {
             Ok((Answer::Park { reason, until }, guard)) => Some((reason, until, guard)),
             Ok((Answer::Permit { .. } | Answer::Suppress { .. }, _)) | Err(_) => None,

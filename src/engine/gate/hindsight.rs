@@ -77,13 +77,13 @@ impl Gate {
             format: content.format,
             bytes: content.bytes,
         };
-        let Ok(content) = self.read(&site, &made.channel, made.format, &made.bytes) else {
+        let asked = asked(destination, &made);
+        let Ok((content, looked)) = self.read_and_look(&site, asked) else {
             return unknown("it can no longer be read as entries");
         };
-        let asked = asked(destination, &made);
-        let weighed = self.weigh(&site, policy, asked, &content, Some(then)).await?;
-        let case = Case { now: then.as_microsecond(), ..self.case(&site.consent, policy, asked, &content) };
-        let (decision, grounds) = match self.answer(&site, &case, asked, &content, &weighed) {
+        let weighed = self.weigh(&site, policy, asked, &looked, Some(then)).await?;
+        let case = Case { now: then.as_microsecond(), ..self.case(&site.consent, policy, asked, looked.form) };
+        let (decision, grounds) = match self.answer(&site, &case, asked, Some(&content), &weighed) {
             Answer::Suppress { reason } => ("suppress", reason),
             Answer::Park { reason, .. } => ("park", reason),
             Answer::Permit { proof: today, .. } if left_out(&today) > left_out(proof) => {

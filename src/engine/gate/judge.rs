@@ -258,9 +258,8 @@ impl Case<'_> {
 
     /// Denies what comes with an obligation that the route cannot meet.
     fn oblige(&self, entries: &[Entry], judged: &mut Judged) {
-        let labelled = |entry: &Entry| {
-            by_label(entry, &self.rules.terms).into_iter().map(Text::from).collect::<BTreeSet<Text>>()
-        };
+        let labelled =
+            |entry: &Entry| by_label(entry, &self.rules.terms).into_iter().map(Text::from).collect::<BTreeSet<Text>>();
         let mut owed = std::mem::take(&mut judged.owed);
         let each = entries.iter().map(labelled).enumerate().filter(|(_, labels)| !labels.is_empty());
         each.for_each(|(at, labels)| owed.entry(at).or_default().extend(labels));

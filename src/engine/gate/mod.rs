@@ -16,6 +16,7 @@ mod foresee;
 mod hindsight;
 mod hl7v2;
 mod judge;
+mod kept;
 mod leaving;
 mod minimum;
 mod obligations;
@@ -41,7 +42,7 @@ use jiff::Timestamp;
 use message::consent::by_entry::{Entry, Release, Sources};
 use message::consent::{Confidentiality, elements};
 use message::json::{Text, Value};
-use message::{Format, Provider, Sha256, fhir};
+use message::{Format, MessageId, Provider, Sha256, fhir};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 pub use self::emergency::Declaration;
@@ -56,11 +57,13 @@ pub(super) use self::leaving::{Change, Leave};
 pub use self::services::ServiceStatus;
 
 use self::judge::{Case, Judged, Known};
+use self::kept::Kept;
+pub(super) use self::kept::{Seen, Written};
 use self::leaving::Leaving;
-use self::obligations::Abilities;
+use self::obligations::{Abilities, Form};
 use self::on_file::File;
 use self::parked::Parked;
-use self::people::{Part, parts, people};
+use self::people::{Part, Person, parts, people};
 use self::services::{Back, Services};
 use self::watch::Dispatchers;
 use super::process::{Hash, Recipe};
@@ -90,11 +93,14 @@ pub(crate) struct Gate {
     leaving: Leaving,
     filing: filing::Filing,
     dispatchers: Dispatchers,
+    kept: Kept,
 }
 
 /// What is about to leave, and where to.
 #[derive(Clone, Copy)]
 pub(crate) struct Asked<'a> {
+    /// What it was made of; `None` for what is only asked about.
+    pub(crate) message: Option<MessageId>,
     pub(crate) destination: &'a DestinationConfig,
     /// The channel that it came by.
     pub(crate) channel: &'a str,
@@ -149,6 +155,17 @@ struct Basis {
     all: Arc<[Lane]>,
 }
 
+/// What a decision needs to know of a content.
+#[derive(Default)]
+pub(super) struct Looked {
+    /// What is decided about.
+    entries: Vec<Entry>,
+    /// Whose that is.
+    persons: Vec<Person>,
+    /// In which form it leaves.
+    form: Form,
+}
+
 /// A decision with what it was taken by.
 struct Weighed {
     judged: Judged,
@@ -185,6 +202,7 @@ impl Gate {
             leaving: Leaving::default(),
             filing: filing::Filing::default(),
             dispatchers: Dispatchers::default(),
+            kept: Kept::default(),
         }
     }
 
@@ -217,6 +235,20 @@ impl Gate {
         &self.filing
     }
 
+    /// Looks at what is about to leave while it is at hand; `None` where it will have to be read again.
+    pub(super) fn see(&self, channel: &str, written: Written) -> Option<Seen> {
+        let site = self.site.load_full();
+        let Written { bytes, value, uses } = written;
+        fhir::check(&value, &fhir::Limits::default()).ok()?;
+        let looked = Arc::new(self.look_at(&site, channel, Format::FhirJson, &value));
+        Some(Seen { bytes, looked, site, uses })
+    }
+
+    /// Keeps what was seen of a message, which is about to leave.
+    pub(super) fn keep(&self, message: MessageId, seen: Seen) {
+        self.kept.put(message, seen);
+    }
+
     /// What of it may leave now.
     ///
     /// # Errors
@@ -239,23 +271,27 @@ impl Gate {
         policy: &PolicyConfig,
         asked: Asked<'_>,
     ) -> Result<(Answer, Guard), StoreError> {
-        let content = match aside(asked, || self.read(site, asked.channel, asked.format, asked.bytes)) {
-            Ok(content) => content,
-            Err(reason) => return Ok((unreadable(&reason), Guard::default())),
+        let seen = asked.message.and_then(|message| self.kept.take(message, asked.bytes, site));
+        let (content, looked) = match seen {
+            Some(looked) => (None, looked),
+            None => match aside(asked, || self.read_and_look(site, asked)) {
+                Ok((content, looked)) => (Some(content), Arc::new(looked)),
+                Err(reason) => return Ok((unreadable(&reason), Guard::default())),
+            },
         };
-        let weighed = self.weigh(site, policy, asked, &content, None).await?;
-        let case = self.case(&site.consent, policy, asked, &content);
-        let answer = aside(asked, || self.answer(site, &case, asked, &content, &weighed));
+        let weighed = self.weigh(site, policy, asked, &looked, None).await?;
+        let case = self.case(&site.consent, policy, asked, looked.form);
+        let answer = aside(asked, || self.answer(site, &case, asked, content.as_ref(), &weighed));
         Ok((answer, weighed.guard))
     }
 
-    /// What of a content may leave, by what was decided about it.
+    /// What of a content may leave, by what was decided about it; it is read where it must be and was not yet.
     fn answer(
         &self,
         site: &Arc<Site>,
         case: &Case<'_>,
         asked: Asked<'_>,
-        content: &Value,
+        content: Option<&Value>,
         weighed: &Weighed,
     ) -> Answer {
         match weighed.judged.release {
@@ -263,11 +299,30 @@ impl Gate {
                 Answer::Park { reason: format!("{PARKED}{}", grounds(&weighed.judged)), until: weighed.until() }
             }
             Release::Suppress => suppressed(&weighed.judged),
-            Release::Deliver | Release::DeliverRedacted => match asked.format {
-                Format::FhirJson => bundle::rendered(case, &weighed.judged, content),
-                Format::Hl7v2 => self.hl7v2(site, case, asked, weighed),
+            Release::Deliver | Release::DeliverRedacted => match (asked.format, content) {
+                (Format::Hl7v2, _) => self.hl7v2(site, case, asked, weighed),
+                (Format::FhirJson, _) if bundle::is_whole(&weighed.judged) => bundle::whole(case, &weighed.judged),
+                (Format::FhirJson, Some(content)) => bundle::rendered(case, &weighed.judged, content),
+                (Format::FhirJson, None) => match self.read(site, asked.channel, asked.format, asked.bytes) {
+                    Ok(content) => bundle::rendered(case, &weighed.judged, &content),
+                    Err(reason) => unreadable(&reason),
+                },
             },
         }
+    }
+
+    /// Reads bytes and looks at what they say.
+    fn read_and_look(&self, site: &Arc<Site>, asked: Asked<'_>) -> Result<(Value, Looked), String> {
+        let content = self.read(site, asked.channel, asked.format, asked.bytes)?;
+        let looked = self.look_at(site, asked.channel, asked.format, &content);
+        Ok((content, looked))
+    }
+
+    /// What is decided about, and whose that is.
+    fn look_at(&self, site: &Site, channel: &str, format: Format, content: &Value) -> Looked {
+        let parts = parts(content);
+        let persons = people(&parts, &provider_of(site, channel), &self.hash);
+        Looked { entries: entries(&parts, site, channel), persons, form: Form::of(format, content) }
     }
 
     /// Reads bytes as the entries that are decided about.
@@ -296,7 +351,7 @@ impl Gate {
         rules: &'a ConsentConfig,
         policy: &'a PolicyConfig,
         asked: Asked<'a>,
-        content: &Value,
+        form: Form,
     ) -> Case<'a> {
         Case {
             rules,
@@ -305,7 +360,7 @@ impl Gate {
             purposes: asked.purposes,
             custodian: None,
             now: (self.clock)().as_microsecond(),
-            abilities: Abilities::of(asked.destination, asked.format, content, asked.bytes),
+            abilities: Abilities::of(asked.destination, form, asked.bytes),
             hash: &self.hash,
         }
     }
@@ -317,19 +372,15 @@ impl Gate {
         site: &Site,
         policy: &PolicyConfig,
         asked: Asked<'_>,
-        content: &Value,
+        looked: &Looked,
         then: Option<Timestamp>,
     ) -> Result<Weighed, StoreError> {
         let generation = self.generation();
         let provider = provider_of(site, asked.channel);
-        let (entries, persons) = aside(asked, || {
-            let parts = parts(content);
-            (entries(&parts, site, asked.channel), people(&parts, &provider, &self.hash))
-        });
-        let (known, patients, again) = self.known(site, persons, policy, asked, then).await?;
-        let mut case = Case { custodian: Some(&provider.key), ..self.case(&site.consent, policy, asked, content) };
+        let (known, patients, again) = self.known(site, &looked.persons, policy, asked, then).await?;
+        let mut case = Case { custodian: Some(&provider.key), ..self.case(&site.consent, policy, asked, looked.form) };
         case.now = then.map_or(case.now, Timestamp::as_microsecond);
-        let judged = aside(asked, || judge::judge(&case, &entries, &known));
+        let judged = aside(asked, || judge::judge(&case, &looked.entries, &known));
         Ok(Weighed { judged, known, again, guard: Guard { generation, patients } })
     }
 

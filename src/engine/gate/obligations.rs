@@ -48,13 +48,14 @@ impl Met {
 }
 
 /// The form in which something leaves, as far as that can carry obligations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Form {
     /// A Bundle that nobody has signed; true where it is no document or message.
     Bundle { plain: bool },
     /// HL7 v2.
     Hl7v2,
     /// A single resource, or what is signed: it leaves as it is.
+    #[default]
     Fixed,
 }
 
@@ -80,12 +81,12 @@ pub(super) struct About<'a> {
 }
 
 impl<'a> Abilities<'a> {
-    pub(super) fn of(destination: &'a DestinationConfig, format: Format, content: &Value, bytes: &'a [u8]) -> Self {
+    pub(super) fn of(destination: &'a DestinationConfig, form: Form, bytes: &'a [u8]) -> Self {
         let secure = match &destination.outbound {
             OutboundKind::Fhir(config) => config.url.as_str().starts_with("https://") && config.identity_file.is_some(),
             OutboundKind::Mllp(_) | OutboundKind::File(_) => false,
         };
-        Self { form: Form::of(format, content), bytes, secure, destination }
+        Self { form, bytes, secure, destination }
     }
 
     /// Whether the obligation `code` can be met. One that is not known cannot.
@@ -135,7 +136,7 @@ impl<'a> Abilities<'a> {
 }
 
 impl Form {
-    fn of(format: Format, content: &Value) -> Self {
+    pub(super) fn of(format: Format, content: &Value) -> Self {
         match format {
             Format::Hl7v2 => Self::Hl7v2,
             Format::FhirJson if fhir::get_str(content, "resourceType") != Some("Bundle") => Self::Fixed,
@@ -145,6 +146,11 @@ impl Form {
             },
         }
     }
+}
+
+/// True for an obligation that changes nothing of what leaves.
+pub(super) fn is_beside_content(code: &str) -> bool {
+    RECORDED.contains(&code) || ENCRYPTED.contains(&code) || LISTED.contains(&code)
 }
 
 /// True for an HL7 v2 message in which a note may stand behind the patient.

@@ -1,6 +1,7 @@
 //! What is known of the patients that a content is about: whose it is, what is on file of them, what their decision
 //! service says, and a declared emergency.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -36,9 +37,9 @@ pub(super) struct File {
 }
 
 /// One patient of a content, with all that is on file of them.
-struct Group {
+struct Group<'a> {
     file: File,
-    identifiers: BTreeSet<Identifier>,
+    identifiers: Cow<'a, BTreeSet<Identifier>>,
     /// The entries about them; all where `None`.
     places: Option<BTreeSet<usize>>,
     certain: bool,
@@ -49,7 +50,7 @@ impl Gate {
     pub(super) async fn known(
         &self,
         site: &Site,
-        persons: Vec<Person>,
+        persons: &[Person],
         policy: &PolicyConfig,
         asked: Asked<'_>,
         then: Option<Timestamp>,
@@ -68,13 +69,16 @@ impl Gate {
         let several = asked.subjects.contains(&several(&self.hash));
         // What came about one patient leaves about one: it was told whose it is by what came.
         let is_one = if asked.subjects.is_empty() { persons.len() < 2 } else { !several || persons.is_empty() };
-        let mut groups: Vec<Group> = Vec::new();
+        let mut groups: Vec<Group<'_>> = Vec::new();
         let mut patients = Vec::new();
         let mut again = None;
         if is_one {
             let own = persons.first().map(|person| person.subjects.as_slice()).unwrap_or_default();
             let subjects = if asked.subjects.is_empty() { own } else { asked.subjects };
-            let identifiers = persons.iter().flat_map(|person| &person.identifiers).cloned().collect();
+            let identifiers = match persons {
+                [person] => Cow::Borrowed(&person.identifiers),
+                persons => Cow::Owned(persons.iter().flat_map(|person| &person.identifiers).cloned().collect()),
+            };
             let who = self.identified(subjects, &identifiers, then).await;
             let file = self.file(&who.subjects, then).await?;
             // What tells of nobody is nobody's; what tells of someone must say of whom.
@@ -83,8 +87,8 @@ impl Gate {
             patients.push(file.basis(who.subjects));
             groups.push(Group { file, identifiers, places: None, certain });
         }
-        for Person { subjects, identifiers, places } in persons.into_iter().filter(|_| !is_one) {
-            let who = self.identified(&subjects, &identifiers, then).await;
+        for Person { subjects, identifiers, places } in persons.iter().filter(|_| !is_one) {
+            let who = self.identified(subjects, identifiers, then).await;
             let file = self.file(&who.subjects, then).await?;
             // Read from what leaves, they must be among those that came.
             let came = file.subjects.iter().any(|subject| asked.subjects.contains(subject));
@@ -94,10 +98,13 @@ impl Gate {
             match groups.iter_mut().find(|group| group.file.subjects.iter().any(|one| file.subjects.contains(one))) {
                 Some(group) => {
                     group.places.get_or_insert_default().extend(places);
-                    group.identifiers.extend(identifiers);
+                    group.identifiers.to_mut().extend(identifiers.iter().cloned());
                     group.certain &= certain;
                 }
-                None => groups.push(Group { file, identifiers, places: Some(places), certain }),
+                None => {
+                    let (identifiers, places) = (Cow::Borrowed(identifiers), Some(places.clone()));
+                    groups.push(Group { file, identifiers, places, certain });
+                }
             }
         }
         let mut known = Vec::with_capacity(groups.len());

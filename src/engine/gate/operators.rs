@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::arrive::unresolved;
 use super::emergency::{Declaration, PREFIX};
+use super::obligations::Form;
 use super::{Asked, Gate, Weighed};
 use crate::config::{DestinationConfig, PolicyConfig, Site};
 use crate::store::{
@@ -175,7 +176,7 @@ impl Gate {
         }
         let named = destination.policy.as_ref().and_then(|name| site.consent.policies.get(name));
         let Some(policy) = named else { return Ok(explained) };
-        let (content, weighed) = match self.decided(&site, policy, destination, made).await? {
+        let (form, weighed) = match self.decided(&site, policy, destination, made).await? {
             Ok(decided) => decided,
             Err(reason) => {
                 (explained.decision, explained.grounds) = ("park".to_owned(), reason);
@@ -189,7 +190,7 @@ impl Gate {
         }
         explained.obligations = judged.obligations.iter().map(|code| code.to_string()).collect();
         explained.valid_until = weighed.until();
-        let case = self.case(&site.consent, policy, asked(destination, made), &content);
+        let case = self.case(&site.consent, policy, asked(destination, made), form);
         explained.entries = judged.explain(&case);
         Ok(explained)
     }
@@ -200,11 +201,12 @@ impl Gate {
         policy: &PolicyConfig,
         destination: &DestinationConfig,
         made: &Made,
-    ) -> Result<Result<(Value, Weighed), String>, StoreError> {
-        match self.read(site, &made.channel, made.format, &made.bytes) {
-            Ok(content) => {
-                let weighed = self.weigh(site, policy, asked(destination, made), &content, None).await?;
-                Ok(Ok((content, weighed)))
+    ) -> Result<Result<(Form, Weighed), String>, StoreError> {
+        let asked = asked(destination, made);
+        match self.read_and_look(site, asked) {
+            Ok((_, looked)) => {
+                let weighed = self.weigh(site, policy, asked, &looked, None).await?;
+                Ok(Ok((looked.form, weighed)))
             }
             Err(reason) => Ok(Err(format!("it cannot be read as entries: {reason}"))),
         }
@@ -357,6 +359,7 @@ impl Gate {
 
 pub(super) fn asked<'a>(destination: &'a DestinationConfig, made: &'a Made) -> Asked<'a> {
     Asked {
+        message: None,
         destination,
         channel: &made.channel,
         subjects: &made.subjects,

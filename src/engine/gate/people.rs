@@ -7,7 +7,7 @@ use message::consent::by_entry::normal;
 use message::json::{Text, Value};
 use message::{Provider, fhir};
 
-use super::super::patient::{self, Identifier, Mention, Name};
+use super::super::patient::{self, Identifier, Mention};
 use super::super::process::Hash;
 use super::arrive::lanes;
 use crate::store::Lane;
@@ -90,6 +90,7 @@ pub(in crate::engine) fn subjects(content: &Value, provider: &Provider, hash: &H
 }
 
 /// One patient of a content.
+#[derive(Clone)]
 pub(super) struct Person {
     /// Keyed hashes of their identifiers.
     pub(super) subjects: Vec<Lane>,
@@ -114,12 +115,15 @@ pub(super) fn people(parts: &[Part<'_>], provider: &Provider, hash: &Hash) -> Ve
     let (mut strangers, others) = (false, LazyCell::new(|| names_of(parts)));
     for (at, part) in parts.iter().enumerate().filter(|(_, part)| !is_patient(part.resource)) {
         let mut people = BTreeSet::new();
-        patient::for_each_name(part.resource, &mut |name| match name {
-            Name::Reference(reference) => people.extend(found.named(reference, provider)),
-            Name::Mention(mention) => match found.mentioned(mention, part.resource, provider) {
-                Some(person) => _ = people.insert(person),
-                None => strangers |= is_stranger(mention, &others),
-            },
+        patient::for_each_mention(part.resource, &mut |mention| {
+            let named = mention.reference().and_then(|reference| found.named(reference, provider));
+            people.extend(named);
+            if mention.is_reference() {
+                match found.mentioned(mention, named, part.resource, provider) {
+                    Some(person) => _ = people.insert(person),
+                    None => strangers |= is_stranger(mention, &others),
+                }
+            }
         });
         if people.is_empty() {
             nobodys.push(at);
@@ -192,8 +196,15 @@ impl Found {
         at
     }
 
-    /// The patient that is named with more than a reference, if it is one: by an identifier, or by what is contained.
-    fn mentioned(&mut self, mention: Mention<'_>, within: &Value, provider: &Provider) -> Option<usize> {
+    /// The patient that is named, if it is one: by an identifier, by what is contained, or by a reference, which means
+    /// the patient `named`.
+    fn mentioned(
+        &mut self,
+        mention: Mention<'_>,
+        named: Option<usize>,
+        within: &Value,
+        provider: &Provider,
+    ) -> Option<usize> {
         let identifier = mention.identifier(provider);
         let Some(reference) = mention.reference() else {
             return Some(self.add(&BTreeSet::from([identifier?]), [].into_iter()));
@@ -203,7 +214,7 @@ impl Found {
             let person = contained.filter(|one| is_patient(one)).find(|one| fhir::get_str(one, "id") == Some(inner))?;
             return Some(self.add(&patient::of_patient(person, provider), [].into_iter()));
         }
-        let at = self.named(reference, provider)?;
+        let at = named?;
         self.identifiers.get_mut(at)?.extend(identifier);
         Some(at)
     }

@@ -72,13 +72,7 @@ fn excerpt(directive: &Directive, body: &Value, staff: &[Text], directory: &Dire
 }
 
 /// A provision with those in it that name `staff`, or lead to one that does.
-fn provision(
-    directive: &Directive,
-    at: usize,
-    value: &Value,
-    staff: &[Text],
-    directory: &Directory,
-) -> Option<Value> {
+fn provision(directive: &Directive, at: usize, value: &Value, staff: &[Text], directory: &Directory) -> Option<Value> {
     let node = directive.nodes.get(at)?;
     let mut rest = Map::new();
     for key in ["type", "period"] {

@@ -52,11 +52,7 @@ const TELLING: usize = 8;
 /// # Errors
 ///
 /// Why that cannot be done.
-pub(super) fn masked(
-    bytes: &Bytes,
-    separators: Separators,
-    labels: &BTreeSet<Text>,
-) -> Result<Bytes, &'static str> {
+pub(super) fn masked(bytes: &Bytes, separators: Separators, labels: &BTreeSet<Text>) -> Result<Bytes, &'static str> {
     let covered: Vec<&Fields> =
         COVERED.iter().filter(|(label, _)| labels.contains(*label)).flat_map(|(_, segments)| *segments).collect();
     let (mut rest, mut lost): (Vec<u8>, BTreeSet<Vec<u8>>) = (Vec::with_capacity(bytes.len()), BTreeSet::new());

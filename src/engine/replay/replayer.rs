@@ -168,7 +168,7 @@ impl Replayer {
         let original = Arc::new(settle::original(&self.store, id).await?);
         let channel = original.channel.to_string();
         let recipe = self.recipes.get(&channel).ok_or(ReplayError::NoChannel(channel))?.load_full();
-        let done = tokio::task::spawn_blocking(move || process(&recipe, &original, None, now)).await;
+        let done = tokio::task::spawn_blocking(move || process(&recipe, &original, None, now, |_| None)).await;
         let mut done = done.unwrap_or_else(|_| Processed::broken(now));
         // What newer events wrote stays, too, when an older message is sent again.
         self.latest.lock().await.apply(&self.store, &mut done).await?;

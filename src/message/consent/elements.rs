@@ -61,18 +61,22 @@ const BIRTH: [&str; 7] = ["21112-8", "21611-9", "21612-7", "29553-5", "30525-0",
 const SEALED: [&str; 6] = ["Binary", "Bundle", "Media", "Parameters", "Person", "QuestionnaireResponse"];
 
 /// What single elements of `resource` tell of.
-#[must_use]
-pub fn of(resource: &Value) -> Vec<Inner> {
+fn of(resource: &Value, carries_bytes: bool) -> Vec<Inner> {
     let kind = resource.get("resourceType").and_then(Value::as_str).unwrap_or_default();
-    let sealed = SEALED.contains(&kind) || resource.get("contained").is_some() || carries_bytes(resource);
+    let sealed = SEALED.contains(&kind) || resource.get("contained").is_some() || carries_bytes;
+    let birth = tells_of_birth(resource);
+    let place = resource.as_object().is_some_and(|members| members.keys().any(|name| PLACES.contains(&name.as_str())));
+    if kind != "Patient" && kind != PLACE && kind != NEXT_OF_KIN && !sealed && !birth && !place {
+        return Vec::new();
+    }
     let each = OF_PATIENT.iter().filter_map(|(label, elements, extensions)| {
         let whole = sealed
             || (kind == PLACE && *label == "PATLOC")
             || (kind == NEXT_OF_KIN && *label == "DEMO")
-            || (matches!(*label, "DOB" | "DEMO") && tells_of_birth(resource));
+            || (matches!(*label, "DOB" | "DEMO") && birth);
         let patient = kind == "Patient"
             && (elements.iter().any(|element| resource.get(*element).is_some()) || has_extension(resource, extensions));
-        let place = *label == "PATLOC" && PLACES.iter().any(|element| resource.get(*element).is_some());
+        let place = *label == "PATLOC" && place;
         (whole || patient || place).then_some(Inner { label, whole })
     });
     each.collect()
@@ -80,7 +84,7 @@ pub fn of(resource: &Value) -> Vec<Inner> {
 
 /// Puts onto each entry what its single elements tell of.
 pub fn read<'a>(entries: &mut [Entry], resources: impl Iterator<Item = &'a Value>) {
-    entries.iter_mut().zip(resources).for_each(|(entry, resource)| entry.inner = of(resource));
+    entries.iter_mut().zip(resources).for_each(|(entry, resource)| entry.inner = of(resource, entry.carries_bytes));
 }
 
 /// True for a label that covers single elements.
@@ -216,25 +220,6 @@ fn drop_extensions(members: &mut Map, names: &[&str]) -> bool {
     lost
 }
 
-/// True with bytes of something else in it, which may tell anything.
-fn carries_bytes(resource: &Value) -> bool {
-    let mut waiting = vec![resource];
-    while let Some(value) = waiting.pop() {
-        match value {
-            Value::Array(items) => waiting.extend(items),
-            Value::Object(members) => {
-                if members.contains_key("contentType") && (members.contains_key("data") || members.contains_key("url"))
-                {
-                    return true;
-                }
-                waiting.extend(members.iter().map(|(_, value)| value));
-            }
-            _ => {}
-        }
-    }
-    false
-}
-
 fn tells_of_birth(resource: &Value) -> bool {
     let code =
         resource.get("code").and_then(|code| code.get("coding")?.as_array()).map(Vec::as_slice).unwrap_or_default();
@@ -243,10 +228,15 @@ fn tells_of_birth(resource: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use crate::consent::by_entry::{Directory, Sources};
+
     use super::*;
 
     fn labels(resource: &Value) -> Vec<(&'static str, bool)> {
-        of(resource).into_iter().map(|inner| (inner.label, inner.whole)).collect()
+        let sources = Sources { resources: &[(None, resource)], ..Sources::default() };
+        let mut entries = Entry::read(sources, &Directory::default());
+        read(&mut entries, [resource].into_iter());
+        entries.iter().flat_map(|entry| &entry.inner).map(|inner| (inner.label, inner.whole)).collect()
     }
 
     fn patient() -> Value {
@@ -286,7 +276,7 @@ mod tests {
                 && !text.contains("extension"),
             "{text}"
         );
-        assert!(silent.get("identifier").is_some() && of(&silent).is_empty());
+        assert!(silent.get("identifier").is_some() && labels(&silent).is_empty());
     }
 
     #[test]

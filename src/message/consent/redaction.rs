@@ -98,8 +98,7 @@ impl Bytes {
     /// True for bytes of a document that was taken out, and of no other.
     fn takes(&self, entry: &Value) -> bool {
         let names = own_names(entry);
-        let among =
-            |set: &BTreeSet<Text>| names.iter().any(|name| set.contains(name) || set.contains(&normal(name)));
+        let among = |set: &BTreeSet<Text>| names.iter().any(|name| set.contains(name) || set.contains(&normal(name)));
         entry.get("resource").is_some_and(|resource| kind_of(resource) == "Binary")
             && among(&self.gone)
             && !among(&self.kept)

@@ -14,34 +14,54 @@ use super::reference::{named, names};
 pub(super) struct Authors {
     /// Whom each Provenance names.
     stated: Vec<Vec<Stated>>,
-    /// Which Provenances are about what goes by a name.
+    /// Which Provenances are about each entry, as it is called in the message.
+    about_entry: Vec<Vec<usize>>,
+    /// False where several entries have one reference: then each has what is said of any.
+    distinct: bool,
+    /// Which Provenances are about what goes by another name.
     about: ByName<Text, Vec<usize>>,
     /// Those named by several Provenances together: most entries have the same.
     parties: Vec<(Vec<usize>, Option<Arc<Party>>)>,
 }
 
 impl Authors {
-    /// Takes up a Provenance; `alias` gives the name that is used here.
-    pub(super) fn add(&mut self, provenance: &Value, alias: impl Fn(Text) -> Text) {
+    /// Of a message with so many entries, each with a reference of its own or not.
+    pub(super) fn new(entries: usize, distinct: bool) -> Self {
+        Self { about_entry: vec![Vec::new(); entries], distinct, ..Self::default() }
+    }
+
+    /// Takes up a Provenance; `entry` finds the place and the reference of what is called so in the message.
+    pub(super) fn add<'a>(&mut self, provenance: &Value, entry: impl Fn(&str) -> Option<(usize, &'a Text)>) {
         let number = self.stated.len();
         self.stated.push(of_provenance(provenance));
         let mut targets = Vec::new();
         list(provenance, "target").for_each(|target| {
             named(target.get("reference"), target.get("identifier"), &mut targets);
         });
-        for target in targets.into_iter().map(alias) {
-            self.about.entry(target).or_default().push(number);
+        for target in targets {
+            let known = entry(&target);
+            match known.and_then(|(at, _)| self.about_entry.get_mut(at).filter(|_| self.distinct)) {
+                Some(about) => about.push(number),
+                None => {
+                    let name = known.map_or(target, |(_, reference)| reference.clone());
+                    self.about.entry(name).or_default().push(number);
+                }
+            }
         }
     }
 
     /// Who wrote a resource that goes by `names`; `None` where nobody is named.
-    pub(super) fn of<'a>(
+    pub(super) fn of(
         &mut self,
         resource: &Value,
-        names: impl Iterator<Item = &'a Text>,
+        at: usize,
+        names: &[Text],
         directory: &Directory,
     ) -> Option<Arc<Party>> {
-        let mut about: Vec<usize> = names.filter_map(|name| self.about.get(name)).flatten().copied().collect();
+        let mut about = self.about_entry.get_mut(at).map(std::mem::take).unwrap_or_default();
+        if !self.about.is_empty() {
+            about.extend(names.iter().filter_map(|name| self.about.get(name)).flatten());
+        }
         about.sort_unstable();
         about.dedup();
         about.retain(|number| self.stated.get(*number).is_some_and(|stated| !stated.is_empty()));

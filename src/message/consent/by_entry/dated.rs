@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use crate::json::Value;
+use crate::json::{Map, Value};
 
 use super::entry::list;
 use super::span::Span;
@@ -46,8 +46,7 @@ static RANKS: LazyLock<HashMap<String, usize, foldhash::fast::FixedState>> = Laz
 });
 
 /// The clinical interval of a resource: the first of [`DATES`] that it has. `meta.lastUpdated` never.
-pub(super) fn dated(resource: &Value) -> Option<Span> {
-    let elements = resource.as_object()?;
+pub(super) fn dated(elements: &Map) -> Option<Span> {
     let mut named: Vec<(usize, &str, &Value)> =
         elements.iter().filter_map(|(name, value)| Some((*RANKS.get(name.as_str())?, name.as_str(), value))).collect();
     named.sort_unstable_by_key(|(rank, ..)| *rank);
@@ -58,7 +57,7 @@ pub(super) fn dated(resource: &Value) -> Option<Span> {
             let end = end.and_then(Value::as_str).and_then(Span::parse);
             Some(Span { until: end.map_or(found.until, |end| end.until.max(found.until)), ..found })
         }
-        None => resource.get("collection").and_then(dated),
+        None => elements.get("collection").and_then(Value::as_object).and_then(dated),
     }
 }
 

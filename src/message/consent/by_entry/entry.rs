@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use crate::json::{Map, Text, Value};
 
 use super::authors::Authors;
@@ -90,10 +92,10 @@ pub struct Entry {
     pub dated: Option<Span>,
     /// Who wrote it; `None` where nobody is named.
     pub authors: Option<Arc<Party>>,
+    /// True with bytes of something else in it, which may tell anything.
+    pub carries_bytes: bool,
     /// What its single elements tell of: sensitivity labels of demographics.
     pub inner: Vec<Inner>,
-    /// Every other name of it.
-    pub names: Vec<Text>,
     /// Its number among those that were read with it.
     number: usize,
     /// What refers to what among them.
@@ -131,42 +133,41 @@ impl Entry {
     /// Reads all entries of `sources`.
     #[must_use]
     pub fn read(sources: Sources<'_>, directory: &Directory) -> Vec<Self> {
-        let mut links = Links::default();
-        let mut aliases: ByName<&str, Text> = ByName::default();
-        let mut entries: Vec<Self> = Vec::with_capacity(sources.resources.len());
+        let count = sources.resources.len();
+        let mut links = Links::with_capacity(count);
+        // The entry of each `fullUrl`; the last where several have the same.
+        let mut aliases: ByName<&str, usize> = ByName::with_capacity_and_hasher(count, RandomState::default());
+        let mut entries: Vec<Self> = Vec::with_capacity(count);
         let mut waiting = Vec::new();
         for (number, (full_url, resource)) in sources.resources.iter().enumerate() {
             let reference = own_reference(*full_url, resource, number);
             if let Some(url) = full_url {
-                aliases.insert(*url, reference.clone());
+                aliases.insert(*url, number);
             }
             let mut entry = Self { reference, number, kind: text_of(resource, "resourceType"), ..Self::default() };
-            let mut refers = Vec::new();
             entry.read_elements(resource);
-            entry.gather(resource, &mut refers, &mut waiting);
+            entry.gather(resource, links.refers_mut(), &mut waiting);
             entry.codes.sort_unstable();
             entry.codes.dedup();
-            entry.names = full_url.map(Text::from).into_iter().chain(identifiers(resource)).collect();
-            let names = std::iter::once(&entry.reference).chain(&entry.names).cloned().collect();
-            links.add_entry(names, refers);
+            links.add_entry(&entry.reference, full_url.map(Text::from).into_iter().chain(identifiers(resource)));
             entries.push(entry);
         }
         for (at, resource) in sources.context.iter().chain(sources.provenance).enumerate() {
-            let own = own_reference(None, resource, usize::MAX - at);
-            let mut refers = Vec::new();
-            references_in(resource, &mut refers);
-            links.add_around(std::iter::once(own).chain(identifiers(resource)).collect(), refers);
+            references_in(resource, links.refers_mut());
+            links.add_around(own_reference(None, resource, usize::MAX - at), identifiers(resource));
         }
-        links.rename(|name| aliases.get(&**name).cloned());
-        let mut authors = Authors::default();
+        links.rename(|name| Some(entries.get(*aliases.get(&**name)?)?.reference.clone()));
+        let mut authors = Authors::new(count, links.distinct() == count);
         let among = sources.resources.iter().map(|(_, resource)| *resource);
         for provenance in among.filter(|resource| kind_of(resource) == "Provenance").chain(sources.provenance) {
-            authors.add(provenance, |name| aliases.get(&*name).cloned().unwrap_or(name));
+            authors.add(provenance, |name| {
+                let at = *aliases.get(name)?;
+                Some((at, &entries.get(at)?.reference))
+            });
         }
         let links = Arc::new(links);
         for (entry, (_, resource)) in entries.iter_mut().zip(sources.resources) {
-            let names = std::iter::once(&entry.reference).chain(&entry.names);
-            entry.authors = authors.of(resource, names, directory);
+            entry.authors = authors.of(resource, entry.number, links.names_of(entry.number), directory);
             entry.links = Arc::clone(&links);
         }
         entries
@@ -175,6 +176,11 @@ impl Entry {
     /// The places, among the entries that were read with it, of what it refers to.
     pub fn targets(&self) -> impl Iterator<Item = usize> {
         self.links.targets(self.number).filter(|at| *at != self.number)
+    }
+
+    /// True if it goes by `name`.
+    pub(super) fn is_called(&self, name: &Text) -> bool {
+        *name == self.reference || self.links.names_of(self.number).contains(name)
     }
 
     /// True if it refers to what goes by `name`.
@@ -189,17 +195,24 @@ impl Entry {
 
     /// What stands at places of its own.
     fn read_elements(&mut self, resource: &Value) {
-        let meta = resource.get("meta");
-        self.profiles = meta.map(|meta| list(meta, "profile")).into_iter().flatten().filter_map(profile).collect();
-        list(resource, "category").chain(list(resource, "type")).for_each(|concept| codes(concept, &mut self.classes));
-        // What a document says of itself.
-        list(resource, "securityLabel").flat_map(|label| list(label, "coding")).for_each(|c| self.take_label(c));
-        if let Some(level) =
-            resource.get("confidentiality").and_then(Value::as_str).filter(|_| self.kind == "Composition")
-        {
-            self.take_confidentiality(level);
+        let Some(elements) = resource.as_object() else { return };
+        for (name, value) in elements {
+            // Most have another length.
+            match name.len() {
+                4 if name == "meta" => self.profiles.extend(list(value, "profile").filter_map(profile)),
+                4 if name == "type" => items(value).for_each(|concept| codes(concept, &mut self.classes)),
+                8 if name == "category" => items(value).for_each(|concept| codes(concept, &mut self.classes)),
+                // What a document says of itself.
+                13 if name == "securityLabel" => {
+                    items(value).flat_map(|label| list(label, "coding")).for_each(|label| self.take_label(label));
+                }
+                15 if name == "confidentiality" && self.kind == "Composition" => {
+                    value.as_str().into_iter().for_each(|level| self.take_confidentiality(level));
+                }
+                _ => {}
+            }
         }
-        self.dated = dated(resource);
+        self.dated = dated(elements);
     }
 
     /// Every coding, media type and label within `resource`, also in what it contains; and what it refers to. In one pass:
@@ -218,8 +231,11 @@ impl Entry {
             let known = Known::of(elements, waiting);
             self.codes.extend(Coded::with(known.system, known.code));
             known.refer(refers);
-            if let Some(Value::String(media)) = known.media {
-                push(&mut self.media, media.clone());
+            if let Some(media) = known.media {
+                self.carries_bytes |= known.url.is_some() || elements.contains_key("data");
+                if let Value::String(media) = media {
+                    push(&mut self.media, media.clone());
+                }
             }
             if known.url.is_some_and(|url| *url == INLINE_LABEL) {
                 elements.get("valueCoding").into_iter().for_each(|label| self.take_label(label));
@@ -353,10 +369,13 @@ fn kind_of(resource: &Value) -> &str {
 
 /// The items at `key`: of an array, or the one that stands there.
 pub(super) fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
-    let found = value.get(key);
-    let many = found.and_then(Value::as_array);
-    let one = found.filter(|found| !found.is_array() && !found.is_null());
-    many.into_iter().flatten().chain(one)
+    value.get(key).into_iter().flat_map(items)
+}
+
+/// The items of an array, or the one that is none.
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    let one = Some(value).filter(|value| !value.is_array() && !value.is_null());
+    value.as_array().into_iter().flatten().chain(one)
 }
 
 fn profile(value: &Value) -> Option<Text> {

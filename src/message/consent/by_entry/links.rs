@@ -22,13 +22,45 @@ struct Owner {
     alone: bool,
 }
 
+/// Lists one behind the other, by number.
+#[derive(Default)]
+struct Lists {
+    items: Vec<Text>,
+    /// Where each ends.
+    ends: Vec<usize>,
+}
+
+impl Lists {
+    fn with_capacity(lists: usize, items: usize) -> Self {
+        Self { items: Vec::with_capacity(items), ends: Vec::with_capacity(lists) }
+    }
+
+    fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Ends a list: what was added to the items since the last.
+    fn end(&mut self) {
+        self.ends.push(self.items.len());
+    }
+
+    fn get(&self, number: usize) -> &[Text] {
+        let from = number.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or_default();
+        self.ends.get(number).and_then(|end| self.items.get(from..*end)).unwrap_or_default()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[Text]> {
+        (0..self.len()).map(|number| self.get(number))
+    }
+}
+
 /// The references of a message's resources. Each has a number: entries first, then what stands around them.
 #[derive(Default)]
 pub(super) struct Links {
     /// All names of each, its own reference first.
-    names: Vec<Vec<Text>>,
+    names: Lists,
     /// What each refers to.
-    refers: Vec<Vec<Text>>,
+    refers: Lists,
     /// Whose name something is, of those that have several.
     owners: ByName<Text, Owner>,
     /// The entries by their own reference; the last where several have the same.
@@ -38,34 +70,55 @@ pub(super) struct Links {
 }
 
 impl Links {
-    /// Takes up an entry that goes by `names`, its own reference first.
-    pub(super) fn add_entry(&mut self, names: Vec<Text>, refers: Vec<Text>) {
-        if let Some(own) = names.first() {
-            self.entries.insert(own.clone(), self.names.len());
+    /// With room for so many entries.
+    pub(super) fn with_capacity(count: usize) -> Self {
+        Self {
+            names: Lists::with_capacity(count, 3 * count),
+            refers: Lists::with_capacity(count, 6 * count),
+            owners: ByName::with_capacity_and_hasher(2 * count, RandomState::default()),
+            entries: ByName::with_capacity_and_hasher(count, RandomState::default()),
+            referred: OnceLock::new(),
         }
+    }
+
+    /// Takes up an entry that goes by `own` and by `others`; its references are added with [`Links::refers_mut`] before.
+    pub(super) fn add_entry(&mut self, own: &Text, others: impl Iterator<Item = Text>) {
+        self.entries.insert(own.clone(), self.names.len());
         // What has one name only is told from others by that.
-        let several = names.len() > 1;
-        self.add(names, refers, several);
+        self.add(own.clone(), others, false);
     }
 
-    /// Takes up what is no entry.
-    pub(super) fn add_around(&mut self, names: Vec<Text>, refers: Vec<Text>) {
-        self.add(names, refers, true);
+    /// Takes up what is no entry, in the same way.
+    pub(super) fn add_around(&mut self, own: Text, others: impl Iterator<Item = Text>) {
+        self.add(own, others, true);
     }
 
-    fn add(&mut self, names: Vec<Text>, refers: Vec<Text>, owns: bool) {
+    /// Where the references of what is taken up next are to be added.
+    pub(super) fn refers_mut(&mut self) -> &mut Vec<Text> {
+        &mut self.refers.items
+    }
+
+    fn add(&mut self, own: Text, others: impl Iterator<Item = Text>, owns: bool) {
         let number = self.names.len();
-        for name in names.iter().filter(|_| owns) {
+        self.names.items.push(own);
+        self.names.items.extend(others);
+        self.names.end();
+        self.refers.end();
+        let names = self.names.get(number);
+        for name in names.iter().filter(|_| owns || names.len() > 1) {
             let owner = Owner { number, alone: true };
             self.owners.entry(name.clone()).and_modify(|owner| owner.alone = false).or_insert(owner);
         }
-        self.names.push(names);
-        self.refers.push(refers);
+    }
+
+    /// How many entries there are that have a reference of their own.
+    pub(super) fn distinct(&self) -> usize {
+        self.entries.len()
     }
 
     /// Brings all references to one name for each entry.
     pub(super) fn rename(&mut self, alias: impl Fn(&Text) -> Option<Text>) {
-        for name in self.refers.iter_mut().flatten() {
+        for name in &mut self.refers.items {
             if let Some(known) = alias(name) {
                 *name = known;
             }
@@ -75,15 +128,16 @@ impl Links {
     /// All names of what alone goes by `name`.
     fn others(&self, name: &str) -> &[Text] {
         let owner = self.owners.get(name).filter(|owner| owner.alone);
-        owner.and_then(|owner| self.names.get(owner.number)).map(Vec::as_slice).unwrap_or_default()
+        owner.map(|owner| self.names.get(owner.number)).unwrap_or_default()
     }
 
-    fn names_of(&self, number: usize) -> &[Text] {
-        self.names.get(number).map(Vec::as_slice).unwrap_or_default()
+    /// All names of one, its own reference first.
+    pub(super) fn names_of(&self, number: usize) -> &[Text] {
+        self.names.get(number)
     }
 
     fn refers_of(&self, number: usize) -> &[Text] {
-        self.refers.get(number).map(Vec::as_slice).unwrap_or_default()
+        self.refers.get(number)
     }
 
     /// True if that refers to what goes by `name`.
@@ -116,7 +170,7 @@ impl Links {
                 by.entry(target).or_default().push(from);
             }
         }
-        let of = |names: &Vec<Text>| names.iter().filter_map(|name| by.get(name)).flatten().copied().collect();
+        let of = |names: &[Text]| names.iter().filter_map(|name| by.get(name)).flatten().copied().collect();
         self.names.iter().map(of).collect()
     }
 }

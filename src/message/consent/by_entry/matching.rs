@@ -272,7 +272,7 @@ impl Question<'_> {
         if item.meaning == Meaning::AuthoredBy {
             return self.is_one(&item.names, self.entry.authors.as_deref());
         }
-        let itself = || item.names.iter().any(|name| *name == self.entry.reference || self.entry.names.contains(name));
+        let itself = || item.names.iter().any(|name| self.entry.is_called(name));
         // It refers to the entry; the entry refers to it.
         let outwards = || item.names.iter().any(|name| self.entry.is_referred_to_by(name));
         let inwards = || item.names.iter().any(|name| self.entry.refers_to(name));

@@ -16,9 +16,7 @@ fn normal_text(reference: &Text) -> Text {
 
 /// A reference in that form, if it has another.
 fn changed(reference: &str) -> Option<Text> {
-    if !reference.bytes().any(|byte| matches!(byte, b'?' | b'#' | b'/')) {
-        return None;
-    }
+    memchr::memchr3(b'?', b'#', b'/', reference.as_bytes())?;
     if let Some((_, query)) = reference.split_once('?') {
         let wanted = query.split('&').find_map(|pair| pair.strip_prefix("identifier="))?;
         return Some(unescaped(&decoded(wanted)).into());
