@@ -25,7 +25,7 @@ use super::metrics::Metrics;
 use super::process::{Processed, Read, Recipe, process};
 use super::settle::{self, Wakers};
 use super::waiters::Waiters;
-use crate::store::{Committed, Outcome, Record, State, Store, StoreError};
+use crate::store::{Committed, Outcome, Record, State, Store, StoreError, Whole};
 
 /// Messages of one run on the blocking pool.
 const CHUNK: usize = 16;
@@ -59,6 +59,9 @@ pub(super) struct Pipeline {
 
 /// What came of one run: its messages in order.
 type Run = BoxFuture<'static, Vec<(MessageId, Processed)>>;
+
+/// A message that waits in the store, with its number in the order of acceptance.
+type Waiting = (u64, MessageId, Result<Whole, StoreError>);
 
 impl Pipeline {
     /// Works until `stop` fires; what is not through by then is on disk and comes first next time.
@@ -109,7 +112,7 @@ impl Pipeline {
     async fn catch_up(&mut self, stop: &Stop) {
         let mut after = None;
         while !stop.is_stopped() {
-            let batch = match self.unprocessed(after).await {
+            let batch = match self.waiting(after).await {
                 Ok(batch) => batch,
                 Err(error) => {
                     tracing::error!(channel = &*self.channel, %error, "cannot read what waits: trying again");
@@ -117,29 +120,29 @@ impl Pipeline {
                     continue;
                 }
             };
-            let Some(&(last, _)) = batch.last() else {
+            let Some((last, ..)) = batch.last() else {
                 if self.close_ranks().await {
                     return;
                 }
                 continue;
             };
-            after = Some(last);
-            let (mut originals, mut bytes) = (Vec::with_capacity(batch.len()), 0);
-            for (_, id) in batch {
-                match self.original(id).await {
-                    Ok(original) => {
-                        bytes += original.bytes.len();
-                        originals.push((original, None));
-                    }
+            after = Some(*last);
+            let mut originals = Vec::with_capacity(batch.len());
+            for (_, id, whole) in batch {
+                match whole {
+                    Ok(whole) => originals.push((Arc::new(settle::original_of(whole)), None)),
                     Err(error) => self.park_unreadable(id, &error).await,
-                }
-                if bytes > BYTES_AT_ONCE {
-                    self.run_now(std::mem::take(&mut originals)).await;
-                    bytes = 0;
                 }
             }
             self.run_now(originals).await;
         }
+    }
+
+    /// What waits in the store behind `after`, in order: as much as is read at once.
+    async fn waiting(&self, after: Option<u64>) -> Result<Vec<Waiting>, StoreError> {
+        let batch = self.unprocessed(after).await?;
+        let whole = self.store.whole(batch.iter().map(|(_, id)| *id).collect(), BYTES_AT_ONCE).await?;
+        Ok(batch.into_iter().zip(whole).map(|((sequence, id), whole)| (sequence, id, whole)).collect())
     }
 
     /// Transforms and commits messages that were read from the store.
@@ -175,10 +178,6 @@ impl Pipeline {
             door.caught_up();
         }
         caught_up
-    }
-
-    async fn original(&self, id: MessageId) -> Result<Arc<Original>, StoreError> {
-        settle::original(&self.store, id).await.map(Arc::new)
     }
 
     /// A message whose bytes are damaged is parked, so that those behind it go on.

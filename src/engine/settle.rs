@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::waiters::{Until, Waiters};
 use crate::store::{
-    DeliveryId, DeliveryQuery, DeliveryRecord, MessageRecord, Outcome, Record, State, Store, StoreError,
+    DeliveryId, DeliveryQuery, DeliveryRecord, MessageRecord, Outcome, Record, State, Store, StoreError, Whole,
 };
 
 /// Wakes destinations when something is queued for them.
@@ -41,20 +41,23 @@ impl Wakers {
 
 /// A stored message as it was received.
 pub(super) async fn original(store: &Store, id: MessageId) -> Result<Original, StoreError> {
-    let record = store.message(id).await?.ok_or_else(|| StoreError::Unknown(format!("message {id}")))?;
-    let bytes = store.payload(id).await?;
-    let received = record.received;
-    Ok(Original {
-        id,
+    let whole = store.whole(vec![id], usize::MAX).await?.into_iter().next();
+    whole.unwrap_or_else(|| Err(StoreError::Unknown(format!("message {id}")))).map(original_of)
+}
+
+/// A message as it was received.
+pub(super) fn original_of(Whole { received, payload }: Whole) -> Original {
+    Original {
+        id: received.id,
         channel: received.channel.as_str().into(),
         received: received.at,
         peer: received.peer.as_str().into(),
         format: received.format,
-        bytes,
+        bytes: payload,
         sha256: received.sha256,
-        beside: received.beside,
+        beside: received.beside.clone(),
         control_id: received.control_id.as_deref().map(Into::into),
-    })
+    }
 }
 
 /// All deliveries of a message, the earliest first.

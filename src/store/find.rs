@@ -20,7 +20,7 @@ use super::read::{Records, file_of};
 use super::record::{DeliveryId, DeliveryRecord, Lane, NewOutput, Outcome, Received, Record, State};
 use super::segment::{Position, damage_at};
 use super::warm::Ready;
-use super::{Content, Due, Entry, MessageRecord};
+use super::{Content, Due, Entry, MessageRecord, Whole};
 
 /// What the readers' threads share.
 pub(super) struct Finder {
@@ -64,6 +64,13 @@ impl Finder {
     pub(super) fn payload(&self, id: &MessageId) -> Result<Bytes, StoreError> {
         let entry = self.known(id)?;
         self.records.received(entry.at, id, true).map(|received| received.payload)
+    }
+
+    /// A message with its payload.
+    pub(super) fn whole(&self, id: &MessageId) -> Result<Whole, StoreError> {
+        let mut received = self.records.received(self.known(id)?.at, id, true)?;
+        let payload = std::mem::take(&mut received.payload);
+        Ok(Whole { received: Arc::new(received), payload })
     }
 
     pub(super) fn content(&self, id: DeliveryId) -> Result<Content, StoreError> {

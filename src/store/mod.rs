@@ -71,6 +71,7 @@ mod threads;
 mod types;
 mod verify;
 mod warm;
+mod whole;
 mod writer;
 
 use std::path::Path;
@@ -110,6 +111,7 @@ pub use self::types::{
     Accepted, Committed, Concerned, ConsentOnFile, Content, Due, Entry, MessageRecord, OnFile, Page, RebuildReport,
 };
 pub use self::verify::VerifyReport;
+pub use self::whole::Whole;
 
 /// The store. Clones share it; the last one that is dropped closes it.
 #[derive(Clone)]

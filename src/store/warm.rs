@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use message::MessageId;
 
-use super::Content;
 use super::record::{DeliveryId, NewOutput, Outcome, Received, Record};
+use super::{Content, Whole};
 
 /// After this long the destination is slow or down: others have more use for the room.
 const STALE: Duration = Duration::from_secs(10);
@@ -144,6 +144,13 @@ impl Warm {
     pub(super) fn done(&self, deliveries: impl Iterator<Item = DeliveryId>) {
         let mut held = self.held();
         deliveries.for_each(|id| held.drop_delivery(id));
+    }
+
+    /// A message whose transforms have not run.
+    pub(super) fn message(&self, id: &MessageId) -> Option<Whole> {
+        let held = self.held();
+        let Message { received, payload } = held.messages.get(id)?;
+        Some(Whole { received: Arc::clone(received), payload: payload.clone() })
     }
 
     /// What is known of a delivery.

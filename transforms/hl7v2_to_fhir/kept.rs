@@ -145,7 +145,7 @@ pub(super) struct Kept {
     /// Of all UUIDs, in this setting.
     pub(super) namespace: Uuid,
     /// By table: whether anything is kept of it.
-    apart: Box<[bool]>,
+    apart: Arc<[bool]>,
     parts: Vec<Part>,
     /// Parts by the number of their key.
     numbers: std::collections::HashMap<u64, u32, Plain>,
@@ -193,11 +193,12 @@ impl std::hash::BuildHasher for Plain {
 const NONE: u32 = u32::MAX;
 
 impl Kept {
-    pub(super) fn new(plan: &Plan, context: &Context) -> Self {
+    /// Nothing yet, of the tables that are `apart`.
+    pub(super) fn new(apart: Arc<[bool]>, context: &Context) -> Self {
         Self {
             setting: Setting::of(context),
             namespace: identity::namespace(context),
-            apart: apart(plan),
+            apart,
             parts: Vec::new(),
             numbers: std::collections::HashMap::default(),
             came: vec![[0; 4]; PLACES].into_boxed_slice(),
@@ -366,7 +367,7 @@ impl Part {
 
 /// By table, whether what it makes of a text depends on that alone: its rows, and those of the tables that they name,
 /// ask for nothing that stands elsewhere in the message, and write nothing beside what they fill.
-fn apart(plan: &Plan) -> Box<[bool]> {
+pub(super) fn apart(plan: &Plan) -> Arc<[bool]> {
     let asks_here = settled(plan, &is_apart_by_itself, &|_| true);
     // What a table fills within what another fills may have others beside it.
     let fills_one = settled(plan, &fills_one, &|row| row.target.steps.is_empty());

@@ -47,8 +47,11 @@ pub struct Hl7v2ToFhir {
     maps: Arc<Maps>,
     options: Options,
     version: String,
-    /// What is kept from message to message; a conversion has it for itself while it runs.
-    kept: Mutex<Option<Box<Kept>>>,
+    /// Of which tables anything is kept.
+    apart: Arc<[bool]>,
+    /// What is kept from message to message, as often as conversions have run at once: each has one for itself while it
+    /// runs.
+    kept: Mutex<Vec<Box<Kept>>>,
 }
 
 impl Hl7v2ToFhir {
@@ -57,7 +60,8 @@ impl Hl7v2ToFhir {
     pub fn new(maps: Arc<Maps>, options: Options) -> Self {
         let said = serde_json::to_string(&options).unwrap_or_default();
         let version = Sha256::of(format!("{}\n{said}", maps.version()).as_bytes()).to_string();
-        Self { maps, options, version, kept: Mutex::new(None) }
+        let apart = kept::apart(&maps.plan);
+        Self { maps, options, version, apart, kept: Mutex::new(Vec::new()) }
     }
 
     /// Converts one message; gives the Bundle and what there is to report of it.
@@ -66,21 +70,20 @@ impl Hl7v2ToFhir {
         let mut run = self.run(message, context, None);
         let bundle = bundle::of(&mut run);
         if let Some(kept) = run.tree.kept.take() {
-            *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+            self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(kept);
         }
         (bundle, run.findings)
     }
 
-    /// What was kept, for a conversion in `context` by the common delimiters. Another that runs at the same time does
-    /// without.
+    /// What was kept, for a conversion in `context` by the common delimiters.
     fn kept(&self, message: &hl7v2::Message, context: &Context) -> Option<Box<Kept>> {
         let common = hl7v2::Delimiters { truncation: message.delimiters().truncation, ..hl7v2::Delimiters::default() };
         if message.delimiters() != common {
             return None;
         }
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let kept = kept.unwrap_or_else(|| Box::new(Kept::new(&self.maps.plan, context)));
-        Some(kept.ready(context).unwrap_or_else(|| Box::new(Kept::new(&self.maps.plan, context))))
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let kept = kept.and_then(|kept| kept.ready(context));
+        Some(kept.unwrap_or_else(|| Box::new(Kept::new(Arc::clone(&self.apart), context))))
     }
 
     /// The rows of segments and data types that a conversion runs: what a test of it covers.
