@@ -17,12 +17,12 @@ use super::recent::Slot;
 pub(super) const LONGEST: usize = 2048;
 
 /// A key and its value.
-pub(super) type Pair = (Key, Vec<u8>);
+pub(super) type Pair = (Vec<u8>, Vec<u8>);
 
 /// Reads a block's entries in order.
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
-    key: Key,
+    key: Vec<u8>,
 }
 
 impl<'a> Reader<'a> {
@@ -35,7 +35,7 @@ impl<'a> Reader<'a> {
         if self.rest.is_empty() {
             return Ok(None);
         }
-        let read = |rest: &mut &'a [u8], key: &mut Key| {
+        let read = |rest: &mut &'a [u8], key: &mut Vec<u8>| {
             let [shared, own, value] = [number(rest)?, number(rest)?, number(rest)?];
             (shared <= key.len()).then(|| key.truncate(shared))?;
             key.extend_from_slice(take(rest, own)?);
@@ -71,7 +71,7 @@ impl<'a> Reader<'a> {
 /// its first key. Both come in order.
 pub(super) fn merge(old: Vec<Pair>, writes: &[(&Key, &Slot)]) -> Vec<Pair> {
     let appended = match (old.last(), writes.first()) {
-        (Some((last, _)), Some((first, _))) => last < *first,
+        (Some((last, _)), Some((first, _))) => last.as_slice() < first.as_slice(),
         _ => true,
     };
     let merged = merged(old, writes);
@@ -79,7 +79,7 @@ pub(super) fn merge(old: Vec<Pair>, writes: &[(&Key, &Slot)]) -> Vec<Pair> {
     // What only ever grows at its end is filled up; what grows in its midst is divided evenly.
     let most = if appended { LONGEST } else { total / (total / LONGEST + 1) + 1 };
     let mut blocks: Vec<Pair> = Vec::new();
-    let mut last = Key::new();
+    let mut last = Vec::new();
     for (key, value) in merged {
         let fits = |block: &Pair| block.1.len() + key.len() + value.len() + 3 <= most.max(LONGEST / 2);
         match blocks.last_mut().filter(|block| fits(block)) {
@@ -115,11 +115,11 @@ fn merged(old: Vec<Pair>, writes: &[(&Key, &Slot)]) -> Vec<Pair> {
     let mut merged = Vec::with_capacity(old.len() + writes.len());
     let mut old = old.into_iter().peekable();
     for (key, slot) in writes {
-        while let Some(earlier) = old.next_if(|(there, _)| there < *key) {
+        while let Some(earlier) = old.next_if(|(there, _)| there.as_slice() < key.as_slice()) {
             merged.push(earlier);
         }
-        old.next_if(|(there, _)| there == *key);
-        merged.extend(slot.get().map(|value| ((*key).clone(), value.to_vec())));
+        old.next_if(|(there, _)| there.as_slice() == key.as_slice());
+        merged.extend(slot.get().map(|value| (key.to_vec(), value.to_vec())));
     }
     merged.extend(old);
     merged
@@ -173,7 +173,7 @@ mod tests {
     }
 
     fn many(keys: impl Iterator<Item = u32>) -> BTreeMap<Key, Slot> {
-        keys.map(|key| (key.to_be_bytes().to_vec(), Slot::value(vec![7; 90]))).collect()
+        keys.map(|key| (key.to_be_bytes().as_slice().into(), Slot::value(vec![7; 90]))).collect()
     }
 
     #[test]
@@ -207,15 +207,15 @@ mod tests {
                 proptest::collection::vec(0u8..3, 1..6), proptest::option::of(0usize..300), 1..60),
         ) {
             let old: BTreeMap<Key, Slot> =
-                old.into_iter().map(|(key, length)| (key, Slot::value(vec![1; length]))).collect();
+                old.into_iter().map(|(key, length)| (key.into(), Slot::value(vec![1; length]))).collect();
             let new: BTreeMap<Key, Slot> = new.into_iter()
-                .map(|(key, length)| (key, length.map_or_else(Slot::gone, |length| Slot::value(vec![2; length])))).collect();
+                .map(|(key, length)| (key.into(), length.map_or_else(Slot::gone, |length| Slot::value(vec![2; length])))).collect();
             let before = read(&merge(Vec::new(), &old.iter().collect::<Vec<_>>()));
             let blocks = merge(before, &new.iter().collect::<Vec<_>>());
             let mut model = old;
             model.extend(new);
             let expected: Vec<Pair> =
-                model.into_iter().filter_map(|(key, slot)| Some((key, slot.get()?.to_vec()))).collect();
+                model.into_iter().filter_map(|(key, slot)| Some((key.to_vec(), slot.get()?.to_vec()))).collect();
             prop_assert_eq!(read(&blocks), expected.clone());
             for (first, block) in &blocks {
                 prop_assert!(block.len() <= LONGEST);

@@ -1,6 +1,7 @@
 //! Changes to the index that become visible as one.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -45,7 +46,7 @@ impl<'a> Change<'a> {
 
     /// Writes it all, with how far the log is now in the index.
     pub(super) fn finish(mut self, applied: Applied, tallies: &Tallies) -> Result<(), StoreError> {
-        self.put(keys::APPLIED.to_vec(), &applied)?;
+        self.put(keys::APPLIED.into(), &applied)?;
         for (segment, span) in std::mem::take(&mut self.spans) {
             self.put(keys::span(segment), &span)?;
         }
@@ -100,8 +101,12 @@ impl<'a> Change<'a> {
 
     /// All entries that begin with `prefix`, as this change leaves them.
     pub(super) fn scan(&self, prefix: &[u8]) -> Result<BTreeMap<Key, Vec<u8>>, StoreError> {
-        let mut found = self.index.prefix(prefix).collect::<Result<BTreeMap<_, _>, _>>()?;
-        let fresh = self.writes.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
+        let found = self.index.prefix(prefix).map(|entry| entry.map(|(key, value)| (Key::from(key), value)));
+        let mut found = found.collect::<Result<BTreeMap<_, _>, _>>()?;
+        let fresh = self
+            .writes
+            .range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded))
+            .take_while(|(key, _)| key.starts_with(prefix));
         for (key, slot) in fresh {
             match slot.get() {
                 Some(value) => _ = found.insert(key.clone(), value.to_vec()),

@@ -111,6 +111,27 @@ impl Scratch {
     }
 }
 
+/// Writes behind what is there. Payloads are copied as a whole, which `postcard::to_extend` does byte by byte.
+struct Behind(Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Behind {
+    type Output = Vec<u8>;
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Self::Output> {
+        Ok(self.0)
+    }
+}
+
 /// Turns records into bytes and back.
 pub(super) struct Codec {
     pub(super) compress_from: usize,
@@ -130,7 +151,7 @@ impl Codec {
     fn encode_with(&self, scratch: &mut Scratch, record: &Record, files: &[FileRef]) -> Result<Vec<u8>, String> {
         let unusable = |error: postcard::Error| error.to_string();
         let body = std::mem::take(&mut scratch.body);
-        let mut body = postcard::to_extend(&(record, files), body).map_err(unusable)?;
+        let mut body = postcard::serialize_with_flavor(&(record, files), Behind(body)).map_err(unusable)?;
         match record {
             Record::Received(received) => {
                 if version(record) >= BESIDE {

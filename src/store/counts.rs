@@ -74,7 +74,7 @@ impl Tallies {
         let mut counts = HashMap::new();
         for entry in index.prefix(b"N") {
             let (key, value) = entry?;
-            counts.insert(key.to_vec(), keys::number(&value));
+            counts.insert(Key::from(key), keys::number(&value));
         }
         tallies.set(counts.into_iter().collect());
         Ok(tallies)

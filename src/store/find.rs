@@ -184,7 +184,7 @@ impl Finder {
         limit: usize,
     ) -> Result<Vec<(u64, MessageId)>, StoreError> {
         let prefix = keys::by_state_prefix(channel, State::Received);
-        let from = keys::after(prefix.clone(), after.map_or(0, |after| after.saturating_add(1)));
+        let from = keys::after(&prefix, after.map_or(0, |after| after.saturating_add(1)));
         let found = self.index.range(&prefix, &from).take(limit);
         found.map(|entry| entry.map(|(key, value)| (keys::number(&key), id_of(&value)))).collect()
     }
@@ -196,7 +196,7 @@ impl Finder {
         limit: usize,
     ) -> Result<Vec<DeliveryRecord>, StoreError> {
         let prefix = keys::queue_prefix(destination, State::Queued);
-        let from = keys::after(prefix.clone(), after.map_or(0, |after| after.saturating_add(1)));
+        let from = keys::after(&prefix, after.map_or(0, |after| after.saturating_add(1)));
         let ids = self.index.range(&prefix, &from).take(limit);
         let found = ids.map(|entry| self.delivery(keys::number(&entry?.0)));
         found.filter_map(Result::transpose).collect()

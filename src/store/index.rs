@@ -276,6 +276,11 @@ impl Iterator for Entries {
 
 /// A value as bytes.
 pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
+    // Most are short: written here first, they take no more memory than they need.
+    let mut short = [0; 256];
+    if let Ok(bytes) = postcard::to_slice(value, &mut short) {
+        return Ok(bytes.to_vec());
+    }
     let bytes = postcard::to_allocvec(value).map_err(|error| StoreError::Index(error.to_string()))?;
     if bytes.len() > entry::LONGEST {
         return Err(StoreError::Index(format!("a value of {} bytes is too long for it", bytes.len())));

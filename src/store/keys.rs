@@ -29,8 +29,7 @@ use ring::hmac;
 
 use super::record::{DeliveryId, Lane, State};
 
-/// A key of the index.
-pub(super) type Key = Vec<u8>;
+pub(super) use super::key::Key;
 
 /// How many sequences share a bucket, as a power of two.
 const BUCKET_BITS: u32 = 13;
@@ -190,9 +189,8 @@ pub(super) fn number(key: &[u8]) -> u64 {
 }
 
 /// The key after all that begin with `prefix` and have a number behind it.
-pub(super) fn after(mut prefix: Key, number: u64) -> Key {
-    prefix.extend_from_slice(&number.to_be_bytes());
-    prefix
+pub(super) fn after(prefix: &Key, number: u64) -> Key {
+    Key::from([prefix.as_slice(), &number.to_be_bytes()].concat())
 }
 
 /// Every state, in the order of [`State`].
@@ -225,10 +223,7 @@ pub(super) fn state_of(byte: u8) -> Option<State> {
 }
 
 fn join(kind: u8, parts: &[&[u8]]) -> Key {
-    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
-    key.push(kind);
-    parts.iter().for_each(|part| key.extend_from_slice(part));
-    key
+    Key::join(kind, parts)
 }
 
 /// What a message is found by, hashed: the clear values are in the log alone.

@@ -44,6 +44,7 @@ mod frame;
 mod index;
 mod indexer;
 mod keeper;
+mod key;
 mod keys;
 mod lately;
 mod lifecycle;

@@ -67,7 +67,7 @@ impl Pages {
     pub(super) fn walk(&self, edge: Bound<&[u8]>, prefix: &[u8], backwards: bool) -> Result<Walk, StoreError> {
         let _still = self.still();
         let folds = self.folds.load(Ordering::Acquire);
-        let within = |key: &Key| match (edge, backwards) {
+        let within = |key: &Vec<u8>| match (edge, backwards) {
             (Bound::Included(edge), false) => key.as_slice() >= edge,
             (Bound::Excluded(edge), false) => key.as_slice() > edge,
             (Bound::Included(edge), true) => key.as_slice() <= edge,

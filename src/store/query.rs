@@ -109,8 +109,8 @@ impl Merge {
         let entries = prefixes.into_iter().map(|prefix| match (after, backwards) {
             (None, false) => finder.index.prefix(&prefix),
             (None, true) => finder.index.range_back(&prefix, None),
-            (Some(after), false) => finder.index.range(&prefix, &keys::after(prefix.clone(), after.saturating_add(1))),
-            (Some(after), true) => finder.index.range_back(&prefix, Some(&keys::after(prefix.clone(), after))),
+            (Some(after), false) => finder.index.range(&prefix, &keys::after(&prefix, after.saturating_add(1))),
+            (Some(after), true) => finder.index.range_back(&prefix, Some(&keys::after(&prefix, after))),
         });
         let mut merge = Self { entries: entries.collect(), heads: BinaryHeap::new(), backwards };
         (0..merge.entries.len()).try_for_each(|range| merge.advance(range))?;

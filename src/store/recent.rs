@@ -157,7 +157,7 @@ mod tests {
 
     fn writes(raw: &[(u8, Option<u8>)]) -> Writes {
         let slot = |value: &Option<u8>| value.map_or_else(Slot::gone, |value| Slot::value(vec![value]));
-        raw.iter().map(|(key, value)| (vec![b'x', *key], slot(value))).collect()
+        raw.iter().map(|(key, value)| (vec![b'x', *key].into(), slot(value))).collect()
     }
 
     /// Both directions find what one map with the same writes would.
@@ -173,10 +173,10 @@ mod tests {
         let edge = [b'x', edge];
         let found = |found: Found<'_>| found.map(|(key, value)| (key.to_vec(), value.map(<[u8]>::to_vec)));
         let next = all.range::<[u8], _>((Bound::Included(edge.as_slice()), Bound::Unbounded)).next();
-        let expected = next.map(|(key, slot)| (key.clone(), slot.value.clone()));
+        let expected = next.map(|(key, slot)| (key.to_vec(), slot.value.clone()));
         assert_eq!(found(recent.next(Bound::Included(edge.as_slice()), b"x", None)), expected);
         let back = all.range::<[u8], _>((Bound::Unbounded, Bound::Excluded(edge.as_slice()))).next_back();
-        let expected = back.map(|(key, slot)| (key.clone(), slot.value.clone()));
+        let expected = back.map(|(key, slot)| (key.to_vec(), slot.value.clone()));
         assert_eq!(found(recent.back(Bound::Excluded(edge.as_slice()), b"x", None)), expected);
     }
 
@@ -195,19 +195,21 @@ mod tests {
     #[test]
     fn what_came_and_went_before_a_fold_is_not_folded() {
         let mut recent = Recent::default();
-        recent.write([(b"x".to_vec(), Slot::new(vec![1])), (b"y".to_vec(), Slot::value(vec![1]))].into());
-        recent.write([(b"x".to_vec(), Slot::gone()), (b"y".to_vec(), Slot::gone())].into());
-        assert_eq!(*recent.fold(), [(b"y".to_vec(), Slot::gone())].into());
+        recent.write(
+            [(b"x".as_slice().into(), Slot::new(vec![1])), (b"y".as_slice().into(), Slot::value(vec![1]))].into(),
+        );
+        recent.write([(b"x".as_slice().into(), Slot::gone()), (b"y".as_slice().into(), Slot::gone())].into());
+        assert_eq!(*recent.fold(), [(b"y".as_slice().into(), Slot::gone())].into());
     }
 
     #[test]
     fn what_was_folded_meanwhile_is_taken_back_from_sled() {
         let mut recent = Recent::default();
-        recent.write([(b"x".to_vec(), Slot::new(vec![1]))].into());
+        recent.write([(b"x".as_slice().into(), Slot::new(vec![1]))].into());
         recent.fold();
         recent.folded();
-        recent.write([(b"x".to_vec(), Slot::gone())].into());
-        assert_eq!(*recent.fold(), [(b"x".to_vec(), Slot::gone())].into());
+        recent.write([(b"x".as_slice().into(), Slot::gone())].into());
+        assert_eq!(*recent.fold(), [(b"x".as_slice().into(), Slot::gone())].into());
     }
 
     proptest! {

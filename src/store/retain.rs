@@ -81,7 +81,7 @@ impl Keeper {
                 if keys::bucket_of(&key) >= oldest {
                     break;
                 }
-                old.push(key.to_vec());
+                old.push(keys::Key::from(key));
             }
             if old.is_empty() {
                 return Ok(());

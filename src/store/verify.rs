@@ -16,7 +16,7 @@ use super::error::{Damage, StoreError};
 use super::frame;
 use super::index::{Index, decode};
 use super::keeper::Keeper;
-use super::keys::{self, Key};
+use super::keys;
 use serde::{Deserialize, Serialize};
 
 use super::open::items;
@@ -134,7 +134,7 @@ impl Second {
     }
 
     /// The keys whose values are not the same in both.
-    fn differences(&self, first: &Index) -> Result<Vec<Key>, StoreError> {
+    fn differences(&self, first: &Index) -> Result<Vec<Vec<u8>>, StoreError> {
         let (mut ours, mut theirs) = (self.index.prefix(b""), first.prefix(b""));
         let (mut a, mut b) = (ours.next().transpose()?, theirs.next().transpose()?);
         let mut keys = Vec::new();
@@ -159,7 +159,7 @@ impl Second {
     }
 
     /// What still differs now that both are as far; and the counts, against the messages themselves.
-    fn confirm(&self, first: &Index, suspects: &[Key], report: &mut VerifyReport) -> Result<(), StoreError> {
+    fn confirm(&self, first: &Index, suspects: &[Vec<u8>], report: &mut VerifyReport) -> Result<(), StoreError> {
         let mut more = 0;
         for key in suspects {
             let (ours, theirs) = (self.index.raw(key)?, first.raw(key)?);

@@ -29,6 +29,24 @@ impl Default for Map {
     }
 }
 
+/// True if two names are the same. Most have no more than sixteen bytes: two words are compared, without a call.
+#[inline]
+fn is_same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    if a.len() != b.len() {
+        return false;
+    }
+    match (a.first_chunk::<8>(), a.last_chunk::<8>(), b.first_chunk::<8>(), b.last_chunk::<8>()) {
+        (Some(a_first), Some(a_last), Some(b_first), Some(b_last)) => {
+            a_first == b_first && a_last == b_last && (a.len() <= 16 || a == b)
+        }
+        _ => match (a.first_chunk::<4>(), a.last_chunk::<4>(), b.first_chunk::<4>(), b.last_chunk::<4>()) {
+            (Some(a_first), Some(a_last), Some(b_first), Some(b_last)) => a_first == b_first && a_last == b_last,
+            _ => a.iter().eq(b),
+        },
+    }
+}
+
 /// Objects of more members are compared in the order of their names.
 const SMALL: usize = 16;
 
@@ -153,10 +171,10 @@ impl Map {
 
     fn position(&self, name: &str) -> Option<usize> {
         let (members, more) = self.parts();
-        let at = members.iter().position(|(own, _)| own == name);
+        let at = members.iter().position(|(own, _)| is_same(own, name));
         match (self.with(), more) {
             (Some(with), Some((own, _))) => match at {
-                _ if own == name => Some(with.at),
+                _ if is_same(own, name) => Some(with.at),
                 at => at.map(|at| at + usize::from(at >= with.at)),
             },
             _ => at,
@@ -167,8 +185,8 @@ impl Map {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         let (members, more) = self.parts();
-        let found = members.iter().find(|(own, _)| own == name);
-        found.or_else(|| more.filter(|(own, _)| own == name)).map(|(_, value)| value)
+        let found = members.iter().find(|(own, _)| is_same(own, name));
+        found.or_else(|| more.filter(|(own, _)| is_same(own, name))).map(|(_, value)| value)
     }
 
     /// As [`Map::get`], to change it.
