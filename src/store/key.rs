@@ -123,7 +123,8 @@ mod tests {
             let (one, other) = (Key::from(a.clone()), Key::from(b.clone()));
             prop_assert_eq!(one.as_slice(), a.as_slice());
             prop_assert_eq!(one.cmp(&other), a.cmp(&b));
-            prop_assert_eq!(Key::join(b'M', &[&a, &b]).as_slice(), [b"M".as_slice(), &a, &b].concat());
+            let joined = Key::join(b'M', &[&a, &b]);
+            prop_assert_eq!(joined.as_slice(), [b"M".as_slice(), &a, &b].concat());
         }
     }
 }

@@ -56,6 +56,22 @@ fn a_message_becomes_the_same_after_any_others() {
     assert!(messages.len() > least, "only {} messages", messages.len());
 }
 
+/// Conversions that run at once have each what is kept for themselves.
+#[test]
+fn messages_that_are_converted_at_once_become_the_same() {
+    let (maps, context, messages) = (maps(), corpus::context(), messages());
+    let used = Hl7v2ToFhir::new(Arc::clone(&maps), Options::default());
+    std::thread::scope(|threads| {
+        for first in 0..3 {
+            let (used, maps, context, messages) = (&used, &maps, &context, &messages);
+            threads.spawn(move || {
+                let some = messages.iter().skip(first).step_by(2).take(24);
+                some.clone().chain(some).for_each(|bytes| check(used, maps, context, bytes));
+            });
+        }
+    });
+}
+
 fn fields(line: &[u8]) -> Vec<&[u8]> {
     line.split(|b| *b == b'|').collect()
 }

@@ -62,7 +62,7 @@ proptest! {
                         };
                     }
                     let raw = writes.into_iter().map(|(number, value)| {
-                        (key(number), value.map_or_else(Slot::gone, |value| Slot::value(long(value))))
+                        (key(number).into(), value.map_or_else(Slot::gone, |value| Slot::value(long(value))))
                     });
                     index.write(raw.collect()).unwrap();
                 }
@@ -76,9 +76,9 @@ proptest! {
 fn a_scan_that_a_fold_interrupts_sees_no_key_that_was_gone() {
     let dir = tempfile::tempdir().unwrap();
     let index = Index::open(dir.path(), 1 << 20).unwrap();
-    index.write((0..6).map(|number| (key(number), Slot::value(long(number)))).collect()).unwrap();
+    index.write((0..6).map(|number| (key(number).into(), Slot::value(long(number)))).collect()).unwrap();
     index.fold().unwrap();
-    index.write([(key(1), Slot::gone()), (key(4), Slot::gone())].into()).unwrap();
+    index.write([1, 4].map(|number| (key(number).into(), Slot::gone())).into()).unwrap();
     let mut scan = index.prefix(b"a");
     assert_eq!(scan.next().unwrap().unwrap().0, key(0));
     index.fold().unwrap();

@@ -11,6 +11,7 @@ mod index;
 mod power;
 mod retention;
 mod tail;
+mod whole;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
