@@ -51,6 +51,7 @@ pub struct Hl7v2ToFhir {
     apart: Arc<[bool]>,
     /// What is kept from message to message, as often as conversions have run at once: each has one for itself while it
     /// runs.
+    #[expect(clippy::vec_box, reason = "conversions have it in a box")]
     kept: Mutex<Vec<Box<Kept>>>,
 }
 
