@@ -212,6 +212,10 @@ impl Pipeline {
             None => Vec::new(),
         };
         let foreseen = self.foresee(&mut done).await;
+        // Once it is committed it may be on its way at once.
+        for (id, processed) in &mut done {
+            processed.seen.take().into_iter().for_each(|seen| self.gate.keep(*id, seen));
+        }
         let committed = loop {
             match self.store.commit(records(&done, &events)).await {
                 Ok(committed) => break committed,
@@ -223,9 +227,6 @@ impl Pipeline {
         };
         drop((latest, change));
         self.foreseen(foreseen, &done, &committed).await;
-        for (id, processed) in &mut done {
-            processed.seen.take().into_iter().for_each(|seen| self.gate.keep(*id, seen));
-        }
         for (id, processed) in &done {
             self.metrics.processed(&self.channel, &processed.outcome);
             self.metrics.noticed(&self.channel, &processed.findings);

@@ -18,7 +18,7 @@ pub struct Labels {
     /// The ids of the rules that call for it.
     pub rules: BTreeSet<String>,
     /// Systems of codes in it that no value set covers, so that what they say goes unlabelled.
-    pub uncovered: BTreeSet<Text>,
+    pub uncovered: Vec<Text>,
     /// True where a code in it is of a system that a value set covers, whether or not that calls for a label.
     pub covered: bool,
 }
@@ -87,7 +87,9 @@ impl LabelRules {
                     rules.for_each(|rule| self.call(rule, &mut labels));
                 }
                 None if code.system.is_empty() || !PLAIN.iter().any(|plain| code.system.starts_with(plain)) => {
-                    labels.uncovered.insert(code.system.clone());
+                    if !labels.uncovered.contains(&code.system) {
+                        labels.uncovered.push(code.system.clone());
+                    }
                 }
                 None => {}
             }

@@ -44,7 +44,7 @@ pub(super) struct Kept(Mutex<Shelf>);
 
 #[derive(Default)]
 struct Shelf {
-    contents: HashMap<MessageId, Seen>,
+    contents: HashMap<MessageId, Seen, foldhash::fast::RandomState>,
     /// In the order of arrival; some may be gone.
     order: VecDeque<(Instant, MessageId)>,
     bytes: usize,

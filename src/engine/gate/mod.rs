@@ -86,7 +86,7 @@ pub(crate) struct Gate {
     services: ArcSwap<Services>,
     back: Arc<Back>,
     declarations: ArcSwap<Vec<Declaration>>,
-    files: Mutex<HashMap<Vec<Lane>, File>>,
+    files: Mutex<HashMap<Vec<Lane>, File, foldhash::fast::RandomState>>,
     /// What reads a channel's HL7 v2 as entries.
     readers: Mutex<HashMap<String, Arc<Recipe>>>,
     parked: Parked,

@@ -76,7 +76,7 @@ pub struct Entry {
     pub media: Vec<Text>,
     /// Its `category` and `type`.
     pub classes: Vec<Coded>,
-    /// Every coding in it, except in `meta`: each once, in order.
+    /// Every coding in it, except in `meta`.
     pub codes: Vec<Coded>,
     /// The highest confidentiality it is labelled with; V where that is no level.
     pub confidentiality: Option<Confidentiality>,
@@ -147,8 +147,6 @@ impl Entry {
             let mut entry = Self { reference, number, kind: text_of(resource, "resourceType"), ..Self::default() };
             entry.read_elements(resource);
             entry.gather(resource, links.refers_mut(), &mut waiting);
-            entry.codes.sort_unstable();
-            entry.codes.dedup();
             links.add_entry(&entry.reference, full_url.map(Text::from).into_iter().chain(identifiers(resource)));
             entries.push(entry);
         }
