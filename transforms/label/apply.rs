@@ -114,12 +114,14 @@ impl LabelRules {
     }
 }
 
-/// What the entries of some kinds tell of what belongs to them; `None` for all others, and where that is nothing.
+/// What the entries of some kinds tell of what belongs to them; `None` for all others, and where that is nothing that any
+/// entry does not say itself.
 fn told(entries: &[Entry], labels: &[Labels], kinds: &[&str]) -> Vec<Option<Labels>> {
+    let least = entries.iter().map(|entry| entry.confidentiality).min().flatten();
     let of = |(entry, own): (&Entry, &Labels)| {
         let mut all = kinds.contains(&&*entry.kind).then(|| own.clone())?;
         all.add(&carried(entry));
-        (!all.is_plain() || !all.rules.is_empty()).then_some(all)
+        (!all.codes.is_empty() || !all.rules.is_empty() || all.level > least).then_some(all)
     };
     entries.iter().zip(labels).map(of).collect()
 }

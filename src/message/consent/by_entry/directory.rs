@@ -1,9 +1,10 @@
 //! Who belongs to whom: organisations, people and groups, and the parties made out of them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use crate::json::{Text, Value};
 
+use super::links::ByName;
 use super::reference::normal;
 
 /// Most steps from a department up to the whole.
@@ -12,9 +13,9 @@ const MOST_STEPS: usize = 32;
 /// The organisations, practitioners and groups that a site knows (mCSD, or a file).
 #[derive(Clone, Debug, Default)]
 pub struct Directory {
-    entities: HashMap<Text, Entity>,
-    groups: HashMap<Text, BTreeSet<Text>>,
-    by_identifier: HashMap<Text, Text>,
+    entities: ByName<Text, Entity>,
+    groups: ByName<Text, BTreeSet<Text>>,
+    by_identifier: ByName<Text, Text>,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -1,5 +1,6 @@
 //! What a decision needs to know of a record entry: a resource's codes, labels, dates, authors, references.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -147,15 +148,15 @@ impl Entry {
             let mut entry = Self { reference, number, kind: text_of(resource, "resourceType"), ..Self::default() };
             entry.read_elements(resource);
             entry.gather(resource, links.refers_mut(), &mut waiting);
-            links.add_entry(&entry.reference, full_url.map(Text::from).into_iter().chain(identifiers(resource)));
+            links.add_entry(&entry.reference, *full_url, identifiers(resource));
             entries.push(entry);
         }
         for (at, resource) in sources.context.iter().chain(sources.provenance).enumerate() {
             references_in(resource, links.refers_mut());
             links.add_around(own_reference(None, resource, usize::MAX - at), identifiers(resource));
         }
-        links.rename(|name| Some(entries.get(*aliases.get(&**name)?)?.reference.clone()));
-        let mut authors = Authors::new(count, links.distinct() == count);
+        let references: HashSet<&Text, RandomState> = entries.iter().map(|entry| &entry.reference).collect();
+        let mut authors = Authors::new(count, references.len() == count);
         let among = sources.resources.iter().map(|(_, resource)| *resource);
         for provenance in among.filter(|resource| kind_of(resource) == "Provenance").chain(sources.provenance) {
             authors.add(provenance, |name| {

@@ -45,8 +45,13 @@ impl Lists {
     }
 
     fn get(&self, number: usize) -> &[Text] {
+        self.of(&self.items, number)
+    }
+
+    /// The list of that number where its items are others than its own.
+    fn of<'a>(&self, items: &'a [Text], number: usize) -> &'a [Text] {
         let from = number.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or_default();
-        self.ends.get(number).and_then(|end| self.items.get(from..*end)).unwrap_or_default()
+        self.ends.get(number).and_then(|end| items.get(from..*end)).unwrap_or_default()
     }
 
     fn iter(&self) -> impl Iterator<Item = &[Text]> {
@@ -57,10 +62,20 @@ impl Lists {
 /// The references of a message's resources. Each has a number: entries first, then what stands around them.
 #[derive(Default)]
 pub(super) struct Links {
-    /// All names of each, its own reference first.
+    /// All names of each: its own reference first, then the `fullUrl` where it has one.
     names: Lists,
-    /// What each refers to.
+    /// What each refers to, as it says.
     refers: Lists,
+    /// Of each entry, whether it has a `fullUrl`.
+    with_url: Vec<bool>,
+    /// Made when it is asked for: most decisions do not.
+    index: OnceLock<Index>,
+}
+
+/// What refers to what, found by name.
+struct Index {
+    /// What each refers to; entries by their own reference.
+    refers: Vec<Text>,
     /// Whose name something is, of those that have several.
     owners: ByName<Text, Owner>,
     /// The entries by their own reference; the last where several have the same.
@@ -75,22 +90,20 @@ impl Links {
         Self {
             names: Lists::with_capacity(count, 3 * count),
             refers: Lists::with_capacity(count, 6 * count),
-            owners: ByName::with_capacity_and_hasher(2 * count, RandomState::default()),
-            entries: ByName::with_capacity_and_hasher(count, RandomState::default()),
-            referred: OnceLock::new(),
+            with_url: Vec::with_capacity(count),
+            index: OnceLock::new(),
         }
     }
 
-    /// Takes up an entry that goes by `own` and by `others`; its references are added with [`Links::refers_mut`] before.
-    pub(super) fn add_entry(&mut self, own: &Text, others: impl Iterator<Item = Text>) {
-        self.entries.insert(own.clone(), self.names.len());
-        // What has one name only is told from others by that.
-        self.add(own.clone(), others, false);
+    /// Takes up an entry; its references are added with [`Links::refers_mut`] before.
+    pub(super) fn add_entry(&mut self, own: &Text, url: Option<&str>, identifiers: impl Iterator<Item = Text>) {
+        self.with_url.push(url.is_some());
+        self.add(own.clone(), url.map(Text::from).into_iter().chain(identifiers));
     }
 
-    /// Takes up what is no entry, in the same way.
-    pub(super) fn add_around(&mut self, own: Text, others: impl Iterator<Item = Text>) {
-        self.add(own, others, true);
+    /// Takes up what is no entry, in the same way, after all entries.
+    pub(super) fn add_around(&mut self, own: Text, identifiers: impl Iterator<Item = Text>) {
+        self.add(own, identifiers);
     }
 
     /// Where the references of what is taken up next are to be added.
@@ -98,36 +111,40 @@ impl Links {
         &mut self.refers.items
     }
 
-    fn add(&mut self, own: Text, others: impl Iterator<Item = Text>, owns: bool) {
-        let number = self.names.len();
+    fn add(&mut self, own: Text, others: impl Iterator<Item = Text>) {
         self.names.items.push(own);
         self.names.items.extend(others);
         self.names.end();
         self.refers.end();
-        let names = self.names.get(number);
-        for name in names.iter().filter(|_| owns || names.len() > 1) {
-            let owner = Owner { number, alone: true };
-            self.owners.entry(name.clone()).and_modify(|owner| owner.alone = false).or_insert(owner);
-        }
     }
 
-    /// How many entries there are that have a reference of their own.
-    pub(super) fn distinct(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Brings all references to one name for each entry.
-    pub(super) fn rename(&mut self, alias: impl Fn(&Text) -> Option<Text>) {
-        for name in &mut self.refers.items {
-            if let Some(known) = alias(name) {
-                *name = known;
+    fn index(&self) -> &Index {
+        self.index.get_or_init(|| {
+            let count = self.with_url.len();
+            let mut owners = ByName::with_capacity_and_hasher(2 * count, RandomState::default());
+            let mut entries = ByName::with_capacity_and_hasher(count, RandomState::default());
+            let mut urls: ByName<&Text, &Text> = ByName::with_capacity_and_hasher(count, RandomState::default());
+            for (number, names) in self.names.iter().enumerate() {
+                let (is_entry, has_url) = (number < count, self.with_url.get(number) == Some(&true));
+                if let Some(own) = names.first().filter(|_| is_entry) {
+                    entries.insert(own.clone(), number);
+                    names.get(1).filter(|_| has_url).into_iter().for_each(|url| _ = urls.insert(url, own));
+                }
+                // What has one name only is told from others by that.
+                for name in names.iter().filter(|_| !is_entry || names.len() > 1) {
+                    let owner = Owner { number, alone: true };
+                    owners.entry(name.clone()).and_modify(|owner: &mut Owner| owner.alone = false).or_insert(owner);
+                }
             }
-        }
+            let own = |name: &Text| urls.get(name).copied().unwrap_or(name).clone();
+            let refers = self.refers.items.iter().map(own).collect();
+            Index { refers, owners, entries, referred: OnceLock::new() }
+        })
     }
 
     /// All names of what alone goes by `name`.
     fn others(&self, name: &str) -> &[Text] {
-        let owner = self.owners.get(name).filter(|owner| owner.alone);
+        let owner = self.index().owners.get(name).filter(|owner| owner.alone);
         owner.map(|owner| self.names.get(owner.number)).unwrap_or_default()
     }
 
@@ -137,7 +154,7 @@ impl Links {
     }
 
     fn refers_of(&self, number: usize) -> &[Text] {
-        self.refers.get(number)
+        self.refers.of(&self.index().refers, number)
     }
 
     /// True if that refers to what goes by `name`.
@@ -147,7 +164,7 @@ impl Links {
 
     /// True if what goes by `name` refers to that entry.
     pub(super) fn is_referred(&self, number: usize, name: &Text) -> bool {
-        let referred = self.referred.get_or_init(|| self.referred()).get(number);
+        let referred = self.index().referred.get_or_init(|| self.referred()).get(number);
         referred.into_iter().flatten().any(|from| {
             let from = self.names_of(*from).first();
             from.is_some_and(|from| from == name || self.others(from).contains(name))
@@ -156,15 +173,17 @@ impl Links {
 
     /// The entries that an entry refers to.
     pub(super) fn targets(&self, number: usize) -> impl Iterator<Item = usize> {
+        let entries = &self.index().entries;
         self.refers_of(number).iter().filter_map(|name| {
-            let by_any_name = || self.others(name).first().and_then(|own| self.entries.get(own));
-            self.entries.get(name).or_else(by_any_name).copied()
+            let by_any_name = || self.others(name).first().and_then(|own| entries.get(own));
+            entries.get(name).or_else(by_any_name).copied()
         })
     }
 
     fn referred(&self) -> Vec<Vec<usize>> {
         let mut by: ByName<&Text, Vec<usize>> = ByName::default();
-        for (from, targets) in self.refers.iter().enumerate() {
+        for from in 0..self.refers.len() {
+            let targets = self.refers_of(from);
             let own = self.names_of(from).first();
             for target in targets.iter().filter(|target| Some(*target) != own) {
                 by.entry(target).or_default().push(from);

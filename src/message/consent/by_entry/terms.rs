@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use crate::json::{Text, Value};
 
+use super::links::ByName;
+
 /// HL7's v3-ActCode: sensitivities, obligations, refrains, privacy laws, consent directives.
 pub const ACT_CODE: &str = "http://terminology.hl7.org/CodeSystem/v3-ActCode";
 
@@ -30,7 +32,7 @@ pub struct Terms {
     pub version: String,
     purposes: Tree,
     sensitivities: Tree,
-    kinds: HashMap<Text, LabelKind>,
+    kinds: ByName<Text, LabelKind>,
 }
 
 /// Terminology that cannot be used.
@@ -40,7 +42,7 @@ pub struct TermsError(String);
 
 /// Each code with itself and all that it lies within, the nearest first.
 #[derive(Clone, Debug, Default)]
-struct Tree(HashMap<Text, Vec<Text>>);
+struct Tree(ByName<Text, Vec<Text>>);
 
 impl Terms {
     /// The terminology that comes with the engine.
@@ -60,7 +62,7 @@ impl Terms {
     ///
     /// [`TermsError`] if a table is missing or not of that shape.
     pub fn read(value: &Value) -> Result<Self, TermsError> {
-        let mut kinds = HashMap::new();
+        let mut kinds = ByName::default();
         let tables = [
             ("obligation", LabelKind::Obligation),
             ("refrain", LabelKind::Refrain),
