@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use message::consent::by_entry::{ACT_CODE, Directory, Entry};
+use message::consent::by_entry::{ACT_CODE, Coded, Directory, Entry};
 use message::consent::{CONFIDENTIALITY, Confidentiality};
 use message::json::{Map, Text, Value, json};
 
@@ -80,18 +80,13 @@ impl LabelRules {
     /// By its own codes and authors.
     fn own(&self, entry: &Entry, directory: &Directory, source_flags: &BTreeSet<String>) -> Labels {
         let mut labels = Labels::default();
-        for code in &entry.codes {
-            match self.of(code) {
-                Some(rules) => {
-                    labels.covered = true;
-                    rules.for_each(|rule| self.call(rule, &mut labels));
-                }
-                None if code.system.is_empty() || !PLAIN.iter().any(|plain| code.system.starts_with(plain)) => {
-                    if !labels.uncovered.contains(&code.system) {
-                        labels.uncovered.push(code.system.clone());
-                    }
-                }
-                None => {}
+        let is_plain = |system: &Text| PLAIN.iter().any(|plain| system.starts_with(plain));
+        for Coded { system, code } in &entry.codes {
+            if let Some(rules) = self.of(system, code) {
+                labels.covered = true;
+                rules.for_each(|rule| self.call(rule, &mut labels));
+            } else if !is_plain(system) && !labels.uncovered.contains(system) {
+                labels.uncovered.push(system.clone());
             }
         }
         let authors = entry.authors.iter().flat_map(|authors| authors.sure.iter().chain(&authors.maybe));

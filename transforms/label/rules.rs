@@ -173,11 +173,11 @@ impl LabelRules {
         Ok(())
     }
 
-    /// The rules that `code` calls for; `None` where no value set covers its system.
-    pub(super) fn of(&self, code: &Coded) -> Option<impl Iterator<Item = usize>> {
-        let system = known_as(&code.system);
+    /// The rules that a code calls for; `None` where no value set covers its system.
+    pub(super) fn of(&self, system: &str, code: &str) -> Option<impl Iterator<Item = usize>> {
+        let system = known_as(system);
         let set = self.sets.get(system)?;
-        let own = comparable(system, &code.code);
+        let own = comparable(system, code);
         let listed = set.codes.get(&*own).into_iter().flatten().copied();
         let begins = move |prefix: &&Prefix| {
             own.starts_with(&*prefix.text) && !prefix.except.iter().any(|except| own.starts_with(&**except))
