@@ -85,10 +85,12 @@ impl LabelRules {
             if let Some(rules) = self.of(system, code) {
                 labels.covered = true;
                 rules.for_each(|rule| self.call(rule, &mut labels));
-            } else if !is_plain(system) && !labels.uncovered.contains(system) {
+            } else if !is_plain(system) {
                 labels.uncovered.push(system.clone());
             }
         }
+        labels.uncovered.sort_unstable();
+        labels.uncovered.dedup();
         let authors = entry.authors.iter().flat_map(|authors| authors.sure.iter().chain(&authors.maybe));
         let authors: Vec<&Text> = authors.collect();
         for (at, rule) in self.rules.iter().enumerate() {

@@ -174,7 +174,7 @@ impl Redaction {
             ACT_CODE => {
                 entry.labels.iter().any(|label| label == &rule.code || terms.sensitivity(label).contains(&rule.code))
             }
-            _ => entry.codes.contains(rule),
+            _ => entry.has_code(rule),
         }
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Authors {
     /// Which Provenances are about what goes by another name.
     about: ByName<Text, Vec<usize>>,
     /// Those named by several Provenances together: most entries have the same.
-    parties: Vec<(Vec<usize>, Option<Arc<Party>>)>,
+    parties: ByName<Vec<usize>, Option<Arc<Party>>>,
 }
 
 impl Authors {
@@ -68,12 +68,12 @@ impl Authors {
         if about.is_empty() {
             return party(&of_elements(resource), directory).map(Arc::new);
         }
-        if let Some((_, known)) = self.parties.iter().find(|(those, _)| *those == about) {
+        if let Some(known) = self.parties.get(&about) {
             return known.clone();
         }
         let stated = about.iter().filter_map(|number| self.stated.get(*number)).flatten();
         let party = party(stated, directory).map(Arc::new);
-        self.parties.push((about, party.clone()));
+        self.parties.insert(about, party.clone());
         party
     }
 }

@@ -387,7 +387,7 @@ impl<'a> Case<'a> {
             && any(&when.purpose, &|rule| self.terms.is_purpose_within(purpose.code, rule))
             && any(&when.recipient_type, &|kind| kinds.iter().any(|own| **own == *kind) || (withholds && unknown))
             && when.recipient_is_patient.is_none_or(|is| is == self.request.recipient_is_patient)
-            && (when.code.is_empty() || when.code.iter().any(|code| entry.codes.contains(code)))
+            && (when.code.is_empty() || when.code.iter().any(|code| entry.has_code(code)))
             && any(&when.resource_type, &|kind| *entry.kind == *kind)
             && any(&when.action, &|action| self.request.actions.iter().any(|own| **own == *action))
     }

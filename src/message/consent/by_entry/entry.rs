@@ -27,6 +27,9 @@ const OBSERVATION_VALUE: &str = "http://terminology.hl7.org/CodeSystem/v3-Observ
 /// The extension that labels an element within a resource (FHIR DS4P 1.0).
 const INLINE_LABEL: &str = "http://hl7.org/fhir/uv/security-label-ds4p/StructureDefinition/extension-inline-sec-label";
 
+/// So many codings are looked through; more are sorted.
+const FEW: usize = 16;
+
 /// A code and its system, by one name for each system and without a trailing slash. An empty code is one that is not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Coded {
@@ -77,7 +80,7 @@ pub struct Entry {
     pub media: Vec<Text>,
     /// Its `category` and `type`.
     pub classes: Vec<Coded>,
-    /// Every coding in it, except in `meta`.
+    /// Every coding in it, except in `meta`; where they are many each once, in order.
     pub codes: Vec<Coded>,
     /// The highest confidentiality it is labelled with; V where that is no level.
     pub confidentiality: Option<Confidentiality>,
@@ -103,10 +106,10 @@ pub struct Entry {
     links: Arc<Links>,
 }
 
-/// Says what it is and how it is called: an identifier is patient data.
+/// Says what it is and where it stands: a name may be an identifier, which is patient data.
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Entry({})", self.reference)
+        write!(f, "Entry({} {})", self.number, self.kind)
     }
 }
 
@@ -148,6 +151,10 @@ impl Entry {
             let mut entry = Self { reference, number, kind: text_of(resource, "resourceType"), ..Self::default() };
             entry.read_elements(resource);
             entry.gather(resource, links.refers_mut(), &mut waiting);
+            if entry.codes.len() > FEW {
+                entry.codes.sort_unstable();
+                entry.codes.dedup();
+            }
             links.add_entry(&entry.reference, *full_url, identifiers(resource));
             entries.push(entry);
         }
@@ -175,6 +182,12 @@ impl Entry {
     /// The places, among the entries that were read with it, of what it refers to.
     pub fn targets(&self) -> impl Iterator<Item = usize> {
         self.links.targets(self.number).filter(|at| *at != self.number)
+    }
+
+    /// True if `code` is among its codings.
+    #[must_use]
+    pub fn has_code(&self, code: &Coded) -> bool {
+        if self.codes.len() > FEW { self.codes.binary_search(code).is_ok() } else { self.codes.contains(code) }
     }
 
     /// True if it goes by `name`.
@@ -385,4 +398,35 @@ fn profile(value: &Value) -> Option<Text> {
 fn codes(concept: &Value, to: &mut Vec<Coded>) {
     to.extend(list(concept, "coding").filter_map(Coded::of));
     to.extend(Coded::of(concept));
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(codings: usize) {
+        // Backwards, and each twice.
+        let codes: Vec<Value> = (0..2 * codings).rev().map(|n| json!({ "code": format!("c{}", n / 2) })).collect();
+        let resource = json!({ "resourceType": "Observation", "code": { "coding": codes } });
+        let sources = Sources { resources: &[(None, &resource)], ..Sources::default() };
+        let entries = Entry::read(sources, &Directory::default());
+        assert!((0..codings).all(|n| entries[0].has_code(&Coded::new("", &format!("c{n}")))));
+        assert!(!entries[0].has_code(&Coded::new("", &format!("c{codings}"))));
+    }
+
+    #[test]
+    fn finds_a_code_among_few_and_among_many() {
+        [1, FEW / 2, FEW / 2 + 1, FEW, 100 * FEW].into_iter().for_each(check);
+    }
+
+    #[test]
+    fn what_is_printed_of_it_tells_no_name() {
+        let url = "Patient?identifier=urn:x|77";
+        let resource = json!({ "resourceType": "Patient", "identifier": [{ "value": "77" }] });
+        let sources = Sources { resources: &[(Some(url), &resource)], ..Sources::default() };
+        assert_eq!(format!("{:?}", Entry::read(sources, &Directory::default())), "[Entry(0 Patient)]");
+    }
 }

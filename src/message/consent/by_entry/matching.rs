@@ -242,7 +242,7 @@ impl Question<'_> {
             if rule.code.is_empty() {
                 return Tri::Unknown;
             }
-            if self.entry.codes.contains(rule) {
+            if self.entry.has_code(rule) {
                 return Tri::Yes;
             }
             coded(&self.entry.codes, rule)
