@@ -269,13 +269,15 @@ proptest! {
 
     /// A message is its segments joined, a segment its fields, a field its repetitions, and so on down.
     #[test]
-    fn parts_join_to_the_whole(segments in prop::collection::vec("[A-Z][A-Z0-9]{2}(\\|([a-z^~&\\\\é]{0,6})){0,5}", 0..6)) {
+    fn parts_join_to_the_whole(segments in prop::collection::vec("([FB]HS|[A-Z][A-Z0-9]{2})(\\|([a-z^~&\\\\é]{0,6})){0,5}", 0..6)) {
         let text = format!("MSH|^~\\&|A\r{}", segments.join("\r"));
         let message = read(&text);
         let joined: Vec<_> = message.segments().map(|segment| {
-            let fields = segment.fields().filter(|(n, _)| segment.name() != "MSH" || *n > 1).map(|(n, field)| {
+            // Their first field is the separator, their second the other delimiters.
+            let is_header = ["MSH", "FHS", "BHS"].contains(&segment.name());
+            let fields = segment.fields().filter(|(n, _)| !is_header || *n > 1).map(|(n, field)| {
                 prop_assert_eq!(segment.field(n).text(), field.text());
-                if segment.name() == "MSH" && n == 2 {
+                if is_header && n == 2 {
                     return Ok(field.text().to_owned());
                 }
                 let repetitions: Vec<String> = field.repetitions().map(|repetition| {
