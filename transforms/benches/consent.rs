@@ -100,7 +100,7 @@ impl Case {
     }
 
     fn entries(&self) -> Vec<Entry> {
-        let resources: Vec<(Option<&str>, &Value)> = self.resources.iter().map(|resource| (None, resource)).collect();
+        let resources: Vec<(Option<&_>, &Value)> = self.resources.iter().map(|resource| (None, resource)).collect();
         Entry::read(Sources { resources: &resources, provenance: &[], context: &[] }, &self.directory)
     }
 }

@@ -114,9 +114,9 @@ impl Consent {
 
     fn decide(&self, content: &Value) -> Option<usize> {
         let entries = content.get("entry")?.as_array()?;
-        let resources: Vec<(Option<&str>, &Value)> = entries
+        let resources: Vec<(Option<&_>, &Value)> = entries
             .iter()
-            .filter_map(|entry| Some((entry.get("fullUrl").and_then(Value::as_str), entry.get("resource")?)))
+            .filter_map(|entry| Some((entry.get("fullUrl").and_then(Value::as_text), entry.get("resource")?)))
             .collect();
         let mut entries = Entry::read(Sources { resources: &resources, ..Sources::default() }, &self.directory);
         let labels = self.rules.labels(&entries, &self.directory, &std::collections::BTreeSet::new());

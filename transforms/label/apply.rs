@@ -91,11 +91,13 @@ impl LabelRules {
         }
         labels.uncovered.sort_unstable();
         labels.uncovered.dedup();
-        let authors = entry.authors.iter().flat_map(|authors| authors.sure.iter().chain(&authors.maybe));
-        let authors: Vec<&Text> = authors.collect();
         for (at, rule) in self.rules.iter().enumerate() {
             let Some(flag) = &rule.author_flag else { continue };
-            if source_flags.contains(flag) || authors.iter().any(|author| directory.has_flag(author, flag)) {
+            let by_author = || {
+                let authors = entry.authors().into_iter().flat_map(|authors| authors.sure.iter().chain(&authors.maybe));
+                authors.into_iter().any(|author| directory.has_flag(author, flag))
+            };
+            if source_flags.contains(flag) || (directory.knows_flag(flag) && by_author()) {
                 self.call(at, &mut labels);
             }
         }

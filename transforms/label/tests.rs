@@ -21,7 +21,7 @@ fn directory() -> Directory {
 #[track_caller]
 fn check(resources: &[Value], expected: Expect) {
     let rules = LabelRules::shipped().unwrap();
-    let listed: Vec<(Option<&str>, &Value)> = resources.iter().map(|resource| (None, resource)).collect();
+    let listed: Vec<(Option<&Text>, &Value)> = resources.iter().map(|resource| (None, resource)).collect();
     let entries = Entry::read(Sources { resources: &listed, provenance: &[], context: &[] }, &directory());
     let labels = rules.labels(&entries, &directory(), &BTreeSet::new());
     let mut told = Vec::new();
@@ -165,7 +165,7 @@ fn tells_what_goes_unlabelled_for_want_of_a_value_set() {
         coded("Jane Doe", "Y"),
     ];
     let rules = LabelRules::shipped().unwrap();
-    let listed: Vec<(Option<&str>, &Value)> = all.iter().map(|resource| (None, resource)).collect();
+    let listed: Vec<(Option<&Text>, &Value)> = all.iter().map(|resource| (None, resource)).collect();
     let entries = Entry::read(Sources { resources: &listed, provenance: &[], context: &[] }, &directory());
     let labels = rules.labels(&entries, &directory(), &BTreeSet::new());
     let found = all.iter().zip(&labels).filter_map(|(resource, labels)| lacking(resource, labels));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use message::consent::by_entry::{Directory, Entry, Sources};
-use message::json::Value;
+use message::json::{Text, Value};
 use message::{Body, Context, Finding, FindingKind, Message, Sha256, Transform, TransformError};
 
 use super::apply::{Labels, add_labels};
@@ -46,7 +46,7 @@ impl Transform for LabelSensitivity {
         };
         let mut wanting = Vec::new();
         let entries: Vec<Entry> = {
-            let resources: Vec<(Option<&str>, &Value)> = resources(content);
+            let resources = resources(content);
             Entry::read(Sources { resources: &resources, provenance: &[], context: &[] }, &self.directory)
         };
         let mut changed = false;
@@ -113,11 +113,11 @@ fn kind_of(resource: &Value) -> String {
 }
 
 /// The resources of a Bundle with their `fullUrl`; of any other resource itself.
-fn resources(content: &Value) -> Vec<(Option<&str>, &Value)> {
+fn resources(content: &Value) -> Vec<(Option<&Text>, &Value)> {
     match content.get("entry").and_then(Value::as_array) {
         Some(entries) => entries
             .iter()
-            .filter_map(|entry| Some((entry.get("fullUrl").and_then(Value::as_str), entry.get("resource")?)))
+            .filter_map(|entry| Some((entry.get("fullUrl").and_then(Value::as_text), entry.get("resource")?)))
             .collect(),
         None => vec![(None, content)],
     }

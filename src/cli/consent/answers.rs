@@ -53,7 +53,7 @@ fn labels_of(resource: &Value) -> BTreeSet<String> {
 fn labels(vector: &Value, suite: &Suite) -> Value {
     let context = list(vector, "context_resources");
     let mut resources: Vec<Value> = list(vector, "resources").iter().chain(context).cloned().collect();
-    let listed: Vec<(Option<&str>, &Value)> = resources.iter().map(|resource| (None, resource)).collect();
+    let listed: Vec<(Option<&_>, &Value)> = resources.iter().map(|resource| (None, resource)).collect();
     let sources = Sources { resources: &listed, provenance: list(vector, "provenance"), context: &[] };
     let entries = Entry::read(sources, &suite.folder.directory);
     let labels = suite.rules.labels(&entries, &suite.folder.directory, &BTreeSet::new());

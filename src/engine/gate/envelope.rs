@@ -12,7 +12,9 @@ use super::people::Part;
 /// Labels every document among `parts` with what the entries are labelled with that a Provenance says were made from it.
 pub(super) fn enclose(parts: &[Part<'_>], entries: &mut [Entry]) {
     let is_provenance = |part: &&Part<'_>| get_str(part.resource, "resourceType") == Some("Provenance");
-    if !parts.iter().any(|part| is_provenance(&part) && part.resource.get("entity").is_some()) {
+    // Most name what something was made from by its digest alone: it is not among the entries.
+    let names_source = |entity: &Value| entity.get("what").is_some_and(|what| what.get("reference").is_some());
+    if !parts.iter().any(|part| is_provenance(&part) && items(part.resource, "entity").iter().any(names_source)) {
         return;
     }
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
@@ -48,7 +50,9 @@ fn items<'a>(value: &'a Value, key: &str) -> &'a [Value] {
 #[cfg(test)]
 mod tests {
     use message::consent::Confidentiality;
-    use message::consent::by_entry::{Directory, Sources};
+    use std::sync::Arc;
+
+    use message::consent::by_entry::Sources;
     use message::json::json;
 
     use super::super::people::parts;
@@ -66,9 +70,9 @@ mod tests {
                 "entity": [{ "role": "source", "what": { "reference": "urn:uuid:d" } }] } }
         ] });
         let parts = parts(&bundle);
-        let resources: Vec<(Option<&str>, &Value)> = parts.iter().map(|part| (part.full_url, part.resource)).collect();
+        let resources: Vec<(Option<&Text>, &Value)> = parts.iter().map(|part| (part.full_url, part.resource)).collect();
         let sources = Sources { resources: &resources, provenance: &[], context: &[] };
-        let mut entries = Entry::read(sources, &Directory::default());
+        let mut entries = Entry::read(sources, &Arc::default());
         enclose(&parts, &mut entries);
         assert_eq!(
             (&*entries[0].labels, entries[0].confidentiality),

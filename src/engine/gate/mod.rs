@@ -414,7 +414,7 @@ impl Gate {
 /// What is decided about, labelled as the site's rules call for now, whatever was labelled when it came.
 fn entries(parts: &[Part<'_>], site: &Site, channel: &str) -> Vec<Entry> {
     let rules = &site.consent;
-    let resources: Vec<(Option<&str>, &Value)> = parts.iter().map(|part| (part.full_url, part.resource)).collect();
+    let resources: Vec<(Option<&Text>, &Value)> = parts.iter().map(|part| (part.full_url, part.resource)).collect();
     let mut entries = Entry::read(Sources { resources: &resources, ..Sources::default() }, &rules.directory);
     let flags = &provider_of(site, channel).flags;
     let labels = rules.labels.labels(&entries, &rules.directory, flags);

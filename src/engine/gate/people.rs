@@ -3,7 +3,7 @@
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use message::consent::by_entry::normal;
+use message::consent::by_entry::{changed, normal};
 use message::json::{Text, Value};
 use message::{Provider, fhir};
 
@@ -19,7 +19,7 @@ static NOTHING: Value = Value::Null;
 #[derive(Clone, Copy)]
 pub(super) struct Part<'a> {
     /// What it is called in its Bundle.
-    pub(super) full_url: Option<&'a str>,
+    pub(super) full_url: Option<&'a Text>,
     /// Its resource.
     pub(super) resource: &'a Value,
     /// The entry itself; the resource where that is no Bundle.
@@ -33,13 +33,18 @@ pub(super) fn parts(content: &Value) -> Vec<Part<'_>> {
         Some(entries) => entries
             .iter()
             .map(|entry| Part {
-                full_url: fhir::get_str(entry, "fullUrl").or_else(|| fhir::get_str(entry, "request.url")),
+                full_url: entry.get("fullUrl").and_then(Value::as_text).or_else(|| url_of(entry)),
                 resource: entry.get("resource").unwrap_or(&NOTHING),
                 entry,
             })
             .collect(),
         None => vec![Part { full_url: None, resource: content, entry: content }],
     }
+}
+
+/// Where an entry asks to be written.
+fn url_of(entry: &Value) -> Option<&Text> {
+    entry.get("request")?.get("url")?.as_text()
 }
 
 /// The places of what refers to each of `parts`, itself and Provenance left out.
@@ -49,7 +54,7 @@ pub(super) fn referred_by(parts: &[Part<'_>]) -> Vec<BTreeSet<usize>> {
         let kind = fhir::get_str(part.resource, "resourceType").unwrap_or_default();
         let id = fhir::get_str(part.resource, "id").map(|id| format!("{kind}/{id}"));
         let url =
-            part.full_url.into_iter().chain(fhir::get_str(part.entry, "request.url")).map(|url| normal(url).into());
+            part.full_url.into_iter().chain(url_of(part.entry)).map(|url| normal(url).into());
         names.extend(url.chain(id).map(|name| (name, at)));
     }
     let mut by = vec![BTreeSet::new(); parts.len()];
@@ -107,7 +112,7 @@ pub(super) fn people(parts: &[Part<'_>], provider: &Provider, hash: &Hash) -> Ve
         let mut own = patient::of_patient(part.resource, provider);
         own.extend(patient::local(part.entry, part.resource, provider));
         let id = fhir::get_str(part.resource, "id").map(|id| Text::from(format!("Patient/{id}")));
-        let names = part.full_url.map(normal).into_iter().chain(part.full_url.map(Text::from));
+        let names = part.full_url.map(|url| normal(url)).into_iter().chain(part.full_url.cloned());
         let person = found.add(&own, names.chain(id));
         found.about.entry(person).or_default().insert(at);
     }
@@ -149,7 +154,7 @@ fn names_of(parts: &[Part<'_>]) -> BTreeSet<Text> {
     let id = |part: &Part<'_>| {
         Some([fhir::get_str(part.resource, "resourceType")?, "/", fhir::get_str(part.resource, "id")?].concat().into())
     };
-    let urls = parts.iter().filter_map(|part| part.full_url).map(normal);
+    let urls = parts.iter().filter_map(|part| part.full_url).map(|url| normal(url));
     urls.chain(parts.iter().filter_map(id)).collect()
 }
 
@@ -172,6 +177,9 @@ fn is_patient(resource: &Value) -> bool {
 fn is(resource: &Value, kind: &str) -> bool {
     fhir::get_str(resource, "resourceType") == Some(kind)
 }
+
+/// So many names are looked through; more are looked up.
+const FEW: usize = 8;
 
 /// Patients found so far, by number.
 #[derive(Default)]
@@ -219,16 +227,25 @@ impl Found {
         Some(at)
     }
 
+    fn called(&self, name: &str) -> Option<usize> {
+        // Most are of one patient, and most references are to something else.
+        if self.names.len() <= FEW {
+            return self.names.iter().find(|(known, _)| **known == *name).map(|(_, at)| *at);
+        }
+        self.names.get(name).copied()
+    }
+
     /// The patient that a reference means, if it means one.
     fn named(&mut self, reference: &str, provider: &Provider) -> Option<usize> {
-        if let Some(at) = self.names.get(reference) {
-            return Some(*at);
+        if let Some(at) = self.called(reference) {
+            return Some(at);
         }
-        let plain = normal(reference);
-        if let Some(at) = self.names.get(&plain).filter(|_| *plain != *reference) {
-            return Some(*at);
+        let plain = changed(reference);
+        if let Some(at) = plain.as_ref().and_then(|plain| self.called(plain)) {
+            return Some(at);
         }
         let referred = reference.contains("Patient").then(|| patient::referred(reference, provider)).flatten()?;
+        let plain = plain.unwrap_or_else(|| reference.into());
         Some(self.add(&BTreeSet::from([referred]), [plain].into_iter()))
     }
 }

@@ -96,9 +96,9 @@ fn codes_in(segment: &Segment<'_>) -> BTreeSet<Coded> {
 /// Every code that is in the entries.
 fn codes_of(content: &Value) -> BTreeSet<Coded> {
     let parts = super::people::parts(content);
-    let resources: Vec<(Option<&str>, &Value)> = parts.iter().map(|part| (None, part.resource)).collect();
+    let resources: Vec<(Option<&_>, &Value)> = parts.iter().map(|part| (None, part.resource)).collect();
     let sources = message::consent::by_entry::Sources { resources: &resources, ..Default::default() };
-    let entries = Entry::read(sources, &message::consent::by_entry::Directory::default());
+    let entries = Entry::read(sources, &std::sync::Arc::default());
     entries.into_iter().flat_map(|entry| entry.codes).collect()
 }
 

@@ -228,13 +228,15 @@ fn tells_of_birth(resource: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::consent::by_entry::{Directory, Sources};
+    use std::sync::Arc;
+
+    use crate::consent::by_entry::Sources;
 
     use super::*;
 
     fn labels(resource: &Value) -> Vec<(&'static str, bool)> {
         let sources = Sources { resources: &[(None, resource)], ..Sources::default() };
-        let mut entries = Entry::read(sources, &Directory::default());
+        let mut entries = Entry::read(sources, &Arc::default());
         read(&mut entries, [resource].into_iter());
         entries.iter().flat_map(|entry| &entry.inner).map(|inner| (inner.label, inner.whole)).collect()
     }

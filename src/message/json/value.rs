@@ -54,6 +54,12 @@ impl Value {
         if let Self::String(text) = self { Some(text) } else { None }
     }
 
+    /// As [`Value::as_str`], to clone it at little cost.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&Text> {
+        if let Self::String(text) = self { Some(text) } else { None }
+    }
+
     /// The number, if it is one.
     #[must_use]
     pub fn as_number(&self) -> Option<&Number> {

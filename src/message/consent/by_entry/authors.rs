@@ -1,133 +1,189 @@
 //! Who wrote each entry: by the Provenance about it, else by its own elements.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
 
-use crate::json::{Text, Value};
+use foldhash::fast::RandomState;
+
+use crate::json::{Map, Text, Value};
 
 use super::directory::{Directory, Party};
-use super::entry::{Coded, list, push};
-use super::links::ByName;
-use super::reference::{named, names};
+use super::entry::{items, list, push};
+use super::links::{ByName, Links};
+use super::reference::{Name, named};
 
-/// The Provenances of a message by what they are about.
+/// What a message says of who wrote its entries, as it stands; worked out when it is asked for, as most decisions do not.
 #[derive(Default)]
 pub(super) struct Authors {
-    /// Whom each Provenance names.
-    stated: Vec<Vec<Stated>>,
-    /// Which Provenances are about each entry, as it is called in the message.
-    about_entry: Vec<Vec<usize>>,
-    /// False where several entries have one reference: then each has what is said of any.
-    distinct: bool,
-    /// Which Provenances are about what goes by another name.
-    about: ByName<Text, Vec<usize>>,
-    /// Those named by several Provenances together: most entries have the same.
-    parties: ByName<Vec<usize>, Option<Arc<Party>>>,
+    provenances: Vec<Statement>,
+    /// Whom entries name by elements of their own, each with the entry's number.
+    by_elements: Vec<(usize, Stated)>,
+    /// Who wrote each entry.
+    made: OnceLock<Vec<Option<Arc<Party>>>>,
+}
+
+/// What a Provenance says.
+struct Statement {
+    agents: Vec<Stated>,
+    /// What it is about.
+    targets: Vec<Name>,
+}
+
+/// Someone named as author.
+struct Stated {
+    names: Vec<Name>,
+    /// False where it is only likely that they are the author.
+    sure: bool,
 }
 
 impl Authors {
-    /// Of a message with so many entries, each with a reference of its own or not.
-    pub(super) fn new(entries: usize, distinct: bool) -> Self {
-        Self { about_entry: vec![Vec::new(); entries], distinct, ..Self::default() }
+    /// Takes up a Provenance.
+    pub(super) fn add(&mut self, provenance: &Value) {
+        let about = list(provenance, "target");
+        let mut targets = Vec::with_capacity(about.size_hint().0);
+        about.for_each(|target| {
+            let Some(target) = target.as_object() else { return };
+            let (mut literal, mut logical) = (None, None);
+            for (name, member) in target {
+                match name.as_str() {
+                    "reference" => literal = Some(member),
+                    "identifier" => logical = Some(member),
+                    _ => {}
+                }
+            }
+            named(literal, logical, &mut targets);
+        });
+        self.provenances.push(Statement { agents: of_provenance(provenance), targets });
     }
 
-    /// Takes up a Provenance; `entry` finds the place and the reference of what is called so in the message.
-    pub(super) fn add<'a>(&mut self, provenance: &Value, entry: impl Fn(&str) -> Option<(usize, &'a Text)>) {
-        let number = self.stated.len();
-        self.stated.push(of_provenance(provenance));
-        let mut targets = Vec::new();
-        list(provenance, "target").for_each(|target| {
-            named(target.get("reference"), target.get("identifier"), &mut targets);
-        });
-        for target in targets {
-            let known = entry(&target);
-            match known.and_then(|(at, _)| self.about_entry.get_mut(at).filter(|_| self.distinct)) {
-                Some(about) => about.push(number),
-                None => {
-                    let name = known.map_or(target, |(_, reference)| reference.clone());
-                    self.about.entry(name).or_default().push(number);
-                }
+    /// Takes up whom an entry names by its own elements: the first of [`AUTHORS`] for certain, the rest perhaps.
+    pub(super) fn add_elements(&mut self, entry: usize, elements: &Map) {
+        let mut present = [None; AUTHORS.len()];
+        for (name, value) in elements.iter().filter(|(name, _)| matches!(name.len(), 6 | 8 | 9 | 17)) {
+            let rank = AUTHORS.iter().position(|known| name == known);
+            rank.and_then(|rank| present.get_mut(rank)).into_iter().for_each(|slot| *slot = Some(value));
+        }
+        for (rank, value) in present.into_iter().flatten().enumerate() {
+            for value in items(value) {
+                let names = names_as_they_stand(value.get("actor").unwrap_or(value));
+                self.by_elements.push((entry, Stated { names, sure: rank == 0 }));
             }
         }
     }
 
-    /// Who wrote a resource that goes by `names`; `None` where nobody is named.
-    pub(super) fn of(
-        &mut self,
-        resource: &Value,
-        at: usize,
-        names: &[Text],
-        directory: &Directory,
-    ) -> Option<Arc<Party>> {
-        let mut about = self.about_entry.get_mut(at).map(std::mem::take).unwrap_or_default();
-        if !self.about.is_empty() {
-            about.extend(names.iter().filter_map(|name| self.about.get(name)).flatten());
-        }
-        about.sort_unstable();
-        about.dedup();
-        about.retain(|number| self.stated.get(*number).is_some_and(|stated| !stated.is_empty()));
-        if about.is_empty() {
-            return party(&of_elements(resource), directory).map(Arc::new);
-        }
-        if let Some(known) = self.parties.get(&about) {
-            return known.clone();
-        }
-        let stated = about.iter().filter_map(|number| self.stated.get(*number)).flatten();
-        let party = party(stated, directory).map(Arc::new);
-        self.parties.insert(about, party.clone());
-        party
+    /// Who wrote an entry; `None` where nobody is named.
+    pub(super) fn of(&self, entry: usize, links: &Links, directory: &Directory) -> Option<&Arc<Party>> {
+        self.made.get_or_init(|| self.make(links, directory)).get(entry)?.as_ref()
+    }
+
+    fn make(&self, links: &Links, directory: &Directory) -> Vec<Option<Arc<Party>>> {
+        let about = About::of(&self.provenances, links);
+        // Those named by several Provenances together: most entries have the same.
+        let mut parties: ByName<Vec<usize>, Option<Arc<Party>>> = ByName::default();
+        let mut by_elements = self.by_elements.iter().peekable();
+        let each = (0..links.entries()).map(|entry| {
+            let own: Vec<&Stated> =
+                std::iter::from_fn(|| by_elements.next_if(|(of, _)| *of == entry)).map(|(_, stated)| stated).collect();
+            let mut told_by = about.entry(entry, links);
+            told_by.retain(|at| self.provenances.get(*at).is_some_and(|statement| !statement.agents.is_empty()));
+            if told_by.is_empty() {
+                return party(own, directory).map(Arc::new);
+            }
+            if let Some(known) = parties.get(&told_by) {
+                return known.clone();
+            }
+            let stated = told_by.iter().filter_map(|at| self.provenances.get(*at)).flat_map(|statement| &statement.agents);
+            let party = party(stated, directory).map(Arc::new);
+            parties.insert(told_by, party.clone());
+            party
+        });
+        each.collect()
     }
 }
 
-/// Someone named as author.
-#[derive(Clone, Debug)]
-struct Stated {
-    names: Vec<Text>,
-    /// False where it is only likely that they are the author.
-    sure: bool,
+/// Which Provenances are about what.
+struct About {
+    /// Each entry, as it is called in the message.
+    entries: Vec<Vec<usize>>,
+    /// What goes by another name.
+    others: ByName<Text, Vec<usize>>,
+}
+
+impl About {
+    fn of(provenances: &[Statement], links: &Links) -> Self {
+        let count = links.entries();
+        // The entry of each `fullUrl`; the last where several have the same.
+        let urls: ByName<&Text, usize> = (0..count).filter_map(|at| Some((links.url(at)?, at))).collect();
+        let own = |entry: usize| links.names_of(entry).first();
+        // Where several entries have one reference, each has what is said of any.
+        let distinct = (0..count).filter_map(own).collect::<HashSet<&Text, RandomState>>().len() == count;
+        let mut about = Self { entries: vec![Vec::new(); count], others: ByName::default() };
+        for (at, statement) in provenances.iter().enumerate() {
+            for target in statement.targets.iter().filter_map(Name::normal) {
+                let known = urls.get(&target).copied();
+                match known.and_then(|entry| about.entries.get_mut(entry).filter(|_| distinct)) {
+                    Some(entry) => entry.push(at),
+                    None => {
+                        let name = known.and_then(own).cloned().unwrap_or(target);
+                        about.others.entry(name).or_default().push(at);
+                    }
+                }
+            }
+        }
+        about
+    }
+
+    /// Those about an entry, by all its names; each once, in order.
+    fn entry(&self, entry: usize, links: &Links) -> Vec<usize> {
+        let mut about = self.entries.get(entry).cloned().unwrap_or_default();
+        if !self.others.is_empty() {
+            about.extend(links.names_of(entry).iter().filter_map(|name| self.others.get(name)).flatten());
+        }
+        about.sort_unstable();
+        about.dedup();
+        about
+    }
 }
 
 /// The authors that a Provenance names, each with the organisation they act for.
 fn of_provenance(provenance: &Value) -> Vec<Stated> {
     let stated = list(provenance, "agent").filter_map(|agent| {
-        let roles: Vec<Coded> =
-            list(agent, "type").flat_map(|role| list(role, "coding")).filter_map(Coded::of).collect();
-        let sure = roles.iter().any(|role| matches!(&*role.code, "author" | "AUT"));
-        if !sure && !roles.is_empty() {
+        let roles = || list(agent, "type").flat_map(|role| list(role, "coding"));
+        let codes = || roles().filter_map(|role| role.get("code")?.as_str()).map(str::trim).filter(|code| !code.is_empty());
+        let sure = codes().any(|code| matches!(code, "author" | "AUT"));
+        if !sure && codes().next().is_some() {
             return None;
         }
-        let who = ["who", "onBehalfOf"].iter().filter_map(|key| agent.get(*key)).flat_map(names).collect();
-        Some(Stated { names: who, sure })
+        let mut names = Vec::new();
+        ["who", "onBehalfOf"].iter().filter_map(|key| agent.get(*key)).for_each(|who| {
+            named(who.get("reference"), who.get("identifier"), &mut names);
+        });
+        Some(Stated { names, sure })
     });
     stated.collect()
 }
 
-/// Elements that name an author where no Provenance does, the nearest to that first.
-const AUTHORS: &[&str] =
-    &["author", "performer", "recorder", "asserter", "requester", "informationSource", "provider", "sender"];
-
-/// The authors that a resource's own elements name: the first of [`AUTHORS`] for certain, the rest perhaps.
-fn of_elements(resource: &Value) -> Vec<Stated> {
-    let mut stated = Vec::new();
-    let present = AUTHORS.iter().filter(|element| resource.get(**element).is_some());
-    for (rank, element) in present.enumerate() {
-        for value in list(resource, element) {
-            let reference = value.get("actor").unwrap_or(value);
-            stated.push(Stated { names: names(reference), sure: rank == 0 });
-        }
-    }
-    stated
+fn names_as_they_stand(reference: &Value) -> Vec<Name> {
+    let mut names = Vec::new();
+    named(reference.get("reference"), reference.get("identifier"), &mut names);
+    names
 }
+
+/// Elements that name an author where no Provenance does, the nearest to that first.
+const AUTHORS: [&str; 8] =
+    ["author", "performer", "recorder", "asserter", "requester", "informationSource", "provider", "sender"];
 
 /// All authors as one party; `None` where nobody is named.
 fn party<'a>(stated: impl IntoIterator<Item = &'a Stated>, directory: &Directory) -> Option<Party> {
     let mut all: Option<Party> = None;
     for Stated { names, sure } in stated {
+        let names: Vec<Text> = names.iter().filter_map(Name::normal).collect();
         let party = all.get_or_insert_default();
         if names.iter().all(|name| name.is_empty()) {
             party.obscure = true;
             continue;
         }
-        let one = directory.party(names);
+        let one = directory.party(&names);
         one.own.into_iter().filter(|_| *sure).for_each(|name| push(&mut party.own, name));
         let certain = if *sure { &mut party.sure } else { &mut party.maybe };
         one.sure.into_iter().for_each(|name| push(certain, name));

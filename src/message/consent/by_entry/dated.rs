@@ -1,7 +1,7 @@
 //! When what an entry records took place.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use crate::json::{Map, Value};
 
@@ -45,8 +45,42 @@ static RANKS: LazyLock<HashMap<String, usize, foldhash::fast::FixedState>> = Laz
     ranks
 });
 
+/// What the entries of a message say of when it was, as it stands; read when it is asked for, as most decisions do not.
+#[derive(Default)]
+pub(super) struct Dates {
+    /// Of each entry that says it, its number and what says it.
+    said: Vec<(usize, Map)>,
+    read: OnceLock<HashMap<usize, Span, foldhash::fast::RandomState>>,
+}
+
+impl Dates {
+    /// Takes up what an entry says.
+    pub(super) fn add(&mut self, entry: usize, elements: &Map) {
+        let mut said = Map::new();
+        for (name, value) in elements.iter().filter(|(name, _)| says_when(name)) {
+            said.push(name.clone(), value.clone());
+        }
+        if !said.is_empty() {
+            self.said.push((entry, said));
+        }
+    }
+
+    /// When what an entry tells of was.
+    pub(super) fn of(&self, entry: usize) -> Option<Span> {
+        let read = || self.said.iter().filter_map(|(entry, said)| Some((*entry, dated(said)?))).collect();
+        self.read.get_or_init(read).get(&entry).copied()
+    }
+}
+
+/// True for what [`dated`] reads.
+fn says_when(name: &str) -> bool {
+    // What most resources begin with says nothing of it.
+    !matches!(name, "resourceType" | "id" | "meta" | "identifier" | "code" | "status" | "subject")
+        && (RANKS.contains_key(name) || matches!(name, "end" | "collection"))
+}
+
 /// The clinical interval of a resource: the first of [`DATES`] that it has. `meta.lastUpdated` never.
-pub(super) fn dated(elements: &Map) -> Option<Span> {
+fn dated(elements: &Map) -> Option<Span> {
     let mut named: Vec<(usize, &str, &Value)> =
         elements.iter().filter_map(|(name, value)| Some((*RANKS.get(name.as_str())?, name.as_str(), value))).collect();
     named.sort_unstable_by_key(|(rank, ..)| *rank);

@@ -476,7 +476,7 @@ impl<'a> Case<'a> {
         let labelled = |code: &&str| entry.labels.iter().any(|label| **label == **code);
         let by_author = || {
             // The author itself, or a part of it: not what shares a group or a house with it.
-            let authors = entry.authors.as_ref().map(|authors| authors.own.as_slice()).unwrap_or_default();
+            let authors = entry.authors().map(|authors| authors.own.as_slice()).unwrap_or_default();
             authors.iter().any(|author| self.request.recipient.sure.contains(author))
         };
         let original = || (labelled(&"ORCON") && !by_author()).then_some("ORCON");

@@ -16,6 +16,8 @@ pub struct Directory {
     entities: ByName<Text, Entity>,
     groups: ByName<Text, BTreeSet<Text>>,
     by_identifier: ByName<Text, Text>,
+    /// All that anyone has.
+    flags: BTreeSet<Text>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -77,6 +79,7 @@ impl Directory {
         for identifier in &entity.identifiers {
             self.by_identifier.insert(identifier.clone(), reference.clone());
         }
+        self.flags.extend(entity.flags.iter().cloned());
         self.entities.insert(reference, entity);
     }
 
@@ -116,6 +119,12 @@ impl Directory {
     #[must_use]
     pub fn has_flag(&self, name: &str, flag: &str) -> bool {
         self.line(name).iter().any(|name| self.entities.get(name).is_some_and(|entity| entity.flags.contains(flag)))
+    }
+
+    /// True if anyone has `flag`.
+    #[must_use]
+    pub fn knows_flag(&self, flag: &str) -> bool {
+        self.flags.contains(flag)
     }
 
     fn entity(&self, name: &str) -> Option<&Entity> {

@@ -1,18 +1,15 @@
 //! What a decision needs to know of a record entry: a resource's codes, labels, dates, authors, references.
 
-use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use foldhash::fast::RandomState;
-
-use crate::json::{Map, Text, Value};
+use crate::json::{Map, Shared, Text, Value};
 
 use super::authors::Authors;
-use super::dated::dated;
+use super::dated::Dates;
 use super::directory::{Directory, Party};
-use super::links::{ByName, Links, identifiers, references_in};
-use super::reference::{attachment, named};
+use super::links::{Links, identifiers, references_in};
+use super::reference::{Name, attachment, named};
 use super::span::Span;
 use super::systems::{canonical, canonical_text};
 use super::terms::ACT_CODE;
@@ -92,18 +89,22 @@ pub struct Entry {
     pub purposes: Vec<Text>,
     /// True for test data.
     pub test: bool,
-    /// When what it tells of was; `None` where it does not say.
-    pub dated: Option<Span>,
-    /// Who wrote it; `None` where nobody is named.
-    pub authors: Option<Arc<Party>>,
     /// True with bytes of something else in it, which may tell anything.
     pub carries_bytes: bool,
     /// What its single elements tell of: sensitivity labels of demographics.
     pub inner: Vec<Inner>,
     /// Its number among those that were read with it.
     number: usize,
-    /// What refers to what among them.
-    links: Arc<Links>,
+    /// What they say of each other.
+    among: Arc<OnceLock<Among>>,
+}
+
+/// What the entries of a message say of each other, when and by whom. It stands as it was said until it is asked for.
+struct Among {
+    links: Links,
+    authors: Authors,
+    dates: Dates,
+    directory: Arc<Directory>,
 }
 
 /// Says what it is and where it stands: a name may be an identifier, which is patient data.
@@ -126,7 +127,7 @@ pub struct Inner {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sources<'a> {
     /// `fullUrl` and resource of each entry to decide, in order.
-    pub resources: &'a [(Option<&'a str>, &'a Value)],
+    pub resources: &'a [(Option<&'a Text>, &'a Value)],
     /// Provenance of the entries, besides what is among them.
     pub provenance: &'a [Value],
     /// Resources that are not sent but refer to what is.
@@ -136,24 +137,27 @@ pub struct Sources<'a> {
 impl Entry {
     /// Reads all entries of `sources`.
     #[must_use]
-    pub fn read(sources: Sources<'_>, directory: &Directory) -> Vec<Self> {
+    pub fn read(sources: Sources<'_>, directory: &Arc<Directory>) -> Vec<Self> {
         let count = sources.resources.len();
-        let mut links = Links::with_capacity(count);
-        // The entry of each `fullUrl`; the last where several have the same.
-        let mut aliases: ByName<&str, usize> = ByName::with_capacity_and_hasher(count, RandomState::default());
+        let (mut links, mut authors, mut dates) = (Links::with_capacity(count), Authors::default(), Dates::default());
+        let among = Arc::new(OnceLock::new());
         let mut entries: Vec<Self> = Vec::with_capacity(count);
-        let mut waiting = Vec::new();
+        let mut reading = Reading::default();
         for (number, (full_url, resource)) in sources.resources.iter().enumerate() {
             let reference = own_reference(*full_url, resource, number);
-            if let Some(url) = full_url {
-                aliases.insert(*url, number);
+            let mut entry = Self::new(reference, number, &among);
+            if let Some(elements) = resource.as_object() {
+                entry.read_elements(elements);
+                authors.add_elements(number, elements);
+                dates.add(number, elements);
             }
-            let mut entry = Self { reference, number, kind: text_of(resource, "resourceType"), ..Self::default() };
-            entry.read_elements(resource);
-            entry.gather(resource, links.refers_mut(), &mut waiting);
+            entry.gather(resource, links.refers_mut(), &mut reading);
             if entry.codes.len() > FEW {
                 entry.codes.sort_unstable();
                 entry.codes.dedup();
+            }
+            if entry.kind == "Provenance" {
+                authors.add(resource);
             }
             links.add_entry(&entry.reference, *full_url, identifiers(resource));
             entries.push(entry);
@@ -162,26 +166,53 @@ impl Entry {
             references_in(resource, links.refers_mut());
             links.add_around(own_reference(None, resource, usize::MAX - at), identifiers(resource));
         }
-        let references: HashSet<&Text, RandomState> = entries.iter().map(|entry| &entry.reference).collect();
-        let mut authors = Authors::new(count, references.len() == count);
-        let among = sources.resources.iter().map(|(_, resource)| *resource);
-        for provenance in among.filter(|resource| kind_of(resource) == "Provenance").chain(sources.provenance) {
-            authors.add(provenance, |name| {
-                let at = *aliases.get(name)?;
-                Some((at, &entries.get(at)?.reference))
-            });
-        }
-        let links = Arc::new(links);
-        for (entry, (_, resource)) in entries.iter_mut().zip(sources.resources) {
-            entry.authors = authors.of(resource, entry.number, links.names_of(entry.number), directory);
-            entry.links = Arc::clone(&links);
-        }
+        sources.provenance.iter().for_each(|provenance| authors.add(provenance));
+        let told = among.set(Among { links, authors, dates, directory: Arc::clone(directory) });
+        debug_assert!(told.is_ok(), "it is told once");
         entries
+    }
+
+    fn new(reference: Text, number: usize, among: &Arc<OnceLock<Among>>) -> Self {
+        Self {
+            reference,
+            kind: Text::default(),
+            contained: Vec::new(),
+            profiles: Vec::new(),
+            media: Vec::new(),
+            classes: Vec::new(),
+            codes: Vec::new(),
+            confidentiality: None,
+            labels: Vec::new(),
+            marks: Vec::new(),
+            purposes: Vec::new(),
+            test: false,
+            carries_bytes: false,
+            inner: Vec::new(),
+            number,
+            among: Arc::clone(among),
+        }
+    }
+
+    fn links(&self) -> Option<&Links> {
+        self.among.get().map(|among| &among.links)
+    }
+
+    /// Who wrote it; `None` where nobody is named.
+    #[must_use]
+    pub fn authors(&self) -> Option<&Party> {
+        let among = self.among.get()?;
+        among.authors.of(self.number, &among.links, &among.directory).map(|party| &**party)
+    }
+
+    /// When what it tells of was; `None` where it does not say.
+    #[must_use]
+    pub fn dated(&self) -> Option<Span> {
+        self.among.get()?.dates.of(self.number)
     }
 
     /// The places, among the entries that were read with it, of what it refers to.
     pub fn targets(&self) -> impl Iterator<Item = usize> {
-        self.links.targets(self.number).filter(|at| *at != self.number)
+        self.links().into_iter().flat_map(|links| links.targets(self.number)).filter(|at| *at != self.number)
     }
 
     /// True if `code` is among its codings.
@@ -192,55 +223,54 @@ impl Entry {
 
     /// True if it goes by `name`.
     pub(super) fn is_called(&self, name: &Text) -> bool {
-        *name == self.reference || self.links.names_of(self.number).contains(name)
+        *name == self.reference || self.links().is_some_and(|links| links.names_of(self.number).contains(name))
     }
 
     /// True if it refers to what goes by `name`.
     pub(super) fn refers_to(&self, name: &Text) -> bool {
-        self.links.refers(self.number, name)
+        self.links().is_some_and(|links| links.refers(self.number, name))
     }
 
     /// True if what goes by `name` refers to it.
     pub(super) fn is_referred_to_by(&self, name: &Text) -> bool {
-        self.links.is_referred(self.number, name)
+        self.links().is_some_and(|links| links.is_referred(self.number, name))
     }
 
     /// What stands at places of its own.
-    fn read_elements(&mut self, resource: &Value) {
-        let Some(elements) = resource.as_object() else { return };
+    fn read_elements(&mut self, elements: &Map) {
         for (name, value) in elements {
             // Most have another length.
-            match name.len() {
-                4 if name == "meta" => self.profiles.extend(list(value, "profile").filter_map(profile)),
-                4 if name == "type" => items(value).for_each(|concept| codes(concept, &mut self.classes)),
-                8 if name == "category" => items(value).for_each(|concept| codes(concept, &mut self.classes)),
+            match (name.len(), value) {
+                (12, Value::String(kind)) if name == "resourceType" => self.kind = kind.clone(),
+                (4, _) if name == "meta" => self.profiles.extend(list(value, "profile").filter_map(profile)),
+                (4, _) if name == "type" => items(value).for_each(|concept| codes(concept, &mut self.classes)),
+                (8, _) if name == "category" => items(value).for_each(|concept| codes(concept, &mut self.classes)),
                 // What a document says of itself.
-                13 if name == "securityLabel" => {
+                (13, _) if name == "securityLabel" => {
                     items(value).flat_map(|label| list(label, "coding")).for_each(|label| self.take_label(label));
                 }
-                15 if name == "confidentiality" && self.kind == "Composition" => {
-                    value.as_str().into_iter().for_each(|level| self.take_confidentiality(level));
+                (15, Value::String(level)) if name == "confidentiality" && is_composition(elements) => {
+                    self.take_confidentiality(level);
                 }
                 _ => {}
             }
         }
-        self.dated = dated(elements);
     }
 
     /// Every coding, media type and label within `resource`, also in what it contains; and what it refers to. In one pass:
-    /// there are many elements, and each has few members. `waiting` is room to work in.
-    fn gather<'a>(&mut self, resource: &'a Value, refers: &mut Vec<Text>, waiting: &mut Vec<&'a Value>) {
-        waiting.push(resource);
-        while let Some(value) = waiting.pop() {
+    /// there are many elements, and each has few members.
+    fn gather<'a>(&mut self, resource: &'a Value, refers: &mut Vec<Name>, reading: &mut Reading<'a>) {
+        reading.waiting.push(resource);
+        while let Some(value) = reading.waiting.pop() {
             let elements = match value {
                 Value::Array(items) => {
-                    waiting.extend(items.iter().filter(|item| has_parts(item)));
+                    reading.waiting.extend(items.iter().filter(|item| has_parts(item)));
                     continue;
                 }
                 Value::Object(elements) => elements,
                 _ => continue,
             };
-            let known = Known::of(elements, waiting);
+            let known = Known::of(elements, &mut reading.waiting);
             self.codes.extend(Coded::with(known.system, known.code));
             known.refer(refers);
             if let Some(media) = known.media {
@@ -256,12 +286,25 @@ impl Entry {
                 push(&mut self.contained, text_of(value, "resourceType"));
             }
             match known.meta {
-                Some(meta) if known.is_resource => {
-                    self.take_labels(meta);
-                    references_in(meta, refers);
-                }
-                Some(meta) => waiting.push(meta),
+                Some(meta) if known.is_resource => reading.meta(meta, |told| self.take_meta(told, refers)),
+                Some(meta) => reading.waiting.push(meta),
                 None => {}
+            }
+        }
+    }
+
+    /// What the `meta` of a resource says.
+    fn take_meta(&mut self, told: &Meta, refers: &mut Vec<Name>) {
+        refers.extend(told.refers.iter().cloned());
+        let said = &told.said;
+        self.test |= said.test;
+        self.confidentiality = self.confidentiality.max(said.confidentiality);
+        for (own, said) in [(&mut self.labels, &said.labels), (&mut self.purposes, &said.purposes)] {
+            said.iter().for_each(|code| push(own, code.clone()));
+        }
+        for mark in said.marks.iter() {
+            if !self.marks.contains(mark) {
+                self.marks.push(mark.clone());
             }
         }
     }
@@ -301,6 +344,42 @@ impl Entry {
     fn take_confidentiality(&mut self, code: &str) {
         let level = Confidentiality::from_code(code).unwrap_or(Confidentiality::V);
         self.confidentiality = self.confidentiality.max(Some(level));
+    }
+}
+
+/// What is at hand while entries are read.
+#[derive(Default)]
+struct Reading<'a> {
+    /// Room to work in.
+    waiting: Vec<&'a Value>,
+    /// What each `meta` said that several resources share.
+    shared: Vec<(&'a Shared, Meta)>,
+}
+
+/// So many that are shared are remembered.
+const SHARED: usize = 8;
+
+/// What the `meta` of a resource says.
+struct Meta {
+    said: Entry,
+    refers: Vec<Name>,
+}
+
+impl<'a> Reading<'a> {
+    /// Tells `take` what a `meta` says; where several resources share one, that is found out once.
+    fn meta(&mut self, meta: &'a Value, mut take: impl FnMut(&Meta)) {
+        let shared = meta.as_object().and_then(Map::shared);
+        let known = shared.and_then(|shared| self.shared.iter().find(|(known, _)| std::ptr::eq(*known, shared)));
+        if let Some((_, told)) = known {
+            return take(told);
+        }
+        let mut told = Meta { said: Entry::default(), refers: Vec::new() };
+        told.said.take_labels(meta);
+        references_in(meta, &mut told.refers);
+        take(&told);
+        if let Some(shared) = shared.filter(|_| self.shared.len() < SHARED) {
+            self.shared.push((shared, told));
+        }
     }
 }
 
@@ -345,7 +424,7 @@ impl<'a> Known<'a> {
     }
 
     /// Adds what it refers to.
-    pub(super) fn refer(&self, to: &mut Vec<Text>) {
+    pub(super) fn refer(&self, to: &mut Vec<Name>) {
         named(self.reference, self.identifier, to);
         attachment(self.media, self.url, to);
     }
@@ -363,16 +442,20 @@ pub(super) fn push(to: &mut Vec<Text>, item: Text) {
 }
 
 /// `Observation/1`; the `fullUrl` or the place where there is no id.
-fn own_reference(full_url: Option<&str>, resource: &Value, at: usize) -> Text {
+fn own_reference(full_url: Option<&Text>, resource: &Value, at: usize) -> Text {
     match (resource.get("id").and_then(Value::as_str).filter(|id| !id.is_empty()), full_url) {
         (Some(id), _) => [kind_of(resource), "/", id].concat().into(),
-        (None, Some(url)) => url.into(),
+        (None, Some(url)) => url.clone(),
         (None, None) => format!("{}/#{at}", kind_of(resource)).into(),
     }
 }
 
 fn text_of(value: &Value, key: &str) -> Text {
     if let Some(Value::String(text)) = value.get(key) { text.clone() } else { Text::default() }
+}
+
+fn is_composition(elements: &Map) -> bool {
+    elements.get("resourceType").and_then(Value::as_str) == Some("Composition")
 }
 
 fn kind_of(resource: &Value) -> &str {
@@ -385,7 +468,7 @@ pub(super) fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a 
 }
 
 /// The items of an array, or the one that is none.
-fn items(value: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn items(value: &Value) -> impl Iterator<Item = &Value> {
     let one = Some(value).filter(|value| !value.is_array() && !value.is_null());
     value.as_array().into_iter().flatten().chain(one)
 }
@@ -412,7 +495,7 @@ mod tests {
         let codes: Vec<Value> = (0..2 * codings).rev().map(|n| json!({ "code": format!("c{}", n / 2) })).collect();
         let resource = json!({ "resourceType": "Observation", "code": { "coding": codes } });
         let sources = Sources { resources: &[(None, &resource)], ..Sources::default() };
-        let entries = Entry::read(sources, &Directory::default());
+        let entries = Entry::read(sources, &Arc::default());
         assert!((0..codings).all(|n| entries[0].has_code(&Coded::new("", &format!("c{n}")))));
         assert!(!entries[0].has_code(&Coded::new("", &format!("c{codings}"))));
     }
@@ -426,7 +509,7 @@ mod tests {
     fn what_is_printed_of_it_tells_no_name() {
         let url = "Patient?identifier=urn:x|77";
         let resource = json!({ "resourceType": "Patient", "identifier": [{ "value": "77" }] });
-        let sources = Sources { resources: &[(Some(url), &resource)], ..Sources::default() };
-        assert_eq!(format!("{:?}", Entry::read(sources, &Directory::default())), "[Entry(0 Patient)]");
+        let sources = Sources { resources: &[(Some(&Text::from(url)), &resource)], ..Sources::default() };
+        assert_eq!(format!("{:?}", Entry::read(sources, &Arc::default())), "[Entry(0 Patient)]");
     }
 }

@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 use crate::json::{Text, Value};
 
 use super::entry::{Known, has_parts};
-use super::reference::identifier;
+use super::reference::Name;
 
 /// Something by name.
 pub(super) type ByName<N, T> = HashMap<N, T, RandomState>;
@@ -23,14 +23,19 @@ struct Owner {
 }
 
 /// Lists one behind the other, by number.
-#[derive(Default)]
-struct Lists {
-    items: Vec<Text>,
+struct Lists<N> {
+    items: Vec<N>,
     /// Where each ends.
     ends: Vec<usize>,
 }
 
-impl Lists {
+impl<N> Default for Lists<N> {
+    fn default() -> Self {
+        Self::with_capacity(0, 0)
+    }
+}
+
+impl<N> Lists<N> {
     fn with_capacity(lists: usize, items: usize) -> Self {
         Self { items: Vec::with_capacity(items), ends: Vec::with_capacity(lists) }
     }
@@ -44,18 +49,23 @@ impl Lists {
         self.ends.push(self.items.len());
     }
 
-    fn get(&self, number: usize) -> &[Text] {
-        self.of(&self.items, number)
-    }
-
-    /// The list of that number where its items are others than its own.
-    fn of<'a>(&self, items: &'a [Text], number: usize) -> &'a [Text] {
+    fn get(&self, number: usize) -> &[N] {
         let from = number.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or_default();
-        self.ends.get(number).and_then(|end| items.get(from..*end)).unwrap_or_default()
+        self.ends.get(number).and_then(|end| self.items.get(from..*end)).unwrap_or_default()
     }
 
-    fn iter(&self) -> impl Iterator<Item = &[Text]> {
+    fn iter(&self) -> impl Iterator<Item = &[N]> {
         (0..self.len()).map(|number| self.get(number))
+    }
+
+    /// The same lists of what their items are made into, without those that come to nothing.
+    fn made_into<M>(&self, make: impl Fn(&N) -> Option<M>) -> Lists<M> {
+        let mut made = Lists::with_capacity(self.len(), self.items.len());
+        for list in self.iter() {
+            made.items.extend(list.iter().filter_map(&make));
+            made.end();
+        }
+        made
     }
 }
 
@@ -63,9 +73,9 @@ impl Lists {
 #[derive(Default)]
 pub(super) struct Links {
     /// All names of each: its own reference first, then the `fullUrl` where it has one.
-    names: Lists,
+    names: Lists<Name>,
     /// What each refers to, as it says.
-    refers: Lists,
+    refers: Lists<Name>,
     /// Of each entry, whether it has a `fullUrl`.
     with_url: Vec<bool>,
     /// Made when it is asked for: most decisions do not.
@@ -74,8 +84,9 @@ pub(super) struct Links {
 
 /// What refers to what, found by name.
 struct Index {
+    names: Lists<Text>,
     /// What each refers to; entries by their own reference.
-    refers: Vec<Text>,
+    refers: Lists<Text>,
     /// Whose name something is, of those that have several.
     owners: ByName<Text, Owner>,
     /// The entries by their own reference; the last where several have the same.
@@ -96,35 +107,47 @@ impl Links {
     }
 
     /// Takes up an entry; its references are added with [`Links::refers_mut`] before.
-    pub(super) fn add_entry(&mut self, own: &Text, url: Option<&str>, identifiers: impl Iterator<Item = Text>) {
+    pub(super) fn add_entry(&mut self, own: &Text, url: Option<&Text>, identifiers: impl Iterator<Item = Name>) {
         self.with_url.push(url.is_some());
-        self.add(own.clone(), url.map(Text::from).into_iter().chain(identifiers));
+        self.add(own.clone(), url.cloned().map(Name::Own).into_iter().chain(identifiers));
     }
 
     /// Takes up what is no entry, in the same way, after all entries.
-    pub(super) fn add_around(&mut self, own: Text, identifiers: impl Iterator<Item = Text>) {
+    pub(super) fn add_around(&mut self, own: Text, identifiers: impl Iterator<Item = Name>) {
         self.add(own, identifiers);
     }
 
     /// Where the references of what is taken up next are to be added.
-    pub(super) fn refers_mut(&mut self) -> &mut Vec<Text> {
+    pub(super) fn refers_mut(&mut self) -> &mut Vec<Name> {
         &mut self.refers.items
     }
 
-    fn add(&mut self, own: Text, others: impl Iterator<Item = Text>) {
-        self.names.items.push(own);
+    fn add(&mut self, own: Text, others: impl Iterator<Item = Name>) {
+        self.names.items.push(Name::Own(own));
         self.names.items.extend(others);
         self.names.end();
         self.refers.end();
     }
 
+    /// How many entries there are.
+    pub(super) fn entries(&self) -> usize {
+        self.with_url.len()
+    }
+
+    /// The `fullUrl` of an entry, if it has one.
+    pub(super) fn url(&self, number: usize) -> Option<&Text> {
+        let has_url = self.with_url.get(number) == Some(&true);
+        self.names_of(number).get(1).filter(|_| has_url)
+    }
+
     fn index(&self) -> &Index {
         self.index.get_or_init(|| {
-            let count = self.with_url.len();
+            let count = self.entries();
+            let names = self.names.made_into(Name::normal);
             let mut owners = ByName::with_capacity_and_hasher(2 * count, RandomState::default());
             let mut entries = ByName::with_capacity_and_hasher(count, RandomState::default());
             let mut urls: ByName<&Text, &Text> = ByName::with_capacity_and_hasher(count, RandomState::default());
-            for (number, names) in self.names.iter().enumerate() {
+            for (number, names) in names.iter().enumerate() {
                 let (is_entry, has_url) = (number < count, self.with_url.get(number) == Some(&true));
                 if let Some(own) = names.first().filter(|_| is_entry) {
                     entries.insert(own.clone(), number);
@@ -136,25 +159,25 @@ impl Links {
                     owners.entry(name.clone()).and_modify(|owner: &mut Owner| owner.alone = false).or_insert(owner);
                 }
             }
-            let own = |name: &Text| urls.get(name).copied().unwrap_or(name).clone();
-            let refers = self.refers.items.iter().map(own).collect();
-            Index { refers, owners, entries, referred: OnceLock::new() }
+            let own = |name: Text| urls.get(&name).map_or(name, |own| Text::clone(own));
+            let refers = self.refers.made_into(|name| name.normal().map(own));
+            Index { names, refers, owners, entries, referred: OnceLock::new() }
         })
     }
 
     /// All names of what alone goes by `name`.
     fn others(&self, name: &str) -> &[Text] {
         let owner = self.index().owners.get(name).filter(|owner| owner.alone);
-        owner.map(|owner| self.names.get(owner.number)).unwrap_or_default()
+        owner.map(|owner| self.names_of(owner.number)).unwrap_or_default()
     }
 
     /// All names of one, its own reference first.
     pub(super) fn names_of(&self, number: usize) -> &[Text] {
-        self.names.get(number)
+        self.index().names.get(number)
     }
 
     fn refers_of(&self, number: usize) -> &[Text] {
-        self.refers.of(&self.index().refers, number)
+        self.index().refers.get(number)
     }
 
     /// True if that refers to what goes by `name`.
@@ -190,12 +213,12 @@ impl Links {
             }
         }
         let of = |names: &[Text]| names.iter().filter_map(|name| by.get(name)).flatten().copied().collect();
-        self.names.iter().map(of).collect()
+        self.index().names.iter().map(of).collect()
     }
 }
 
 /// What `value` refers to, with all within it.
-pub(super) fn references_in(value: &Value, to: &mut Vec<Text>) {
+pub(super) fn references_in(value: &Value, to: &mut Vec<Name>) {
     let mut waiting = vec![value];
     while let Some(value) = waiting.pop() {
         match value {
@@ -211,6 +234,6 @@ pub(super) fn references_in(value: &Value, to: &mut Vec<Text>) {
 }
 
 /// The business identifiers of a resource.
-pub(super) fn identifiers(resource: &Value) -> impl Iterator<Item = Text> {
-    super::entry::list(resource, "identifier").filter_map(identifier)
+pub(super) fn identifiers(resource: &Value) -> impl Iterator<Item = Name> {
+    super::entry::list(resource, "identifier").filter_map(Name::of_identifier)
 }

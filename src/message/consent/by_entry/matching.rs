@@ -118,13 +118,15 @@ impl Question<'_> {
     }
 
     fn actors(&self, actors: &Actors) -> Tri {
-        let side = |listed: &[Vec<Text>], party: Option<&Party>| match listed {
-            [] => Tri::Yes,
-            listed => Tri::any(listed.iter().map(|names| self.is_one(names, party))),
-        };
-        side(&actors.recipient, Some(&self.request.recipient))
-            .and(|| side(&actors.custodian, Some(&self.request.custodian)))
-            .and(|| side(&actors.author, self.entry.authors.as_deref()))
+        let side =
+            |listed: &[Vec<Text>], party: Option<&Party>| Tri::any(listed.iter().map(|names| self.is_one(names, party)));
+        let recipient = || side(&actors.recipient, Some(&self.request.recipient));
+        let custodian = || side(&actors.custodian, Some(&self.request.custodian));
+        let author = || side(&actors.author, self.entry.authors());
+        let yes_or = |listed: &[Vec<Text>], ask: &dyn Fn() -> Tri| if listed.is_empty() { Tri::Yes } else { ask() };
+        yes_or(&actors.recipient, &recipient)
+            .and(|| yes_or(&actors.custodian, &custodian))
+            .and(|| yes_or(&actors.author, &author))
     }
 
     /// Whether `party` goes by one of `names`.
@@ -250,11 +252,11 @@ impl Question<'_> {
     }
 
     fn dated(&self, node: &Node, effect: Effect) -> Tri {
-        match (node.data_period, self.entry.dated) {
-            (None, _) => Tri::Yes,
-            (Some(_), None) => Tri::Unknown,
-            (Some(period), Some(data)) if effect == Effect::Permit => Tri::of(period.encloses(data)),
-            (Some(period), Some(data)) => Tri::of(period.overlaps(data)),
+        let Some(period) = node.data_period else { return Tri::Yes };
+        match self.entry.dated() {
+            None => Tri::Unknown,
+            Some(data) if effect == Effect::Permit => Tri::of(period.encloses(data)),
+            Some(data) => Tri::of(period.overlaps(data)),
         }
     }
 
@@ -270,7 +272,7 @@ impl Question<'_> {
             return Tri::Unknown;
         }
         if item.meaning == Meaning::AuthoredBy {
-            return self.is_one(&item.names, self.entry.authors.as_deref());
+            return self.is_one(&item.names, self.entry.authors());
         }
         let itself = || item.names.iter().any(|name| self.entry.is_called(name));
         // It refers to the entry; the entry refers to it.
@@ -285,9 +287,9 @@ impl Question<'_> {
             Meaning::Dependents => itself() || inwards(),
         };
         // Whose it is was not said: it may be of those whom the consent names.
-        let of_nobody = item.meaning != Meaning::Instance && self.entry.authors.is_none();
+        let of_nobody = || item.meaning != Meaning::Instance && self.entry.authors().is_none();
         match matched {
-            false if of_nobody && item.names.iter().any(|name| is_party(name)) => Tri::Unknown,
+            false if of_nobody() && item.names.iter().any(|name| is_party(name)) => Tri::Unknown,
             matched => Tri::of(matched),
         }
     }

@@ -47,7 +47,7 @@ pub use directory::{Directory, DirectoryError, Party};
 pub use entry::{Coded, Entry, Inner, Sources};
 pub use explain::{Explanation, explain};
 pub use policy::{BreakGlass, Effect, Lift, Notice, Policy, PolicyError, Rule, When};
-pub use reference::{identifier, names, normal};
+pub use reference::{changed, identifier, names, normal};
 pub use request::{Emergency, OVERRIDE_REASONS, Request};
 pub use snapshot::{Snapshot, Source};
 pub use span::{Micros, Span};

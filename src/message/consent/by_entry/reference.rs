@@ -14,8 +14,9 @@ fn normal_text(reference: &Text) -> Text {
     changed(reference).unwrap_or_else(|| reference.clone())
 }
 
-/// A reference in that form, if it has another.
-fn changed(reference: &str) -> Option<Text> {
+/// A reference in that form, where it has another.
+#[must_use]
+pub fn changed(reference: &str) -> Option<Text> {
     memchr::memchr3(b'?', b'#', b'/', reference.as_bytes())?;
     if let Some((_, query)) = reference.split_once('?') {
         let wanted = query.split('&').find_map(|pair| pair.strip_prefix("identifier="))?;
@@ -60,9 +61,7 @@ fn unescaped(text: &str) -> String {
 /// `SYSTEM|VALUE` of a business identifier; `None` without a value.
 #[must_use]
 pub fn identifier(value: &Value) -> Option<Text> {
-    let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty());
-    let (system, value) = (text("system").unwrap_or_default(), text("value")?);
-    Some([system.trim_end_matches('/'), "|", value].concat().into())
+    Name::of_identifier(value)?.normal()
 }
 
 /// All that a FHIR `Reference` names its target by.
@@ -70,21 +69,59 @@ pub fn identifier(value: &Value) -> Option<Text> {
 pub fn names(reference: &Value) -> Vec<Text> {
     let mut all = Vec::new();
     named(reference.get("reference"), reference.get("identifier"), &mut all);
-    all
+    all.iter().filter_map(Name::normal).collect()
+}
+
+/// A name as it stands in a resource: most are never asked for in another form.
+#[derive(Clone)]
+pub(super) enum Name {
+    /// Has its form already.
+    Own(Text),
+    /// A reference or an address.
+    Literal(Text),
+    /// A business identifier.
+    Identifier { system: Text, value: Text },
+}
+
+impl Name {
+    /// A business identifier; `None` without a value.
+    pub(super) fn of_identifier(value: &Value) -> Option<Self> {
+        let (mut system, mut number) = (None, None);
+        for (name, member) in value.as_object()? {
+            match (name.as_str(), member) {
+                ("system", Value::String(text)) => system = Some(text),
+                ("value", Value::String(text)) => number = Some(text),
+                _ => {}
+            }
+        }
+        Some(Self::Identifier { system: system.cloned().unwrap_or_default(), value: number?.clone() })
+    }
+
+    /// In the form of [`normal`] and [`identifier`]; `None` if it names nothing.
+    pub(super) fn normal(&self) -> Option<Text> {
+        match self {
+            Self::Own(text) => Some(text.clone()),
+            Self::Literal(text) => Some(normal_text(text)).filter(|name| !name.is_empty()),
+            Self::Identifier { system, value } => {
+                let (system, value) = (system.trim().trim_end_matches('/'), value.trim());
+                (!value.is_empty()).then(|| [system, "|", value].concat().into())
+            }
+        }
+    }
 }
 
 /// All that a `Reference` with these elements names its target by.
-pub(super) fn named(reference: Option<&Value>, logical: Option<&Value>, to: &mut Vec<Text>) {
+pub(super) fn named(reference: Option<&Value>, logical: Option<&Value>, to: &mut Vec<Name>) {
     if let Some(Value::String(literal)) = reference {
-        to.extend(Some(normal_text(literal)).filter(|name| !name.is_empty()));
+        to.push(Name::Literal(literal.clone()));
     }
-    to.extend(logical.and_then(identifier));
+    to.extend(logical.and_then(Name::of_identifier));
 }
 
 /// What an `Attachment` with these elements has its bytes from: they may be an entry of their own.
-pub(super) fn attachment(media: Option<&Value>, url: Option<&Value>, to: &mut Vec<Text>) {
+pub(super) fn attachment(media: Option<&Value>, url: Option<&Value>, to: &mut Vec<Name>) {
     if let (Some(_), Some(Value::String(url))) = (media, url) {
-        to.extend(Some(normal_text(url)).filter(|name| !name.is_empty()));
+        to.push(Name::Literal(url.clone()));
     }
 }
 

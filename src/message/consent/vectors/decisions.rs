@@ -104,7 +104,7 @@ fn decided(
 /// The entries and the Consents.
 fn on_hand(vector: &Value, folder: &Folder, consents: &[Value], now: Micros) -> (Vec<Entry>, Snapshot) {
     let bare = |resource| (None, resource);
-    let resources: Vec<(Option<&str>, &Value)> = list(vector, "resources").iter().map(bare).collect();
+    let resources: Vec<(Option<&_>, &Value)> = list(vector, "resources").iter().map(bare).collect();
     let sources = Sources {
         resources: &resources,
         provenance: list(vector, "provenance"),

@@ -23,7 +23,7 @@ pub(super) fn external(vector: &Value, folder: &Folder) -> Result<Value, String>
     });
     let now = instant(vector.get("now")).unwrap_or(0);
     let request = Request::read(vector.get("decision_request").unwrap_or(&asked), now, &folder.directory);
-    let resources: Vec<(Option<&str>, &Value)> =
+    let resources: Vec<(Option<&_>, &Value)> =
         list(vector, "resources").iter().map(|resource| (None, resource)).collect();
     let sources = Sources { resources: &resources, provenance: list(vector, "provenance"), context: &[] };
     let entries = Entry::read(sources, &folder.directory);
