@@ -81,7 +81,7 @@ impl LabelRules {
     fn own(&self, entry: &Entry, directory: &Directory, source_flags: &BTreeSet<String>) -> Labels {
         let mut labels = Labels::default();
         let is_plain = |system: &Text| PLAIN.iter().any(|plain| system.starts_with(plain));
-        for Coded { system, code } in &entry.codes {
+        for Coded { system, code } in entry.codes() {
             if let Some(rules) = self.of(system, code) {
                 labels.covered = true;
                 rules.for_each(|rule| self.call(rule, &mut labels));

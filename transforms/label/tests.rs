@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use expect_test::{Expect, expect};
 use message::consent::by_entry::{Directory, Entry, Sources};
@@ -9,19 +10,19 @@ use super::{LabelRules, add_labels};
 
 const ICD: &str = "http://hl7.org/fhir/sid/icd-10-cm";
 
-fn directory() -> Directory {
-    Directory::read(&json!({
+fn directory() -> Arc<Directory> {
+    let directory = Directory::read(&json!({
         "organizations": { "Organization/program": { "flags": ["part2-program"] } },
         "practitioners": { "Practitioner/s": { "organizations": ["Organization/program"] } },
-    }))
-    .unwrap()
+    }));
+    Arc::new(directory.unwrap())
 }
 
 /// The labels of each resource after labelling by the shipped rules: one line a resource.
 #[track_caller]
 fn check(resources: &[Value], expected: Expect) {
     let rules = LabelRules::shipped().unwrap();
-    let listed: Vec<(Option<&Text>, &Value)> = resources.iter().map(|resource| (None, resource)).collect();
+    let listed: Vec<(Option<&_>, &Value)> = resources.iter().map(|resource| (None, resource)).collect();
     let entries = Entry::read(Sources { resources: &listed, provenance: &[], context: &[] }, &directory());
     let labels = rules.labels(&entries, &directory(), &BTreeSet::new());
     let mut told = Vec::new();
@@ -165,7 +166,7 @@ fn tells_what_goes_unlabelled_for_want_of_a_value_set() {
         coded("Jane Doe", "Y"),
     ];
     let rules = LabelRules::shipped().unwrap();
-    let listed: Vec<(Option<&Text>, &Value)> = all.iter().map(|resource| (None, resource)).collect();
+    let listed: Vec<(Option<&_>, &Value)> = all.iter().map(|resource| (None, resource)).collect();
     let entries = Entry::read(Sources { resources: &listed, provenance: &[], context: &[] }, &directory());
     let labels = rules.labels(&entries, &directory(), &BTreeSet::new());
     let found = all.iter().zip(&labels).filter_map(|(resource, labels)| lacking(resource, labels));

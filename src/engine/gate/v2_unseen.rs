@@ -99,7 +99,7 @@ fn codes_of(content: &Value) -> BTreeSet<Coded> {
     let resources: Vec<(Option<&_>, &Value)> = parts.iter().map(|part| (None, part.resource)).collect();
     let sources = message::consent::by_entry::Sources { resources: &resources, ..Default::default() };
     let entries = Entry::read(sources, &std::sync::Arc::default());
-    entries.into_iter().flat_map(|entry| entry.codes).collect()
+    entries.iter().flat_map(Entry::codes).cloned().collect()
 }
 
 /// A reference to the first Patient.

@@ -60,12 +60,17 @@ const BIRTH: [&str; 7] = ["21112-8", "21611-9", "21612-7", "29553-5", "30525-0",
 /// Resource types whose content is not looked into.
 const SEALED: [&str; 6] = ["Binary", "Bundle", "Media", "Parameters", "Person", "QuestionnaireResponse"];
 
-/// What single elements of `resource` tell of.
-fn of(resource: &Value, carries_bytes: bool) -> Vec<Inner> {
-    let kind = resource.get("resourceType").and_then(Value::as_str).unwrap_or_default();
-    let sealed = SEALED.contains(&kind) || resource.get("contained").is_some() || carries_bytes;
-    let birth = tells_of_birth(resource);
-    let place = resource.as_object().is_some_and(|members| members.keys().any(|name| PLACES.contains(&name.as_str())));
+/// What single elements of `resource` tell of, which is a `kind`.
+fn of(kind: &str, resource: &Value, carries_bytes: bool) -> Vec<Inner> {
+    let (mut contains, mut place, mut birth) = (false, false, false);
+    for (name, element) in resource.as_object().into_iter().flatten() {
+        match name.as_str() {
+            "contained" => contains = true,
+            "code" => birth = tells_of_birth(element),
+            name => place |= PLACES.contains(&name),
+        }
+    }
+    let sealed = SEALED.contains(&kind) || contains || carries_bytes;
     if kind != "Patient" && kind != PLACE && kind != NEXT_OF_KIN && !sealed && !birth && !place {
         return Vec::new();
     }
@@ -84,7 +89,9 @@ fn of(resource: &Value, carries_bytes: bool) -> Vec<Inner> {
 
 /// Puts onto each entry what its single elements tell of.
 pub fn read<'a>(entries: &mut [Entry], resources: impl Iterator<Item = &'a Value>) {
-    entries.iter_mut().zip(resources).for_each(|(entry, resource)| entry.inner = of(resource, entry.carries_bytes));
+    for (entry, resource) in entries.iter_mut().zip(resources) {
+        entry.inner = of(&entry.kind, resource, entry.carries_bytes);
+    }
 }
 
 /// True for a label that covers single elements.
@@ -220,10 +227,10 @@ fn drop_extensions(members: &mut Map, names: &[&str]) -> bool {
     lost
 }
 
-fn tells_of_birth(resource: &Value) -> bool {
-    let code =
-        resource.get("code").and_then(|code| code.get("coding")?.as_array()).map(Vec::as_slice).unwrap_or_default();
-    code.iter().filter_map(|coding| coding.get("code")?.as_str()).any(|code| BIRTH.contains(&code))
+/// True for a code that is about when somebody was born.
+fn tells_of_birth(concept: &Value) -> bool {
+    let codings = concept.get("coding").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    codings.iter().filter_map(|coding| coding.get("code")?.as_str()).any(|code| BIRTH.contains(&code))
 }
 
 #[cfg(test)]

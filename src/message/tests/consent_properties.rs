@@ -40,7 +40,7 @@ impl Case {
         let directory = Arc::new(directory());
         let request = Request::read(&own(&self.request), now, &directory);
         let entries: Vec<Own> = self.entries.iter().map(own).collect();
-        let resources: Vec<(Option<&str>, &Own)> = entries.iter().map(|entry| (None, entry)).collect();
+        let resources: Vec<(Option<&_>, &Own)> = entries.iter().map(|entry| (None, entry)).collect();
         let entries = Entry::read(Sources { resources: &resources, provenance: &[], context: &[] }, &directory);
         let directives = self.consents.iter().map(|consent| Directive::read(&own(consent))).collect();
         let snapshot = Snapshot::new(directives, Source::read(self.source.as_ref().map(own).as_ref(), now));

@@ -77,6 +77,10 @@ struct Purpose<'a> {
     counted: Vec<&'a Directive>,
     /// A Consent that would count and cannot be computed.
     uncomputable: Option<&'a Directive>,
+    /// What the law forbids, demands and attaches, as far as it speaks of such a request; entries are asked about these.
+    forbids: Vec<&'a Rule>,
+    demands: Vec<&'a Rule>,
+    attaches: Vec<&'a Rule>,
 }
 
 #[derive(Clone, Copy)]
@@ -117,10 +121,19 @@ impl<'a> Case<'a> {
         let would_count = |directive: &&Directive| self.would_count(directive, code);
         let (counted, unclear): (Vec<_>, Vec<_>) =
             self.consents.directives().iter().filter(would_count).partition(|directive| directive.is_readable());
+        let explicit = self.policy.explicit_purpose.iter().any(|explicit| explicit == code);
+        let ask = |rules: &'a [Rule], withholds| -> Vec<&'a Rule> {
+            rules.iter().filter(|rule| self.asks(&rule.when, code, withholds)).collect()
+        };
+        let mut demands = ask(&self.policy.mandatory_permit, false);
+        demands.retain(|rule| !explicit || rule.when.purpose.iter().any(|listed| listed == code));
         Purpose {
             code,
             line: self.terms.purpose(code),
-            explicit: self.policy.explicit_purpose.iter().any(|explicit| explicit == code),
+            explicit,
+            forbids: ask(&self.policy.mandatory_deny, true),
+            demands,
+            attaches: ask(&self.policy.obligations, false),
             counted,
             uncomputable: unclear.into_iter().min_by_key(|directive| &directive.id),
         }
@@ -171,8 +184,8 @@ impl<'a> Case<'a> {
             if complies {
                 obligations.insert("CPLYCD".into());
             }
-            for rule in &self.policy.obligations {
-                if purposes.iter().any(|purpose| self.applies(&rule.when, entry, purpose, None)) {
+            for rule in purposes.iter().flat_map(|purpose| &purpose.attaches) {
+                if self.applies(&rule.when, entry, None) {
                     obligations.extend(rule.add.iter().map(|code| Text::from(code.as_str())));
                 }
             }
@@ -229,19 +242,15 @@ impl<'a> Case<'a> {
         let opens = || self.opens(entry, purpose, &question, blind);
         // 4
         let forbids = |rule: &&Rule| {
-            self.applies(&rule.when, entry, purpose, Some(label))
+            self.applies(&rule.when, entry, Some(label))
                 && !(rule.emergency_exempt && opens())
                 && !self.lifts(rule, said, purpose, &question)
         };
-        if let Some(rule) = self.policy.mandatory_deny.iter().find(forbids) {
+        if let Some(rule) = purpose.forbids.iter().find(|rule| forbids(rule)) {
             return Ruling::of(Effect::Deny, 4, Basis::MandatoryDeny(rule.id.as_str().into()));
         }
         // 5
-        let demands = |rule: &&Rule| {
-            let named = !purpose.explicit || rule.when.purpose.iter().any(|listed| listed == purpose.code);
-            named && self.applies(&rule.when, entry, purpose, None)
-        };
-        if let Some(rule) = self.policy.mandatory_permit.iter().find(demands) {
+        if let Some(rule) = purpose.demands.iter().find(|rule| self.applies(&rule.when, entry, None)) {
             let basis = Basis::MandatoryPermit(rule.id.as_str().into());
             return Ruling { add: &rule.add, ..Ruling::of(Effect::Permit, 5, basis) };
         }
@@ -307,7 +316,7 @@ impl<'a> Case<'a> {
     fn covers(&self, entry: &Entry, purpose: &Purpose<'_>) -> bool {
         let within = |tag: &str| purpose.line.iter().any(|wider| **wider == *tag);
         let covered = |tag: &str| *tag == *purpose.code || (!purpose.explicit && within(tag));
-        entry.purposes.is_empty() || entry.purposes.iter().any(|tag| covered(tag))
+        entry.purposes().is_empty() || entry.purposes().iter().any(|tag| covered(tag))
     }
 
     /// What an external service and the Consents that count say: the latest of a series, a denial
@@ -374,27 +383,35 @@ impl<'a> Case<'a> {
         (!purpose.explicit || weighing.permits_by(&names)).then_some(answer)
     }
 
-    /// Whether the conditions of a rule hold. With `label`, a rule about sensitivities is asked only
-    /// for the label that is weighed.
-    fn applies(&self, when: &When, entry: &Entry, purpose: &Purpose<'_>, label: Option<Option<&str>>) -> bool {
+    /// Whether a rule speaks of such a request, whatever the entry; it `withholds` or it does not.
+    fn asks(&self, when: &When, purpose: &str, withholds: bool) -> bool {
         let any =
             |listed: &[String], test: &dyn Fn(&str) -> bool| listed.is_empty() || listed.iter().any(|item| test(item));
         // What is withheld from a kind of recipient is withheld from what may be of that kind.
-        let withholds = label.is_some();
         let kinds = if withholds { &self.request.recipient_may_be } else { &self.request.recipient_kinds };
         let unknown = kinds.is_empty() && !self.request.recipient_is_patient;
-        any(&when.label, &|rule| self.is_labelled(rule, entry, label))
-            && any(&when.purpose, &|rule| self.terms.is_purpose_within(purpose.code, rule))
+        any(&when.purpose, &|rule| self.terms.is_purpose_within(purpose, rule))
             && any(&when.recipient_type, &|kind| kinds.iter().any(|own| **own == *kind) || (withholds && unknown))
             && when.recipient_is_patient.is_none_or(|is| is == self.request.recipient_is_patient)
+            && any(&when.action, &|action| self.request.actions.iter().any(|own| **own == *action))
+    }
+
+    /// Whether a rule that [speaks of the request](Self::asks) speaks of `entry`. With `label`, one about sensitivities is
+    /// asked only for the label that is weighed.
+    fn applies(&self, when: &When, entry: &Entry, label: Option<Option<&str>>) -> bool {
+        let any =
+            |listed: &[String], test: &dyn Fn(&str) -> bool| listed.is_empty() || listed.iter().any(|item| test(item));
+        any(&when.label, &|rule| self.is_labelled(rule, entry, label))
             && (when.code.is_empty() || when.code.iter().any(|code| entry.has_code(code)))
             && any(&when.resource_type, &|kind| *entry.kind == *kind)
-            && any(&when.action, &|action| self.request.actions.iter().any(|own| **own == *action))
     }
 
     fn is_labelled(&self, rule: &str, entry: &Entry, label: Option<Option<&str>>) -> bool {
         if let Some(level) = Confidentiality::from_code(rule) {
             return self.level(entry) >= level;
+        }
+        if entry.labels.is_empty() {
+            return false;
         }
         let within = |label: &str| label == rule || self.terms.sensitivity(label).iter().any(|wider| **wider == *rule);
         match (self.terms.kind(rule), label) {

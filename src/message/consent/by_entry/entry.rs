@@ -9,6 +9,7 @@ use super::authors::Authors;
 use super::dated::Dates;
 use super::directory::{Directory, Party};
 use super::links::{Links, identifiers, references_in};
+use super::lists::Lists;
 use super::reference::{Name, attachment, named};
 use super::span::Span;
 use super::systems::{canonical, canonical_text};
@@ -77,30 +78,34 @@ pub struct Entry {
     pub media: Vec<Text>,
     /// Its `category` and `type`.
     pub classes: Vec<Coded>,
-    /// Every coding in it, except in `meta`; where they are many each once, in order.
-    pub codes: Vec<Coded>,
     /// The highest confidentiality it is labelled with; V where that is no level.
     pub confidentiality: Option<Confidentiality>,
     /// Its ActCode labels, and those of systems not known here as `SYSTEM|CODE`.
     pub labels: Vec<Text>,
-    /// Its labels of integrity and assertion: they say what was done to it, never who may have it.
-    pub marks: Vec<Coded>,
-    /// The purposes that its labels restrict it to.
-    pub purposes: Vec<Text>,
     /// True for test data.
     pub test: bool,
     /// True with bytes of something else in it, which may tell anything.
     pub carries_bytes: bool,
     /// What its single elements tell of: sensitivity labels of demographics.
     pub inner: Vec<Inner>,
+    /// Most have them in common with others.
+    tags: Option<Arc<Tags>>,
     /// Its number among those that were read with it.
     number: usize,
     /// What they say of each other.
     among: Arc<OnceLock<Among>>,
 }
 
+/// Labels that say what may be done and what was done.
+#[derive(Clone, Default)]
+struct Tags {
+    purposes: Vec<Text>,
+    marks: Vec<Coded>,
+}
+
 /// What the entries of a message say of each other, when and by whom. It stands as it was said until it is asked for.
 struct Among {
+    codes: Lists<Coded>,
     links: Links,
     authors: Authors,
     dates: Dates,
@@ -144,7 +149,7 @@ impl Entry {
         let mut entries: Vec<Self> = Vec::with_capacity(count);
         let mut reading = Reading::default();
         for (number, (full_url, resource)) in sources.resources.iter().enumerate() {
-            let reference = own_reference(*full_url, resource, number);
+            let reference = own_reference(*full_url, resource, number, &mut reading.name);
             let mut entry = Self::new(reference, number, &among);
             if let Some(elements) = resource.as_object() {
                 entry.read_elements(elements);
@@ -152,10 +157,8 @@ impl Entry {
                 dates.add(number, elements);
             }
             entry.gather(resource, links.refers_mut(), &mut reading);
-            if entry.codes.len() > FEW {
-                entry.codes.sort_unstable();
-                entry.codes.dedup();
-            }
+            reading.codes.sort_last(FEW);
+            reading.codes.end();
             if entry.kind == "Provenance" {
                 authors.add(resource);
             }
@@ -164,10 +167,11 @@ impl Entry {
         }
         for (at, resource) in sources.context.iter().chain(sources.provenance).enumerate() {
             references_in(resource, links.refers_mut());
-            links.add_around(own_reference(None, resource, usize::MAX - at), identifiers(resource));
+            links.add_around(own_reference(None, resource, usize::MAX - at, &mut reading.name), identifiers(resource));
         }
         sources.provenance.iter().for_each(|provenance| authors.add(provenance));
-        let told = among.set(Among { links, authors, dates, directory: Arc::clone(directory) });
+        let codes = reading.codes;
+        let told = among.set(Among { codes, links, authors, dates, directory: Arc::clone(directory) });
         debug_assert!(told.is_ok(), "it is told once");
         entries
     }
@@ -180,14 +184,12 @@ impl Entry {
             profiles: Vec::new(),
             media: Vec::new(),
             classes: Vec::new(),
-            codes: Vec::new(),
             confidentiality: None,
             labels: Vec::new(),
-            marks: Vec::new(),
-            purposes: Vec::new(),
             test: false,
             carries_bytes: false,
             inner: Vec::new(),
+            tags: None,
             number,
             among: Arc::clone(among),
         }
@@ -195,6 +197,24 @@ impl Entry {
 
     fn links(&self) -> Option<&Links> {
         self.among.get().map(|among| &among.links)
+    }
+
+    /// Every coding in it, except in `meta`; where they are many each once, in order.
+    #[must_use]
+    pub fn codes(&self) -> &[Coded] {
+        self.among.get().map(|among| among.codes.get(self.number)).unwrap_or_default()
+    }
+
+    /// The purposes that its labels restrict it to.
+    #[must_use]
+    pub fn purposes(&self) -> &[Text] {
+        self.tags.as_ref().map(|tags| tags.purposes.as_slice()).unwrap_or_default()
+    }
+
+    /// Its labels of integrity and assertion: they say what was done to it, never who may have it.
+    #[must_use]
+    pub fn marks(&self) -> &[Coded] {
+        self.tags.as_ref().map(|tags| tags.marks.as_slice()).unwrap_or_default()
     }
 
     /// Who wrote it; `None` where nobody is named.
@@ -218,7 +238,8 @@ impl Entry {
     /// True if `code` is among its codings.
     #[must_use]
     pub fn has_code(&self, code: &Coded) -> bool {
-        if self.codes.len() > FEW { self.codes.binary_search(code).is_ok() } else { self.codes.contains(code) }
+        let codes = self.codes();
+        if codes.len() > FEW { codes.binary_search(code).is_ok() } else { codes.contains(code) }
     }
 
     /// True if it goes by `name`.
@@ -271,7 +292,7 @@ impl Entry {
                 _ => continue,
             };
             let known = Known::of(elements, &mut reading.waiting);
-            self.codes.extend(Coded::with(known.system, known.code));
+            reading.codes.items.extend(Coded::with(known.system, known.code));
             known.refer(refers);
             if let Some(media) = known.media {
                 self.carries_bytes |= known.url.is_some() || elements.contains_key("data");
@@ -299,12 +320,14 @@ impl Entry {
         let said = &told.said;
         self.test |= said.test;
         self.confidentiality = self.confidentiality.max(said.confidentiality);
-        for (own, said) in [(&mut self.labels, &said.labels), (&mut self.purposes, &said.purposes)] {
-            said.iter().for_each(|code| push(own, code.clone()));
-        }
-        for mark in said.marks.iter() {
-            if !self.marks.contains(mark) {
-                self.marks.push(mark.clone());
+        said.labels.iter().for_each(|code| push(&mut self.labels, code.clone()));
+        match (&mut self.tags, &said.tags) {
+            (_, None) => {}
+            (own @ None, Some(said)) => *own = Some(Arc::clone(said)),
+            (Some(own), Some(said)) => {
+                let own = Arc::make_mut(own);
+                said.purposes.iter().for_each(|code| push(&mut own.purposes, code.clone()));
+                said.marks.iter().for_each(|mark| push(&mut own.marks, mark.clone()));
             }
         }
     }
@@ -325,10 +348,9 @@ impl Entry {
         match &*system {
             CONFIDENTIALITY => self.take_confidentiality(&code),
             ACT_REASON if &*code == "HTEST" => self.test = true,
-            ACT_REASON => push(&mut self.purposes, code),
+            ACT_REASON => push(&mut self.tags_mut().purposes, code),
             ACT_CODE => push(&mut self.labels, code),
-            OBSERVATION_VALUE if self.marks.contains(&label) => {}
-            OBSERVATION_VALUE => self.marks.push(label),
+            OBSERVATION_VALUE => push(&mut self.tags_mut().marks, label),
             // Without a system it may be what it looks like, and may be something else.
             "" => {
                 if Confidentiality::from_code(&code).is_some() {
@@ -339,6 +361,10 @@ impl Entry {
             }
             _ => push(&mut self.labels, format!("{system}|{code}").into()),
         }
+    }
+
+    fn tags_mut(&mut self) -> &mut Tags {
+        Arc::make_mut(self.tags.get_or_insert_default())
     }
 
     fn take_confidentiality(&mut self, code: &str) {
@@ -354,6 +380,9 @@ struct Reading<'a> {
     waiting: Vec<&'a Value>,
     /// What each `meta` said that several resources share.
     shared: Vec<(&'a Shared, Meta)>,
+    codes: Lists<Coded>,
+    /// Room for a name.
+    name: String,
 }
 
 /// So many that are shared are remembered.
@@ -435,16 +464,20 @@ pub(super) fn has_parts(value: &Value) -> bool {
     matches!(value, Value::Array(_) | Value::Object(_))
 }
 
-pub(super) fn push(to: &mut Vec<Text>, item: Text) {
+pub(super) fn push<T: PartialEq>(to: &mut Vec<T>, item: T) {
     if !to.contains(&item) {
         to.push(item);
     }
 }
 
 /// `Observation/1`; the `fullUrl` or the place where there is no id.
-fn own_reference(full_url: Option<&Text>, resource: &Value, at: usize) -> Text {
+fn own_reference(full_url: Option<&Text>, resource: &Value, at: usize, name: &mut String) -> Text {
     match (resource.get("id").and_then(Value::as_str).filter(|id| !id.is_empty()), full_url) {
-        (Some(id), _) => [kind_of(resource), "/", id].concat().into(),
+        (Some(id), _) => {
+            name.clear();
+            [kind_of(resource), "/", id].iter().for_each(|part| name.push_str(part));
+            Text::new(&*name)
+        }
         (None, Some(url)) => url.clone(),
         (None, None) => format!("{}/#{at}", kind_of(resource)).into(),
     }

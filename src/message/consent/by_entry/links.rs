@@ -9,6 +9,7 @@ use foldhash::fast::RandomState;
 use crate::json::{Text, Value};
 
 use super::entry::{Known, has_parts};
+use super::lists::Lists;
 use super::reference::Name;
 
 /// Something by name.
@@ -20,53 +21,6 @@ struct Owner {
     number: usize,
     /// False where others go by it as well.
     alone: bool,
-}
-
-/// Lists one behind the other, by number.
-struct Lists<N> {
-    items: Vec<N>,
-    /// Where each ends.
-    ends: Vec<usize>,
-}
-
-impl<N> Default for Lists<N> {
-    fn default() -> Self {
-        Self::with_capacity(0, 0)
-    }
-}
-
-impl<N> Lists<N> {
-    fn with_capacity(lists: usize, items: usize) -> Self {
-        Self { items: Vec::with_capacity(items), ends: Vec::with_capacity(lists) }
-    }
-
-    fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Ends a list: what was added to the items since the last.
-    fn end(&mut self) {
-        self.ends.push(self.items.len());
-    }
-
-    fn get(&self, number: usize) -> &[N] {
-        let from = number.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or_default();
-        self.ends.get(number).and_then(|end| self.items.get(from..*end)).unwrap_or_default()
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &[N]> {
-        (0..self.len()).map(|number| self.get(number))
-    }
-
-    /// The same lists of what their items are made into, without those that come to nothing.
-    fn made_into<M>(&self, make: impl Fn(&N) -> Option<M>) -> Lists<M> {
-        let mut made = Lists::with_capacity(self.len(), self.items.len());
-        for list in self.iter() {
-            made.items.extend(list.iter().filter_map(&make));
-            made.end();
-        }
-        made
-    }
 }
 
 /// The references of a message's resources. Each has a number: entries first, then what stands around them.

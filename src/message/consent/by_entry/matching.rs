@@ -197,12 +197,12 @@ impl Question<'_> {
             }
             if &*rule.system == ACT_REASON {
                 return Tri::of(
-                    self.entry.purposes.contains(&rule.code) || (self.entry.test && &*rule.code == "HTEST"),
+                    self.entry.purposes().contains(&rule.code) || (self.entry.test && &*rule.code == "HTEST"),
                 );
             }
             let own = self.label.and_then(|label| label.rsplit_once('|'));
             let weighed = own.is_some_and(|(system, code)| system == &*rule.system && code == &*rule.code);
-            Tri::of(weighed || self.entry.marks.contains(rule))
+            Tri::of(weighed || self.entry.marks().contains(rule))
         }))
     }
 
@@ -247,7 +247,7 @@ impl Question<'_> {
             if self.entry.has_code(rule) {
                 return Tri::Yes;
             }
-            coded(&self.entry.codes, rule)
+            coded(self.entry.codes(), rule)
         }))
     }
 

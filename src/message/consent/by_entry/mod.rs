@@ -27,6 +27,7 @@ mod directory;
 mod entry;
 mod explain;
 mod links;
+mod lists;
 mod matching;
 mod notes;
 mod policy;
