@@ -355,11 +355,22 @@ pub struct RouteConfig {
     /// What the recipient will use it for; all of them must be allowed.
     #[serde(deserialize_with = "one_or_many")]
     pub purpose: BTreeSet<Purpose>,
+    /// Whether what leaves is labelled with `purpose`; see [`RouteConfig::stamps_purpose`].
+    pub stamp_purpose: Option<bool>,
     /// What a message must be like to take it; `None` takes all.
     pub when: Option<Condition>,
     /// What leaves.
     #[serde(default)]
     pub content: Content,
+}
+
+impl RouteConfig {
+    /// Whether what leaves says for what it was released. Unless the file says so, not where that is treatment: the label
+    /// would forbid its recipient the payment for it and its own operations.
+    #[must_use]
+    pub fn stamps_purpose(&self) -> bool {
+        self.stamp_purpose.unwrap_or_else(|| !self.purpose.iter().any(|purpose| purpose.code() == "TREAT"))
+    }
 }
 
 /// What of a message leaves by a route.

@@ -1,6 +1,6 @@
 //! Three providers; a repository, a research registry and an AI assistant. Each gets exactly what it may.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -55,6 +55,14 @@ fn results_in(fhir: &Fhir) -> Vec<String> {
         .collect();
     found.sort();
     found
+}
+
+/// The purposes of use that results are labelled with.
+fn released_for(fhir: &Fhir) -> BTreeSet<String> {
+    let all = fhir.repository.resources("Observation");
+    let labels = all.iter().filter_map(|one| one["meta"]["security"].as_array()).flatten();
+    let purposes = labels.filter(|label| label["system"] == "http://terminology.hl7.org/CodeSystem/v3-ActReason");
+    purposes.filter_map(|label| Some(label["code"].as_str()?.to_owned())).collect()
 }
 
 fn has_patient(fhir: &Fhir, mrn: &str) -> bool {
@@ -124,6 +132,10 @@ fn each_recipient_gets_exactly_what_it_may() {
     assert_eq!(results_in(&assistant), ["2345-7", "2345-7", "56888-1"]);
     assert_eq!(results_in(&registry), ["2345-7"]);
     assert!(has_patient(&registry, "ADA") && !has_patient(&registry, "BEN") && !has_patient(&registry, "CARA"));
+    // What was released for another use than treatment says so.
+    assert_eq!(released_for(&repository), BTreeSet::new());
+    assert_eq!(released_for(&registry), BTreeSet::from(["HRESCH".to_owned()]));
+    assert_eq!(released_for(&assistant), BTreeSet::from(["TREATDS".to_owned()]));
 
     // A Part 2 program: all it sends waits for no one and goes to nobody without a consent to it.
     let mut harbor = Sender::connect(running.address("harbor"));

@@ -36,9 +36,9 @@ const IN_SUPPORT: [&str; 10] = [
 ];
 
 /// True where all of a content may leave as it is.
-pub(super) fn is_whole(judged: &Judged) -> bool {
+pub(super) fn is_whole(case: &Case<'_>, judged: &Judged) -> bool {
     let permitted = judged.verdicts.iter().all(|verdict| verdict.effect == Effect::Permit);
-    permitted && judged.masks.is_empty() && judged.obligations.iter().all(|code| is_beside_content(code))
+    permitted && !case.stamps() && judged.masks.is_empty() && judged.obligations.iter().all(|code| is_beside_content(code))
 }
 
 /// What leaves as it is.
@@ -98,7 +98,8 @@ pub(super) fn rendered(case: &Case<'_>, judged: &Judged, content: &Value) -> Ans
     // A Consent's name is one that its patient can be found by.
     let consents = if how.is_some() { &none } else { &consents };
     let visible = visible(judged, content);
-    let load = Load { obligations: &judged.obligations, consents, copies: &judged.copies, visible: &visible };
+    let purposes = if case.stamps() { case.purposes } else { &[] };
+    let load = Load { purposes, obligations: &judged.obligations, consents, copies: &judged.copies, visible: &visible };
     let carried = carry(&rest, load);
     let bytes = match carried {
         Some(carried) => Some(Bytes::from(carried.to_vec())),

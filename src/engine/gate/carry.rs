@@ -6,19 +6,23 @@ use std::collections::BTreeSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use message::Sha256;
-use message::consent::{CONFIDENTIALITY, Confidentiality};
+use message::consent::{ACT_REASON, CONFIDENTIALITY, Confidentiality};
 use message::fhir::{NAMESPACE, deterministic_id, get_str};
 use message::json::{Text, Value, json};
 
 use super::obligations::{AGREED, VISIBLE};
 
 pub(super) const ACT_CODE: &str = "http://terminology.hl7.org/CodeSystem/v3-ActCode";
+/// Labels of what was done to data.
+const OBSERVATION_VALUE: &str = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue";
 /// What 42 CFR 2.32(a)(2) asks to be sent along.
 const PART_2_STATEMENT: &str = "42 CFR part 2 prohibits unauthorized use or disclosure of these records.";
 
 /// What an obligation may ask to be sent along.
 #[derive(Clone, Copy)]
 pub(super) struct Load<'a> {
+    /// What it was released for, where that is to be said.
+    pub(super) purposes: &'a [String],
     pub(super) obligations: &'a BTreeSet<Text>,
     /// The Consents that released it.
     pub(super) consents: &'a BTreeSet<String>,
@@ -34,13 +38,16 @@ pub(super) fn carry(content: &Value, load: Load<'_>) -> Option<Value> {
     let agreed: Vec<&str> = AGREED.into_iter().filter(|code| owes(code)).collect();
     let marks: Vec<&str> = VISIBLE.into_iter().filter(|code| owes(code)).collect();
     let complies = owes("CPLYCD") && !load.copies.is_empty();
-    if !owes("NORDSCLCD") && agreed.is_empty() && marks.is_empty() && !complies {
+    if !owes("NORDSCLCD") && agreed.is_empty() && marks.is_empty() && !complies && load.purposes.is_empty() {
         return None;
     }
     let mut content = content.clone();
     let entries = content.get_mut("entry").and_then(Value::as_array_mut)?;
     for resource in entries.iter_mut().filter_map(|entry| entry.get_mut("resource")) {
         agreed.iter().for_each(|code| add_label(resource, ACT_CODE, code));
+        if is_record(resource) {
+            load.purposes.iter().for_each(|code| add_purpose(resource, code));
+        }
         if complies {
             add_label(resource, ACT_CODE, "CPLYCD");
         }
@@ -80,6 +87,22 @@ pub(super) fn add_label(resource: &mut Value, system: &str, code: &str) {
     if !labels.contains(&label) {
         labels.push(label);
     }
+}
+
+/// True for a record that has labels: what stands for the engine and its partners in every Bundle has none.
+fn is_record(resource: &Value) -> bool {
+    resource.get("meta").is_some_and(|meta| meta.get("security").is_some())
+}
+
+/// Says for what a resource was released, before the labels of what was done to it.
+fn add_purpose(resource: &mut Value, code: &str) {
+    let Some(labels) = resource.get_mut("meta").and_then(|meta| meta.get_mut("security")?.as_array_mut()) else { return };
+    let of = |label: &Value, system: &str| get_str(label, "system") == Some(system);
+    if labels.iter().any(|label| of(label, ACT_REASON) && get_str(label, "code") == Some(code)) {
+        return;
+    }
+    let at = labels.iter().position(|label| of(label, OBSERVATION_VALUE)).unwrap_or(labels.len());
+    labels.insert(at, json!({ "system": ACT_REASON, "code": code }));
 }
 
 /// Marks the narrative of a resource, for whoever reads it: what was there stands within, as it was.
@@ -173,7 +196,7 @@ mod tests {
     use super::*;
 
     fn load<'a>(obligations: &'a BTreeSet<Text>, consents: &'a BTreeSet<String>) -> Load<'a> {
-        Load { obligations, consents, copies: &[], visible: &|_| true }
+        Load { purposes: &[], obligations, consents, copies: &[], visible: &|_| true }
     }
 
     #[test]
@@ -184,6 +207,22 @@ mod tests {
         let labels = &carried["entry"][0]["resource"]["meta"]["security"];
         assert_eq!(*labels, json!([{ "system": ACT_CODE, "code": "NOREUSE" }]));
         assert_eq!(carry(&carried, load(&owed, &none)).unwrap(), carried, "once");
+    }
+
+    #[test]
+    fn a_record_says_for_what_it_was_released_once_and_in_its_place() {
+        let label = |system: &str, code: &str| json!({ "system": system, "code": code });
+        let (normal, mapped) = (label(CONFIDENTIALITY, "N"), label(OBSERVATION_VALUE, "MAPPED"));
+        let record = json!({ "resourceType": "Patient", "meta": { "security": [normal, mapped] } });
+        let actor = json!({ "resourceType": "Device" });
+        let bundle = json!({ "resourceType": "Bundle", "entry": [{ "resource": record }, { "resource": actor }] });
+        let (nothing, nobody, purposes) = (BTreeSet::new(), BTreeSet::new(), ["HRESCH".to_owned()]);
+        let load = |purposes| Load { purposes, ..load(&nothing, &nobody) };
+        let carried = carry(&bundle, load(&purposes)).unwrap();
+        assert_eq!(carried["entry"][0]["resource"]["meta"]["security"], json!([normal, label(ACT_REASON, "HRESCH"), mapped]));
+        assert_eq!(carried["entry"][1]["resource"], actor);
+        assert_eq!(carry(&carried, load(&purposes)).unwrap(), carried, "once");
+        assert!(carry(&bundle, load(&[])).is_none());
     }
 
     #[test]

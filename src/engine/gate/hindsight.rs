@@ -82,7 +82,7 @@ impl Gate {
             return unknown("it can no longer be read as entries");
         };
         let weighed = self.weigh(&site, policy, asked, &looked, Some(then)).await?;
-        let case = Case { now: then.as_microsecond(), ..self.case(&site.consent, policy, asked, looked.form) };
+        let case = Case { now: then.as_microsecond(), ..self.case(&site, policy, asked, looked.form) };
         let (decision, grounds) = match self.answer(&site, &case, asked, Some(&content), &weighed) {
             Answer::Suppress { reason } => ("suppress", reason),
             Answer::Park { reason, .. } => ("park", reason),

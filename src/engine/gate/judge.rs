@@ -27,6 +27,8 @@ pub(super) struct Case<'a> {
     pub(super) destination: &'a DestinationConfig,
     /// The route's purposes.
     pub(super) purposes: &'a [String],
+    /// Whether what leaves is labelled with them.
+    pub(super) stamps_purpose: bool,
     /// Who discloses it: a provider's key.
     pub(super) custodian: Option<&'a str>,
     pub(super) now: Micros,
@@ -139,6 +141,11 @@ pub(super) fn judge(case: &Case<'_>, entries: &[Entry], known: &[Known]) -> Judg
 }
 
 impl Case<'_> {
+    /// True where what leaves is labelled with what it is released for, and can be.
+    pub(super) fn stamps(&self) -> bool {
+        self.stamps_purpose && self.abilities.labels()
+    }
+
     fn decide(&self, request: &Request, entries: &[Entry], known: &Known) -> Decision {
         decide(request, entries, &known.snapshot, &self.policy.policy, &self.rules.terms)
     }

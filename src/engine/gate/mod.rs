@@ -40,7 +40,7 @@ use bytes::Bytes;
 use channels::Clock;
 use jiff::Timestamp;
 use message::consent::by_entry::{Entry, Release, Sources};
-use message::consent::{Confidentiality, elements};
+use message::consent::{Confidentiality, Purpose, elements};
 use message::json::{Text, Value};
 use message::{Format, MessageId, Provider, Sha256, fhir};
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -68,7 +68,7 @@ use self::services::{Back, Services};
 use self::watch::Dispatchers;
 use super::process::{Hash, Recipe};
 use super::wire;
-use crate::config::{ConsentConfig, DestinationConfig, PolicyConfig, Site};
+use crate::config::{DestinationConfig, PolicyConfig, Site};
 use crate::store::{Lane, Store, StoreError};
 
 /// From this many bytes on, a content is read and weighed where nothing else waits for it.
@@ -280,7 +280,7 @@ impl Gate {
             },
         };
         let weighed = self.weigh(site, policy, asked, &looked, None).await?;
-        let case = self.case(&site.consent, policy, asked, looked.form);
+        let case = self.case(site, policy, asked, looked.form);
         let answer = aside(asked, || self.answer(site, &case, asked, content.as_ref(), &weighed));
         Ok((answer, weighed.guard))
     }
@@ -301,7 +301,7 @@ impl Gate {
             Release::Suppress => suppressed(&weighed.judged),
             Release::Deliver | Release::DeliverRedacted => match (asked.format, content) {
                 (Format::Hl7v2, _) => self.hl7v2(site, case, asked, weighed),
-                (Format::FhirJson, _) if bundle::is_whole(&weighed.judged) => bundle::whole(case, &weighed.judged),
+                (Format::FhirJson, _) if bundle::is_whole(case, &weighed.judged) => bundle::whole(case, &weighed.judged),
                 (Format::FhirJson, Some(content)) => bundle::rendered(case, &weighed.judged, content),
                 (Format::FhirJson, None) => match self.read(site, asked.channel, asked.format, asked.bytes) {
                     Ok(content) => bundle::rendered(case, &weighed.judged, &content),
@@ -348,16 +348,17 @@ impl Gate {
 
     fn case<'a>(
         &'a self,
-        rules: &'a ConsentConfig,
+        site: &'a Site,
         policy: &'a PolicyConfig,
         asked: Asked<'a>,
         form: Form,
     ) -> Case<'a> {
         Case {
-            rules,
+            rules: &site.consent,
             policy,
             destination: asked.destination,
             purposes: asked.purposes,
+            stamps_purpose: stamps_purpose(site, asked),
             custodian: None,
             now: (self.clock)().as_microsecond(),
             abilities: Abilities::of(asked.destination, form, asked.bytes),
@@ -378,7 +379,7 @@ impl Gate {
         let generation = self.generation();
         let provider = provider_of(site, asked.channel);
         let (known, patients, again) = self.known(site, &looked.persons, policy, asked, then).await?;
-        let mut case = Case { custodian: Some(&provider.key), ..self.case(&site.consent, policy, asked, looked.form) };
+        let mut case = Case { custodian: Some(&provider.key), ..self.case(site, policy, asked, looked.form) };
         case.now = then.map_or(case.now, Timestamp::as_microsecond);
         let judged = aside(asked, || judge::judge(&case, &looked.entries, &known));
         Ok(Weighed { judged, known, again, guard: Guard { generation, patients } })
@@ -432,6 +433,17 @@ fn entries(parts: &[Part<'_>], site: &Site, channel: &str) -> Vec<Entry> {
     }
     envelope::enclose(parts, &mut entries);
     entries
+}
+
+/// Whether what is asked about is labelled with what it is released for, by the route that it takes.
+fn stamps_purpose(site: &Site, asked: Asked<'_>) -> bool {
+    let channel = site.channels.get(asked.channel);
+    let mut routes = channel.into_iter().flat_map(|channel| &channel.routes);
+    routes.any(|route| {
+        route.stamps_purpose()
+            && route.to.iter().any(|to| *to == *asked.destination.name)
+            && route.purpose.iter().map(Purpose::code).eq(asked.purposes)
+    })
 }
 
 /// The provider that a channel's messages come from.

@@ -129,6 +129,11 @@ impl<'a> Abilities<'a> {
         self.form == (Form::Bundle { plain: true }) && self.destination.deidentify == Some(how)
     }
 
+    /// True where entries can be labelled.
+    pub(super) fn labels(self) -> bool {
+        matches!(self.form, Form::Bundle { .. })
+    }
+
     /// True where single elements can be left out.
     pub(super) fn masks(self) -> bool {
         self.form != Form::Fixed

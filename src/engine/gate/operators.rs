@@ -190,7 +190,7 @@ impl Gate {
         }
         explained.obligations = judged.obligations.iter().map(|code| code.to_string()).collect();
         explained.valid_until = weighed.until();
-        let case = self.case(&site.consent, policy, asked(destination, made), form);
+        let case = self.case(&site, policy, asked(destination, made), form);
         explained.entries = judged.explain(&case);
         Ok(explained)
     }
