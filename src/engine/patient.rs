@@ -110,7 +110,7 @@ pub(super) fn of_patient(patient: &Value, provider: &Provider) -> BTreeSet<Ident
 pub(super) fn of_fhir(resource: &Value, provider: &Provider) -> BTreeSet<Identifier> {
     let mut found = of_patient(resource, provider);
     if found.is_empty() {
-        for_each_mention(resource, &mut |mention| {
+        Mentions::default().for_each(resource, &mut |mention| {
             found.extend(mention.literal.and_then(|reference| referred(reference, provider)));
             found.extend(mention.identifier(provider).filter(|_| mention.is_reference));
         });
@@ -135,7 +135,7 @@ pub(super) struct Mention<'a> {
 
 impl<'a> Mention<'a> {
     /// What an object under `element` names, if it names anything; all members with parts go to `waiting`.
-    fn of(element: &'a str, members: &'a Map, waiting: &mut Vec<(&'a str, &'a Value)>) -> Option<Self> {
+    fn of(element: &'a str, members: &'a Map, mentions: &mut Mentions<'a>) -> Option<Self> {
         let mut mention = Self { element, literal: None, kind: None, identifier: None, is_reference: false };
         let mut is_other = false;
         for (name, inner) in members {
@@ -155,8 +155,10 @@ impl<'a> Mention<'a> {
                 12 if name == "resourceType" => is_other = true,
                 _ => {}
             }
-            if matches!(inner, Value::Array(_) | Value::Object(_)) {
-                waiting.push((name.as_str(), inner));
+            match inner {
+                Value::Object(inner) if mentions.is_mute(inner) => {}
+                Value::Array(_) | Value::Object(_) => mentions.waiting.push((name.as_str(), inner)),
+                _ => {}
             }
         }
         mention.is_reference &= !is_other;
@@ -194,15 +196,48 @@ impl<'a> Mention<'a> {
     }
 }
 
-/// Calls `visit` with all that a resource names, in one pass.
-pub(super) fn for_each_mention<'a>(value: &'a Value, visit: &mut dyn FnMut(Mention<'a>)) {
-    let mut waiting: Vec<(&'a str, &'a Value)> = vec![("", value)];
-    while let Some((element, value)) = waiting.pop() {
-        match value {
-            Value::Array(items) => waiting.extend(items.iter().map(|item| (element, item))),
-            Value::Object(members) => Mention::of(element, members, &mut waiting).into_iter().for_each(&mut *visit),
-            _ => {}
+/// What resources name, found out in one pass each.
+#[derive(Default)]
+pub(super) struct Mentions<'a> {
+    /// Elements to look at, each with the name that it stands under.
+    waiting: Vec<(&'a str, &'a Value)>,
+    /// What several resources share and names nobody.
+    mute: Vec<&'a Map>,
+}
+
+impl<'a> Mentions<'a> {
+    /// So much that names nobody is remembered.
+    const MOST: usize = 4;
+
+    /// Calls `visit` with all that a resource names.
+    pub(super) fn for_each(&mut self, resource: &'a Value, visit: &mut dyn FnMut(Mention<'a>)) {
+        // Most records of a message have their `meta` in common.
+        if let Some(meta) = resource.get("meta")
+            && let Value::Object(members) = meta
+            && self.mute.len() < Self::MOST
+            && members.is_shared_with(members)
+            && !self.is_mute(members)
+        {
+            let mut named = false;
+            self.walk("meta", meta, &mut |_| named = true);
+            self.mute.extend((!named).then_some(members));
         }
+        self.walk("", resource, visit);
+    }
+
+    fn walk(&mut self, element: &'a str, value: &'a Value, visit: &mut dyn FnMut(Mention<'a>)) {
+        self.waiting.push((element, value));
+        while let Some((element, value)) = self.waiting.pop() {
+            match value {
+                Value::Array(items) => self.waiting.extend(items.iter().map(|item| (element, item))),
+                Value::Object(members) => Mention::of(element, members, self).into_iter().for_each(&mut *visit),
+                _ => {}
+            }
+        }
+    }
+
+    fn is_mute(&self, members: &Map) -> bool {
+        self.mute.iter().any(|mute| mute.is_shared_with(members))
     }
 }
 

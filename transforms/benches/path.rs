@@ -119,7 +119,7 @@ impl Consent {
             .filter_map(|entry| Some((entry.get("fullUrl").and_then(Value::as_text), entry.get("resource")?)))
             .collect();
         let mut entries = Entry::read(Sources { resources: &resources, ..Sources::default() }, &self.directory);
-        let labels = self.rules.labels(&entries, &self.directory, &std::collections::BTreeSet::new());
+        let labels = self.rules.called_for(&entries, &self.directory, &std::collections::BTreeSet::new());
         for (entry, labels) in entries.iter_mut().zip(labels) {
             entry.labels.extend(labels.codes);
         }

@@ -61,6 +61,14 @@ impl LabelRules {
     /// provider they all come from; `directory` knows the authors' organisations.
     #[must_use]
     pub fn labels(&self, entries: &[Entry], directory: &Directory, source_flags: &BTreeSet<String>) -> Vec<Labels> {
+        let mut labels = self.called_for(entries, directory, source_flags);
+        entries.iter().zip(&mut labels).for_each(|(entry, labels)| self.look_for_uncovered(entry, labels));
+        labels
+    }
+
+    /// As [`LabelRules::labels`], without what goes unlabelled.
+    #[must_use]
+    pub fn called_for(&self, entries: &[Entry], directory: &Directory, source_flags: &BTreeSet<String>) -> Vec<Labels> {
         let mut labels: Vec<Labels> = entries.iter().map(|entry| self.own(entry, directory, source_flags)).collect();
         // A medicine tells what it is for; a visit or an order tells what was done in it.
         for contexts in [&["Medication"][..], &["Encounter", "EpisodeOfCare"], &["ServiceRequest", "MedicationRequest"]]
@@ -80,17 +88,9 @@ impl LabelRules {
     /// By its own codes and authors.
     fn own(&self, entry: &Entry, directory: &Directory, source_flags: &BTreeSet<String>) -> Labels {
         let mut labels = Labels::default();
-        let is_plain = |system: &Text| PLAIN.iter().any(|plain| system.starts_with(plain));
         for Coded { system, code } in entry.codes() {
-            if let Some(rules) = self.of(system, code) {
-                labels.covered = true;
-                rules.for_each(|rule| self.call(rule, &mut labels));
-            } else if !is_plain(system) {
-                labels.uncovered.push(system.clone());
-            }
+            self.of(system, code).into_iter().flatten().for_each(|rule| self.call(rule, &mut labels));
         }
-        labels.uncovered.sort_unstable();
-        labels.uncovered.dedup();
         for (at, rule) in self.rules.iter().enumerate() {
             let Some(flag) = &rule.author_flag else { continue };
             let by_author = || {
@@ -102,6 +102,20 @@ impl LabelRules {
             }
         }
         labels
+    }
+
+    /// Which codes no value set covers.
+    fn look_for_uncovered(&self, entry: &Entry, labels: &mut Labels) {
+        let is_plain = |system: &Text| PLAIN.iter().any(|plain| system.starts_with(plain));
+        for Coded { system, code } in entry.codes() {
+            if self.of(system, code).is_some() {
+                labels.covered = true;
+            } else if !is_plain(system) {
+                labels.uncovered.push(system.clone());
+            }
+        }
+        labels.uncovered.sort_unstable();
+        labels.uncovered.dedup();
     }
 
     fn call(&self, rule: usize, labels: &mut Labels) {

@@ -38,7 +38,10 @@ const IN_SUPPORT: [&str; 10] = [
 /// True where all of a content may leave as it is.
 pub(super) fn is_whole(case: &Case<'_>, judged: &Judged) -> bool {
     let permitted = judged.verdicts.iter().all(|verdict| verdict.effect == Effect::Permit);
-    permitted && !case.stamps() && judged.masks.is_empty() && judged.obligations.iter().all(|code| is_beside_content(code))
+    permitted
+        && !case.stamps()
+        && judged.masks.is_empty()
+        && judged.obligations.iter().all(|code| is_beside_content(code))
 }
 
 /// What leaves as it is.

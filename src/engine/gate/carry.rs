@@ -96,7 +96,9 @@ fn is_record(resource: &Value) -> bool {
 
 /// Says for what a resource was released, before the labels of what was done to it.
 fn add_purpose(resource: &mut Value, code: &str) {
-    let Some(labels) = resource.get_mut("meta").and_then(|meta| meta.get_mut("security")?.as_array_mut()) else { return };
+    let Some(labels) = resource.get_mut("meta").and_then(|meta| meta.get_mut("security")?.as_array_mut()) else {
+        return;
+    };
     let of = |label: &Value, system: &str| get_str(label, "system") == Some(system);
     if labels.iter().any(|label| of(label, ACT_REASON) && get_str(label, "code") == Some(code)) {
         return;
@@ -219,7 +221,10 @@ mod tests {
         let (nothing, nobody, purposes) = (BTreeSet::new(), BTreeSet::new(), ["HRESCH".to_owned()]);
         let load = |purposes| Load { purposes, ..load(&nothing, &nobody) };
         let carried = carry(&bundle, load(&purposes)).unwrap();
-        assert_eq!(carried["entry"][0]["resource"]["meta"]["security"], json!([normal, label(ACT_REASON, "HRESCH"), mapped]));
+        assert_eq!(
+            carried["entry"][0]["resource"]["meta"]["security"],
+            json!([normal, label(ACT_REASON, "HRESCH"), mapped])
+        );
         assert_eq!(carried["entry"][1]["resource"], actor);
         assert_eq!(carry(&carried, load(&purposes)).unwrap(), carried, "once");
         assert!(carry(&bundle, load(&[])).is_none());

@@ -80,7 +80,8 @@ struct ByPatient {
 /// Decides about `entries` for everyone they are about.
 pub(super) fn judge(case: &Case<'_>, entries: &[Entry], known: &[Known]) -> Judged {
     let mut by_patient = Vec::with_capacity(known.len());
-    let mut worst: Vec<Option<Verdict>> = vec![None; entries.len()];
+    let is_one = matches!(known, [one] if one.places.is_none());
+    let mut worst: Vec<Option<Verdict>> = vec![None; if is_one { 0 } else { entries.len() }];
     let (mut obligations, mut valid_until) = (BTreeSet::new(), None::<Micros>);
     for one in known {
         let request = case.request(one);
@@ -119,7 +120,10 @@ pub(super) fn judge(case: &Case<'_>, entries: &[Entry], known: &[Known]) -> Judg
             path: None,
         })
     };
-    let verdicts = entries.iter().zip(worst).map(undecided).collect();
+    let verdicts = match by_patient.first() {
+        Some(ByPatient { decision, .. }) if is_one => decision.entries.clone(),
+        _ => entries.iter().zip(worst).map(undecided).collect(),
+    };
     let mut judged = Judged {
         release: Release::Park,
         verdicts,
@@ -357,10 +361,21 @@ impl Judged {
     }
 
     fn grounds_of(&self, wanted: Effect) -> String {
-        let mut counted: BTreeMap<(u8, String), usize> = BTreeMap::new();
+        // Most are alike: each kind is put into words once.
+        let mut kinds: Vec<(&Verdict, usize)> = Vec::new();
         for verdict in self.verdicts.iter().filter(|verdict| verdict.effect == wanted) {
+            let is_alike = |known: &Verdict| {
+                known.layer == verdict.layer && known.purpose == verdict.purpose && known.basis == verdict.basis
+            };
+            match kinds.iter_mut().find(|(known, _)| is_alike(known)) {
+                Some((_, count)) => *count += 1,
+                None => kinds.push((verdict, 1)),
+            }
+        }
+        let mut counted: BTreeMap<(u8, String), usize> = BTreeMap::new();
+        for (verdict, count) in kinds {
             let purpose = if verdict.purpose.is_empty() { String::new() } else { format!(" for {}", verdict.purpose) };
-            *counted.entry((verdict.layer, format!("{}{purpose}", verdict.basis))).or_default() += 1;
+            *counted.entry((verdict.layer, format!("{}{purpose}", verdict.basis))).or_default() += count;
         }
         let all = self.verdicts.len();
         let listed = counted.into_iter().map(|((_, ground), n)| format!("{ground} ({n} of {all} entries)"));

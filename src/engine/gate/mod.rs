@@ -301,7 +301,9 @@ impl Gate {
             Release::Suppress => suppressed(&weighed.judged),
             Release::Deliver | Release::DeliverRedacted => match (asked.format, content) {
                 (Format::Hl7v2, _) => self.hl7v2(site, case, asked, weighed),
-                (Format::FhirJson, _) if bundle::is_whole(case, &weighed.judged) => bundle::whole(case, &weighed.judged),
+                (Format::FhirJson, _) if bundle::is_whole(case, &weighed.judged) => {
+                    bundle::whole(case, &weighed.judged)
+                }
                 (Format::FhirJson, Some(content)) => bundle::rendered(case, &weighed.judged, content),
                 (Format::FhirJson, None) => match self.read(site, asked.channel, asked.format, asked.bytes) {
                     Ok(content) => bundle::rendered(case, &weighed.judged, &content),
@@ -321,7 +323,7 @@ impl Gate {
     /// What is decided about, and whose that is.
     fn look_at(&self, site: &Site, channel: &str, format: Format, content: &Value) -> Looked {
         let parts = parts(content);
-        let persons = people(&parts, &provider_of(site, channel), &self.hash);
+        let persons = people(&parts, &provider_of(site, channel));
         Looked { entries: entries(&parts, site, channel), persons, form: Form::of(format, content) }
     }
 
@@ -346,13 +348,7 @@ impl Gate {
         Ok(reader)
     }
 
-    fn case<'a>(
-        &'a self,
-        site: &'a Site,
-        policy: &'a PolicyConfig,
-        asked: Asked<'a>,
-        form: Form,
-    ) -> Case<'a> {
+    fn case<'a>(&'a self, site: &'a Site, policy: &'a PolicyConfig, asked: Asked<'a>, form: Form) -> Case<'a> {
         Case {
             rules: &site.consent,
             policy,
@@ -418,7 +414,7 @@ fn entries(parts: &[Part<'_>], site: &Site, channel: &str) -> Vec<Entry> {
     let resources: Vec<(Option<&Text>, &Value)> = parts.iter().map(|part| (part.full_url, part.resource)).collect();
     let mut entries = Entry::read(Sources { resources: &resources, ..Sources::default() }, &rules.directory);
     let flags = &provider_of(site, channel).flags;
-    let labels = rules.labels.labels(&entries, &rules.directory, flags);
+    let labels = rules.labels.called_for(&entries, &rules.directory, flags);
     // What is known of all that its channel sends.
     let least = site.channels.get(channel).map(|channel| channel.confidentiality);
     let least = least.filter(|least| *least > Confidentiality::N);

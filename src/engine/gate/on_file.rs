@@ -73,8 +73,8 @@ impl Gate {
         let mut patients = Vec::new();
         let mut again = None;
         if is_one {
-            let own = persons.first().map(|person| person.subjects.as_slice()).unwrap_or_default();
-            let subjects = if asked.subjects.is_empty() { own } else { asked.subjects };
+            let own = || persons.first().map(|person| person.subjects(&self.hash)).unwrap_or_default();
+            let subjects = if asked.subjects.is_empty() { &own() } else { asked.subjects };
             let identifiers = match persons {
                 [person] => Cow::Borrowed(&person.identifiers),
                 persons => Cow::Owned(persons.iter().flat_map(|person| &person.identifiers).cloned().collect()),
@@ -87,7 +87,8 @@ impl Gate {
             patients.push(file.basis(who.subjects));
             groups.push(Group { file, identifiers, places: None, certain });
         }
-        for Person { subjects, identifiers, places } in persons.iter().filter(|_| !is_one) {
+        for person in persons.iter().filter(|_| !is_one) {
+            let (subjects, Person { identifiers, places }) = (&person.subjects(&self.hash), person);
             let who = self.identified(subjects, identifiers, then).await;
             let file = self.file(&who.subjects, then).await?;
             // Read from what leaves, they must be among those that came.

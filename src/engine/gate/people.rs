@@ -7,7 +7,7 @@ use message::consent::by_entry::{changed, normal};
 use message::json::{Text, Value};
 use message::{Provider, fhir};
 
-use super::super::patient::{self, Identifier, Mention};
+use super::super::patient::{self, Identifier, Mention, Mentions};
 use super::super::process::Hash;
 use super::arrive::lanes;
 use crate::store::Lane;
@@ -53,8 +53,7 @@ pub(super) fn referred_by(parts: &[Part<'_>]) -> Vec<BTreeSet<usize>> {
     for (at, part) in parts.iter().enumerate() {
         let kind = fhir::get_str(part.resource, "resourceType").unwrap_or_default();
         let id = fhir::get_str(part.resource, "id").map(|id| format!("{kind}/{id}"));
-        let url =
-            part.full_url.into_iter().chain(url_of(part.entry)).map(|url| normal(url).into());
+        let url = part.full_url.into_iter().chain(url_of(part.entry)).map(|url| normal(url).into());
         names.extend(url.chain(id).map(|name| (name, at)));
     }
     let mut by = vec![BTreeSet::new(); parts.len()];
@@ -88,25 +87,30 @@ fn for_each_attachment(value: &Value, visit: &mut dyn FnMut(&str)) {
 
 /// Keyed hashes of the identifiers of all patients that a FHIR resource or Bundle is about, and whether they are several.
 pub(in crate::engine) fn subjects(content: &Value, provider: &Provider, hash: &Hash) -> (Vec<Lane>, bool) {
-    let people = people(&parts(content), provider, hash);
+    let people = people(&parts(content), provider);
     let several = people.len() > 1;
-    let all: BTreeSet<Lane> = people.into_iter().flat_map(|person| person.subjects).collect();
+    let all: BTreeSet<Lane> = people.iter().flat_map(|person| person.subjects(hash)).collect();
     (all.into_iter().collect(), several)
 }
 
 /// One patient of a content.
 #[derive(Clone)]
 pub(super) struct Person {
-    /// Keyed hashes of their identifiers.
-    pub(super) subjects: Vec<Lane>,
     /// Their identifiers: patient data.
     pub(super) identifiers: BTreeSet<Identifier>,
     /// The entries about them; all those about nobody else are among them.
     pub(super) places: BTreeSet<usize>,
 }
 
+impl Person {
+    /// Keyed hashes of their identifiers.
+    pub(super) fn subjects(&self, hash: &Hash) -> Vec<Lane> {
+        lanes(hash, &self.identifiers)
+    }
+}
+
 /// The patients that `parts` are about. Where there is one at most, everything is about them.
-pub(super) fn people(parts: &[Part<'_>], provider: &Provider, hash: &Hash) -> Vec<Person> {
+pub(super) fn people(parts: &[Part<'_>], provider: &Provider) -> Vec<Person> {
     let mut found = Found::default();
     for (at, part) in parts.iter().enumerate().filter(|(_, part)| is_patient(part.resource)) {
         let mut own = patient::of_patient(part.resource, provider);
@@ -117,10 +121,11 @@ pub(super) fn people(parts: &[Part<'_>], provider: &Provider, hash: &Hash) -> Ve
         found.about.entry(person).or_default().insert(at);
     }
     let mut nobodys = Vec::new();
+    let mut mentions = Mentions::default();
     let (mut strangers, others) = (false, LazyCell::new(|| names_of(parts)));
     for (at, part) in parts.iter().enumerate().filter(|(_, part)| !is_patient(part.resource)) {
         let mut people = BTreeSet::new();
-        patient::for_each_mention(part.resource, &mut |mention| {
+        mentions.for_each(part.resource, &mut |mention| {
             let named = mention.reference().and_then(|reference| found.named(reference, provider));
             people.extend(named);
             if mention.is_reference() {
@@ -141,7 +146,6 @@ pub(super) fn people(parts: &[Part<'_>], provider: &Provider, hash: &Hash) -> Ve
     }
     let Found { identifiers, about, .. } = found;
     let person = |(at, own): (usize, BTreeSet<Identifier>)| Person {
-        subjects: lanes(hash, &own),
         identifiers: own,
         // What is about nobody may tell of anybody.
         places: about.get(&at).into_iter().flatten().chain(&nobodys).copied().collect(),
@@ -265,8 +269,8 @@ mod tests {
             lane
         });
         let provider = Provider { key: "p".into(), ..Provider::default() };
-        let people = people(&parts(content), &provider, &hash);
-        people.into_iter().map(|person| (person.subjects.len(), person.places.into_iter().collect())).collect()
+        let people = people(&parts(content), &provider);
+        people.into_iter().map(|person| (person.subjects(&hash).len(), person.places.into_iter().collect())).collect()
     }
 
     fn patient(id: &str, mrn: &str) -> Value {
@@ -323,6 +327,26 @@ mod tests {
         let known = json!({ "resourceType": "Bundle", "entry": [patient("a", "1"),
             { "resource": { "resourceType": "Observation", "subject": { "display": "A" } } }] });
         assert_eq!(of(&known), [(1, vec![0, 1])], "what names nobody else is about the only one");
+    }
+
+    #[test]
+    fn what_records_have_in_common_is_looked_at_for_each_that_it_says_something_of() {
+        let with = |meta: Value| {
+            let mut meta = meta.as_object().cloned().unwrap_or_default();
+            meta.share();
+            let one = |id: &str| {
+                let mut about = about(id);
+                let resource = about.get_mut("resource").and_then(Value::as_object_mut).unwrap();
+                resource.insert("meta", Value::Object(meta.clone()));
+                about
+            };
+            let bundle = json!({ "resourceType": "Bundle", "entry": [patient("a", "1"), patient("b", "2"), one("a"), one("a"), one("b")] });
+            of(&bundle)
+        };
+        let apart = vec![(1, vec![0, 2, 3]), (1, vec![1, 4])];
+        assert_eq!(with(json!({ "security": [{ "system": "urn:x", "code": "N", "display": "normal" }] })), apart);
+        let named = json!({ "extension": [{ "url": "urn:x", "valueReference": { "reference": "urn:uuid:b" } }] });
+        assert_eq!(with(named), [(1, vec![0, 2, 3]), (1, vec![1, 2, 3, 4])], "each is about whom it names");
     }
 
     #[test]

@@ -156,6 +156,12 @@ impl Map {
         if let Members::With(with) = &self.0 { Some(with) } else { None }
     }
 
+    /// True if both share all of their members: they are alike, which takes no look at them.
+    #[must_use]
+    pub fn is_shared_with(&self, other: &Self) -> bool {
+        matches!((&self.0, &other.0), (Members::Shared(own), Members::Shared(theirs)) if Arc::ptr_eq(own, theirs))
+    }
+
     /// How many members there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -10,7 +10,7 @@ use crate::json::{Map, Text, Value};
 use super::directory::{Directory, Party};
 use super::entry::{items, list, push};
 use super::links::{ByName, Links};
-use super::reference::{Name, named};
+use super::reference::{Names, named};
 
 /// What a message says of who wrote its entries, as it stands; worked out when it is asked for, as most decisions do not.
 #[derive(Default)]
@@ -18,6 +18,8 @@ pub(super) struct Authors {
     provenances: Vec<Statement>,
     /// Whom entries name by elements of their own, each with the entry's number.
     by_elements: Vec<(usize, Stated)>,
+    /// How those who are stated are named, and what Provenances are about: list after list.
+    names: Names,
     /// Who wrote each entry.
     made: OnceLock<Vec<Option<Arc<Party>>>>,
 }
@@ -25,13 +27,14 @@ pub(super) struct Authors {
 /// What a Provenance says.
 struct Statement {
     agents: Vec<Stated>,
-    /// What it is about.
-    targets: Vec<Name>,
+    /// What it is about: which list of names.
+    targets: usize,
 }
 
 /// Someone named as author.
 struct Stated {
-    names: Vec<Name>,
+    /// Which list of names.
+    names: usize,
     /// False where it is only likely that they are the author.
     sure: bool,
 }
@@ -39,9 +42,7 @@ struct Stated {
 impl Authors {
     /// Takes up a Provenance.
     pub(super) fn add(&mut self, provenance: &Value) {
-        let about = list(provenance, "target");
-        let mut targets = Vec::with_capacity(about.size_hint().0);
-        about.for_each(|target| {
+        list(provenance, "target").for_each(|target| {
             let Some(target) = target.as_object() else { return };
             let (mut literal, mut logical) = (None, None);
             for (name, member) in target {
@@ -51,9 +52,32 @@ impl Authors {
                     _ => {}
                 }
             }
-            named(literal, logical, &mut targets);
+            named(literal, logical, &mut self.names);
         });
-        self.provenances.push(Statement { agents: of_provenance(provenance), targets });
+        let targets = self.end_names();
+        let agents = list(provenance, "agent").filter_map(|agent| self.agent(agent)).collect();
+        self.provenances.push(Statement { agents, targets });
+    }
+
+    /// Ends a list of names: its number.
+    fn end_names(&mut self) -> usize {
+        self.names.end();
+        self.names.len() - 1
+    }
+
+    /// An author that a Provenance names, with the organisation that they act for.
+    fn agent(&mut self, agent: &Value) -> Option<Stated> {
+        let roles = || list(agent, "type").flat_map(|role| list(role, "coding"));
+        let codes =
+            || roles().filter_map(|role| role.get("code")?.as_str()).map(str::trim).filter(|code| !code.is_empty());
+        let sure = codes().any(|code| matches!(code, "author" | "AUT"));
+        if !sure && codes().next().is_some() {
+            return None;
+        }
+        for who in ["who", "onBehalfOf"].iter().filter_map(|key| agent.get(*key)) {
+            named(who.get("reference"), who.get("identifier"), &mut self.names);
+        }
+        Some(Stated { names: self.end_names(), sure })
     }
 
     /// Takes up whom an entry names by its own elements: the first of [`AUTHORS`] for certain, the rest perhaps.
@@ -65,7 +89,9 @@ impl Authors {
         }
         for (rank, value) in present.into_iter().flatten().enumerate() {
             for value in items(value) {
-                let names = names_as_they_stand(value.get("actor").unwrap_or(value));
+                let who = value.get("actor").unwrap_or(value);
+                named(who.get("reference"), who.get("identifier"), &mut self.names);
+                let names = self.end_names();
                 self.by_elements.push((entry, Stated { names, sure: rank == 0 }));
             }
         }
@@ -77,7 +103,7 @@ impl Authors {
     }
 
     fn make(&self, links: &Links, directory: &Directory) -> Vec<Option<Arc<Party>>> {
-        let about = About::of(&self.provenances, links);
+        let about = About::of(&self.provenances, &self.names, links);
         // Those named by several Provenances together: most entries have the same.
         let mut parties: ByName<Vec<usize>, Option<Arc<Party>>> = ByName::default();
         let mut by_elements = self.by_elements.iter().peekable();
@@ -87,13 +113,14 @@ impl Authors {
             let mut told_by = about.entry(entry, links);
             told_by.retain(|at| self.provenances.get(*at).is_some_and(|statement| !statement.agents.is_empty()));
             if told_by.is_empty() {
-                return party(own, directory).map(Arc::new);
+                return party(own, &self.names, directory).map(Arc::new);
             }
             if let Some(known) = parties.get(&told_by) {
                 return known.clone();
             }
-            let stated = told_by.iter().filter_map(|at| self.provenances.get(*at)).flat_map(|statement| &statement.agents);
-            let party = party(stated, directory).map(Arc::new);
+            let stated =
+                told_by.iter().filter_map(|at| self.provenances.get(*at)).flat_map(|statement| &statement.agents);
+            let party = party(stated, &self.names, directory).map(Arc::new);
             parties.insert(told_by, party.clone());
             party
         });
@@ -110,7 +137,7 @@ struct About {
 }
 
 impl About {
-    fn of(provenances: &[Statement], links: &Links) -> Self {
+    fn of(provenances: &[Statement], names: &Names, links: &Links) -> Self {
         let count = links.entries();
         // The entry of each `fullUrl`; the last where several have the same.
         let urls: ByName<&Text, usize> = (0..count).filter_map(|at| Some((links.url(at)?, at))).collect();
@@ -119,7 +146,7 @@ impl About {
         let distinct = (0..count).filter_map(own).collect::<HashSet<&Text, RandomState>>().len() == count;
         let mut about = Self { entries: vec![Vec::new(); count], others: ByName::default() };
         for (at, statement) in provenances.iter().enumerate() {
-            for target in statement.targets.iter().filter_map(Name::normal) {
+            for target in names.normal(statement.targets) {
                 let known = urls.get(&target).copied();
                 match known.and_then(|entry| about.entries.get_mut(entry).filter(|_| distinct)) {
                     Some(entry) => entry.push(at),
@@ -145,39 +172,15 @@ impl About {
     }
 }
 
-/// The authors that a Provenance names, each with the organisation they act for.
-fn of_provenance(provenance: &Value) -> Vec<Stated> {
-    let stated = list(provenance, "agent").filter_map(|agent| {
-        let roles = || list(agent, "type").flat_map(|role| list(role, "coding"));
-        let codes = || roles().filter_map(|role| role.get("code")?.as_str()).map(str::trim).filter(|code| !code.is_empty());
-        let sure = codes().any(|code| matches!(code, "author" | "AUT"));
-        if !sure && codes().next().is_some() {
-            return None;
-        }
-        let mut names = Vec::new();
-        ["who", "onBehalfOf"].iter().filter_map(|key| agent.get(*key)).for_each(|who| {
-            named(who.get("reference"), who.get("identifier"), &mut names);
-        });
-        Some(Stated { names, sure })
-    });
-    stated.collect()
-}
-
-fn names_as_they_stand(reference: &Value) -> Vec<Name> {
-    let mut names = Vec::new();
-    named(reference.get("reference"), reference.get("identifier"), &mut names);
-    names
-}
-
 /// Elements that name an author where no Provenance does, the nearest to that first.
 const AUTHORS: [&str; 8] =
     ["author", "performer", "recorder", "asserter", "requester", "informationSource", "provider", "sender"];
 
 /// All authors as one party; `None` where nobody is named.
-fn party<'a>(stated: impl IntoIterator<Item = &'a Stated>, directory: &Directory) -> Option<Party> {
+fn party<'a>(stated: impl IntoIterator<Item = &'a Stated>, listed: &Names, directory: &Directory) -> Option<Party> {
     let mut all: Option<Party> = None;
     for Stated { names, sure } in stated {
-        let names: Vec<Text> = names.iter().filter_map(Name::normal).collect();
+        let names: Vec<Text> = listed.normal(*names).collect();
         let party = all.get_or_insert_default();
         if names.iter().all(|name| name.is_empty()) {
             party.obscure = true;

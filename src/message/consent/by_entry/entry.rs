@@ -8,9 +8,9 @@ use crate::json::{Map, Shared, Text, Value};
 use super::authors::Authors;
 use super::dated::Dates;
 use super::directory::{Directory, Party};
-use super::links::{Links, identifiers, references_in};
+use super::links::{Links, references_in};
 use super::lists::Lists;
-use super::reference::{Name, attachment, named};
+use super::reference::{Names, attachment, named};
 use super::span::Span;
 use super::systems::{canonical, canonical_text};
 use super::terms::ACT_CODE;
@@ -162,12 +162,12 @@ impl Entry {
             if entry.kind == "Provenance" {
                 authors.add(resource);
             }
-            links.add_entry(&entry.reference, *full_url, identifiers(resource));
+            links.add_entry(&entry.reference, *full_url, resource);
             entries.push(entry);
         }
         for (at, resource) in sources.context.iter().chain(sources.provenance).enumerate() {
             references_in(resource, links.refers_mut());
-            links.add_around(own_reference(None, resource, usize::MAX - at, &mut reading.name), identifiers(resource));
+            links.add_around(&own_reference(None, resource, usize::MAX - at, &mut reading.name), resource);
         }
         sources.provenance.iter().for_each(|provenance| authors.add(provenance));
         let codes = reading.codes;
@@ -280,7 +280,7 @@ impl Entry {
 
     /// Every coding, media type and label within `resource`, also in what it contains; and what it refers to. In one pass:
     /// there are many elements, and each has few members.
-    fn gather<'a>(&mut self, resource: &'a Value, refers: &mut Vec<Name>, reading: &mut Reading<'a>) {
+    fn gather<'a>(&mut self, resource: &'a Value, refers: &mut Names, reading: &mut Reading<'a>) {
         reading.waiting.push(resource);
         while let Some(value) = reading.waiting.pop() {
             let elements = match value {
@@ -315,8 +315,8 @@ impl Entry {
     }
 
     /// What the `meta` of a resource says.
-    fn take_meta(&mut self, told: &Meta, refers: &mut Vec<Name>) {
-        refers.extend(told.refers.iter().cloned());
+    fn take_meta(&mut self, told: &Meta, refers: &mut Names) {
+        told.refers.list(0).for_each(|name| refers.push(name));
         let said = &told.said;
         self.test |= said.test;
         self.confidentiality = self.confidentiality.max(said.confidentiality);
@@ -391,7 +391,7 @@ const SHARED: usize = 8;
 /// What the `meta` of a resource says.
 struct Meta {
     said: Entry,
-    refers: Vec<Name>,
+    refers: Names,
 }
 
 impl<'a> Reading<'a> {
@@ -402,9 +402,10 @@ impl<'a> Reading<'a> {
         if let Some((_, told)) = known {
             return take(told);
         }
-        let mut told = Meta { said: Entry::default(), refers: Vec::new() };
+        let mut told = Meta { said: Entry::default(), refers: Names::default() };
         told.said.take_labels(meta);
         references_in(meta, &mut told.refers);
+        told.refers.end();
         take(&told);
         if let Some(shared) = shared.filter(|_| self.shared.len() < SHARED) {
             self.shared.push((shared, told));
@@ -453,7 +454,7 @@ impl<'a> Known<'a> {
     }
 
     /// Adds what it refers to.
-    pub(super) fn refer(&self, to: &mut Vec<Name>) {
+    pub(super) fn refer(&self, to: &mut Names) {
         named(self.reference, self.identifier, to);
         attachment(self.media, self.url, to);
     }

@@ -10,7 +10,7 @@ use crate::json::{Text, Value};
 
 use super::entry::{Known, has_parts};
 use super::lists::Lists;
-use super::reference::Name;
+use super::reference::{Name, Names};
 
 /// Something by name.
 pub(super) type ByName<N, T> = HashMap<N, T, RandomState>;
@@ -27,9 +27,9 @@ struct Owner {
 #[derive(Default)]
 pub(super) struct Links {
     /// All names of each: its own reference first, then the `fullUrl` where it has one.
-    names: Lists<Name>,
+    names: Names,
     /// What each refers to, as it says.
-    refers: Lists<Name>,
+    refers: Names,
     /// Of each entry, whether it has a `fullUrl`.
     with_url: Vec<bool>,
     /// Made when it is asked for: most decisions do not.
@@ -53,32 +53,34 @@ impl Links {
     /// With room for so many entries.
     pub(super) fn with_capacity(count: usize) -> Self {
         Self {
-            names: Lists::with_capacity(count, 3 * count),
-            refers: Lists::with_capacity(count, 6 * count),
+            names: Names::with_capacity(count, 3 * count),
+            refers: Names::with_capacity(count, 6 * count),
             with_url: Vec::with_capacity(count),
             index: OnceLock::new(),
         }
     }
 
     /// Takes up an entry; its references are added with [`Links::refers_mut`] before.
-    pub(super) fn add_entry(&mut self, own: &Text, url: Option<&Text>, identifiers: impl Iterator<Item = Name>) {
+    pub(super) fn add_entry(&mut self, own: &str, url: Option<&Text>, resource: &Value) {
         self.with_url.push(url.is_some());
-        self.add(own.clone(), url.cloned().map(Name::Own).into_iter().chain(identifiers));
+        self.add(own, url.map(Text::as_str), resource);
     }
 
     /// Takes up what is no entry, in the same way, after all entries.
-    pub(super) fn add_around(&mut self, own: Text, identifiers: impl Iterator<Item = Name>) {
-        self.add(own, identifiers);
+    pub(super) fn add_around(&mut self, own: &str, resource: &Value) {
+        self.add(own, None, resource);
     }
 
     /// Where the references of what is taken up next are to be added.
-    pub(super) fn refers_mut(&mut self) -> &mut Vec<Name> {
-        &mut self.refers.items
+    pub(super) fn refers_mut(&mut self) -> &mut Names {
+        &mut self.refers
     }
 
-    fn add(&mut self, own: Text, others: impl Iterator<Item = Name>) {
-        self.names.items.push(Name::Own(own));
-        self.names.items.extend(others);
+    fn add(&mut self, own: &str, url: Option<&str>, resource: &Value) {
+        self.names.push(Name::Own(own));
+        url.into_iter().for_each(|url| self.names.push(Name::Own(url)));
+        let identifiers = super::entry::list(resource, "identifier").filter_map(Name::of_identifier);
+        identifiers.for_each(|name| self.names.push(name));
         self.names.end();
         self.refers.end();
     }
@@ -97,7 +99,7 @@ impl Links {
     fn index(&self) -> &Index {
         self.index.get_or_init(|| {
             let count = self.entries();
-            let names = self.names.made_into(Name::normal);
+            let names = Lists::of((0..self.names.len()).map(|number| self.names.normal(number)));
             let mut owners = ByName::with_capacity_and_hasher(2 * count, RandomState::default());
             let mut entries = ByName::with_capacity_and_hasher(count, RandomState::default());
             let mut urls: ByName<&Text, &Text> = ByName::with_capacity_and_hasher(count, RandomState::default());
@@ -114,7 +116,7 @@ impl Links {
                 }
             }
             let own = |name: Text| urls.get(&name).map_or(name, |own| Text::clone(own));
-            let refers = self.refers.made_into(|name| name.normal().map(own));
+            let refers = Lists::of((0..self.refers.len()).map(|number| self.refers.normal(number).map(own)));
             Index { names, refers, owners, entries, referred: OnceLock::new() }
         })
     }
@@ -172,7 +174,7 @@ impl Links {
 }
 
 /// What `value` refers to, with all within it.
-pub(super) fn references_in(value: &Value, to: &mut Vec<Name>) {
+pub(super) fn references_in(value: &Value, to: &mut Names) {
     let mut waiting = vec![value];
     while let Some(value) = waiting.pop() {
         match value {
@@ -185,9 +187,4 @@ pub(super) fn references_in(value: &Value, to: &mut Vec<Name>) {
             _ => {}
         }
     }
-}
-
-/// The business identifiers of a resource.
-pub(super) fn identifiers(resource: &Value) -> impl Iterator<Item = Name> {
-    super::entry::list(resource, "identifier").filter_map(Name::of_identifier)
 }

@@ -54,13 +54,13 @@ impl<N> Lists<N> {
         }
     }
 
-    /// The same lists of what their items are made into, without those that come to nothing.
-    pub(super) fn made_into<M>(&self, make: impl Fn(&N) -> Option<M>) -> Lists<M> {
-        let mut made = Lists::with_capacity(self.len(), self.items.len());
-        for list in self.iter() {
-            made.items.extend(list.iter().filter_map(&make));
-            made.end();
+    /// These lists.
+    pub(super) fn of(lists: impl Iterator<Item = impl Iterator<Item = N>>) -> Self {
+        let mut all = Self::default();
+        for list in lists {
+            all.items.extend(list);
+            all.end();
         }
-        made
+        all
     }
 }

@@ -118,8 +118,9 @@ impl Question<'_> {
     }
 
     fn actors(&self, actors: &Actors) -> Tri {
-        let side =
-            |listed: &[Vec<Text>], party: Option<&Party>| Tri::any(listed.iter().map(|names| self.is_one(names, party)));
+        let side = |listed: &[Vec<Text>], party: Option<&Party>| {
+            Tri::any(listed.iter().map(|names| self.is_one(names, party)))
+        };
         let recipient = || side(&actors.recipient, Some(&self.request.recipient));
         let custodian = || side(&actors.custodian, Some(&self.request.custodian));
         let author = || side(&actors.author, self.entry.authors());

@@ -9,11 +9,6 @@ pub fn normal(reference: &str) -> Text {
     changed(reference).unwrap_or_else(|| reference.into())
 }
 
-/// As [`normal`], of a text that needs no new memory where it has that form already.
-fn normal_text(reference: &Text) -> Text {
-    changed(reference).unwrap_or_else(|| reference.clone())
-}
-
 /// A reference in that form, where it has another.
 #[must_use]
 pub fn changed(reference: &str) -> Option<Text> {
@@ -67,61 +62,138 @@ pub fn identifier(value: &Value) -> Option<Text> {
 /// All that a FHIR `Reference` names its target by.
 #[must_use]
 pub fn names(reference: &Value) -> Vec<Text> {
-    let mut all = Vec::new();
+    let mut all = Names::default();
     named(reference.get("reference"), reference.get("identifier"), &mut all);
-    all.iter().filter_map(Name::normal).collect()
+    all.end();
+    all.normal(0).collect()
 }
 
 /// A name as it stands in a resource: most are never asked for in another form.
-#[derive(Clone)]
-pub(super) enum Name {
+#[derive(Clone, Copy)]
+pub(super) enum Name<'a> {
     /// Has its form already.
-    Own(Text),
+    Own(&'a str),
     /// A reference or an address.
-    Literal(Text),
+    Literal(&'a str),
     /// A business identifier.
-    Identifier { system: Text, value: Text },
+    Identifier { system: &'a str, value: &'a str },
 }
 
-impl Name {
+impl<'a> Name<'a> {
     /// A business identifier; `None` without a value.
-    pub(super) fn of_identifier(value: &Value) -> Option<Self> {
-        let (mut system, mut number) = (None, None);
+    pub(super) fn of_identifier(value: &'a Value) -> Option<Self> {
+        let (mut system, mut number) = ("", None);
         for (name, member) in value.as_object()? {
             match (name.as_str(), member) {
-                ("system", Value::String(text)) => system = Some(text),
-                ("value", Value::String(text)) => number = Some(text),
+                ("system", Value::String(text)) => system = text.trim(),
+                ("value", Value::String(text)) => number = Some(text.trim()).filter(|text| !text.is_empty()),
                 _ => {}
             }
         }
-        Some(Self::Identifier { system: system.cloned().unwrap_or_default(), value: number?.clone() })
+        Some(Self::Identifier { system: system.trim_end_matches('/'), value: number? })
     }
 
     /// In the form of [`normal`] and [`identifier`]; `None` if it names nothing.
-    pub(super) fn normal(&self) -> Option<Text> {
+    pub(super) fn normal(self) -> Option<Text> {
         match self {
-            Self::Own(text) => Some(text.clone()),
-            Self::Literal(text) => Some(normal_text(text)).filter(|name| !name.is_empty()),
-            Self::Identifier { system, value } => {
-                let (system, value) = (system.trim().trim_end_matches('/'), value.trim());
-                (!value.is_empty()).then(|| [system, "|", value].concat().into())
-            }
+            Self::Own(text) => Some(text.into()),
+            Self::Literal(text) => Some(normal(text)).filter(|name| !name.is_empty()),
+            Self::Identifier { system, value } => Some([system, "|", value].concat().into()),
         }
+    }
+}
+
+/// Lists of names as they stand, in one piece of memory.
+#[derive(Default)]
+pub(super) struct Names {
+    text: String,
+    /// Each name's form, and where it ends; of an identifier also where its system ends.
+    names: Vec<(Stands, usize)>,
+    /// Where each list ends.
+    ends: Vec<usize>,
+}
+
+/// How a name stands among [`Names`].
+#[derive(Clone, Copy)]
+enum Stands {
+    Own,
+    Literal,
+    /// Behind a system that ends there.
+    Identifier(usize),
+}
+
+impl Names {
+    /// With room for so many lists, and so many names in all.
+    pub(super) fn with_capacity(lists: usize, names: usize) -> Self {
+        const LENGTH: usize = 48;
+        Self {
+            text: String::with_capacity(LENGTH * names),
+            names: Vec::with_capacity(names),
+            ends: Vec::with_capacity(lists),
+        }
+    }
+
+    /// Adds to the list that has not ended yet.
+    pub(super) fn push(&mut self, name: Name<'_>) {
+        let (stands, text) = match name {
+            Name::Own(text) => (Stands::Own, text),
+            Name::Literal(text) => (Stands::Literal, text),
+            Name::Identifier { system, value } => {
+                self.text.push_str(system);
+                (Stands::Identifier(self.text.len()), value)
+            }
+        };
+        self.text.push_str(text);
+        self.names.push((stands, self.text.len()));
+    }
+
+    /// Ends a list: what was added since the last.
+    pub(super) fn end(&mut self) {
+        self.ends.push(self.names.len());
+    }
+
+    /// How many lists there are.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The names of a list.
+    pub(super) fn list(&self, number: usize) -> impl Iterator<Item = Name<'_>> {
+        let from = number.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or_default();
+        let to = self.ends.get(number).copied().unwrap_or(from);
+        (from..to).filter_map(|at| self.name(at))
+    }
+
+    /// The names of a list in their form, without those that name nothing.
+    pub(super) fn normal(&self, number: usize) -> impl Iterator<Item = Text> {
+        self.list(number).filter_map(Name::normal)
+    }
+
+    fn name(&self, at: usize) -> Option<Name<'_>> {
+        let from = at.checked_sub(1).and_then(|before| self.names.get(before)).map_or(0, |(_, end)| *end);
+        let (stands, end) = *self.names.get(at)?;
+        Some(match stands {
+            Stands::Own => Name::Own(self.text.get(from..end)?),
+            Stands::Literal => Name::Literal(self.text.get(from..end)?),
+            Stands::Identifier(middle) => {
+                Name::Identifier { system: self.text.get(from..middle)?, value: self.text.get(middle..end)? }
+            }
+        })
     }
 }
 
 /// All that a `Reference` with these elements names its target by.
-pub(super) fn named(reference: Option<&Value>, logical: Option<&Value>, to: &mut Vec<Name>) {
+pub(super) fn named(reference: Option<&Value>, logical: Option<&Value>, to: &mut Names) {
     if let Some(Value::String(literal)) = reference {
-        to.push(Name::Literal(literal.clone()));
+        to.push(Name::Literal(literal));
     }
-    to.extend(logical.and_then(Name::of_identifier));
+    logical.and_then(Name::of_identifier).into_iter().for_each(|name| to.push(name));
 }
 
 /// What an `Attachment` with these elements has its bytes from: they may be an entry of their own.
-pub(super) fn attachment(media: Option<&Value>, url: Option<&Value>, to: &mut Vec<Name>) {
+pub(super) fn attachment(media: Option<&Value>, url: Option<&Value>, to: &mut Names) {
     if let (Some(_), Some(Value::String(url))) = (media, url) {
-        to.push(Name::Literal(url.clone()));
+        to.push(Name::Literal(url));
     }
 }
 
