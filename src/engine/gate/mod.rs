@@ -24,6 +24,7 @@ mod on_file;
 mod operators;
 mod parked;
 pub(super) mod people;
+mod proof;
 mod services;
 mod told;
 mod travel;
@@ -42,7 +43,7 @@ use jiff::Timestamp;
 use message::consent::by_entry::{Entry, Release, Sources};
 use message::consent::{Confidentiality, Purpose, elements};
 use message::json::{Text, Value};
-use message::{Format, MessageId, Provider, Sha256, fhir};
+use message::{Format, MessageId, Provider, fhir};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 pub use self::emergency::Declaration;
@@ -64,6 +65,7 @@ use self::obligations::{Abilities, Form};
 use self::on_file::File;
 use self::parked::Parked;
 use self::people::{Part, Person, parts, people};
+use self::proof::{grounds, proof};
 use self::services::{Back, Services};
 use self::watch::Dispatchers;
 use super::process::{Hash, Recipe};
@@ -281,7 +283,10 @@ impl Gate {
         };
         let weighed = self.weigh(site, policy, asked, &looked, None).await?;
         let case = self.case(site, policy, asked, looked.form);
-        let answer = aside(asked, || self.answer(site, &case, asked, content.as_ref(), &weighed));
+        let mut answer = aside(asked, || self.answer(site, &case, asked, content.as_ref(), &weighed));
+        if let Answer::Permit { proof, .. } = &mut answer {
+            proof.push_str(&weighed.guard.epochs());
+        }
         Ok((answer, weighed.guard))
     }
 
@@ -465,41 +470,4 @@ fn cannot(why: &str) -> Answer {
 
 fn suppressed(judged: &Judged) -> Answer {
     Answer::Suppress { reason: format!("denied by consent: {}", grounds(judged)) }
-}
-
-/// What it rests on, with the Consents that were weighed and their versions.
-fn grounds(judged: &Judged) -> String {
-    let weighed: Vec<String> = judged.weighed().into_iter().collect();
-    if weighed.is_empty() {
-        judged.grounds()
-    } else {
-        format!("{}; by Consent {}", judged.grounds(), weighed.join(", "))
-    }
-}
-
-/// What a delivery rested on, in one line: the policy, the Consents with their versions, what was left out, what the
-/// recipient must do, and the digest of what left.
-fn proof(case: &Case<'_>, judged: &Judged, removed: usize, sent: Option<&[u8]>) -> String {
-    let mut parts = vec![judged.grounds_of_permit()];
-    if removed > 0 {
-        parts.push(format!("{removed} entries left out: {}", judged.grounds()));
-    }
-    let weighed: Vec<String> = judged.weighed().into_iter().collect();
-    if !weighed.is_empty() {
-        parts.push(format!("by Consent {}", weighed.join(", ")));
-    }
-    if !judged.obligations.is_empty() {
-        let codes: Vec<&str> = judged.obligations.iter().map(AsRef::as_ref).collect();
-        parts.push(format!("with {}", codes.join(" ")));
-    }
-    let masked: Vec<Text> = judged.masked().into_iter().collect();
-    if !masked.is_empty() {
-        parts.push(format!("masked {}", masked.join(" ")));
-    }
-    let hash = case.policy.hash.get(..12).unwrap_or_default();
-    parts.push(format!("policy {} {hash}", case.policy.policy.id));
-    if let Some(sent) = sent {
-        parts.push(format!("sent sha-256 {}", Sha256::of(sent)));
-    }
-    parts.join("; ")
 }

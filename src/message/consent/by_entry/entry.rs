@@ -3,14 +3,15 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use crate::json::{Map, Shared, Text, Value};
+use crate::json::{Map, Text, Value};
 
 use super::authors::Authors;
 use super::dated::Dates;
 use super::directory::{Directory, Party};
 use super::links::{Links, references_in};
 use super::lists::Lists;
-use super::reference::{Names, attachment, named};
+use super::reading::{Known, Meta, Reading, has_parts};
+use super::reference::Names;
 use super::span::Span;
 use super::systems::{canonical, canonical_text};
 use super::terms::ACT_CODE;
@@ -332,7 +333,7 @@ impl Entry {
         }
     }
 
-    fn take_labels(&mut self, meta: &Value) {
+    pub(super) fn take_labels(&mut self, meta: &Value) {
         list(meta, "security").for_each(|label| self.take_label(label));
         let tags = list(meta, "tag").filter_map(Coded::of);
         self.test |= tags.filter(|tag| &*tag.system == PROCESSING_ID).any(|tag| !tag.code.eq_ignore_ascii_case("P"));
@@ -371,98 +372,6 @@ impl Entry {
         let level = Confidentiality::from_code(code).unwrap_or(Confidentiality::V);
         self.confidentiality = self.confidentiality.max(Some(level));
     }
-}
-
-/// What is at hand while entries are read.
-#[derive(Default)]
-struct Reading<'a> {
-    /// Room to work in.
-    waiting: Vec<&'a Value>,
-    /// What each `meta` said that several resources share.
-    shared: Vec<(&'a Shared, Meta)>,
-    codes: Lists<Coded>,
-    /// Room for a name.
-    name: String,
-}
-
-/// So many that are shared are remembered.
-const SHARED: usize = 8;
-
-/// What the `meta` of a resource says.
-struct Meta {
-    said: Entry,
-    refers: Names,
-}
-
-impl<'a> Reading<'a> {
-    /// Tells `take` what a `meta` says; where several resources share one, that is found out once.
-    fn meta(&mut self, meta: &'a Value, mut take: impl FnMut(&Meta)) {
-        let shared = meta.as_object().and_then(Map::shared);
-        let known = shared.and_then(|shared| self.shared.iter().find(|(known, _)| std::ptr::eq(*known, shared)));
-        if let Some((_, told)) = known {
-            return take(told);
-        }
-        let mut told = Meta { said: Entry::default(), refers: Names::default() };
-        told.said.take_labels(meta);
-        references_in(meta, &mut told.refers);
-        told.refers.end();
-        take(&told);
-        if let Some(shared) = shared.filter(|_| self.shared.len() < SHARED) {
-            self.shared.push((shared, told));
-        }
-    }
-}
-
-/// What is looked for among the members of an object.
-#[derive(Default)]
-pub(super) struct Known<'a> {
-    code: Option<&'a Value>,
-    system: Option<&'a Value>,
-    media: Option<&'a Value>,
-    url: Option<&'a Value>,
-    reference: Option<&'a Value>,
-    identifier: Option<&'a Value>,
-    pub(super) meta: Option<&'a Value>,
-    is_resource: bool,
-}
-
-impl<'a> Known<'a> {
-    /// Finds it in one pass; all members but `meta` that have parts go to `waiting`.
-    pub(super) fn of(elements: &'a Map, waiting: &mut Vec<&'a Value>) -> Self {
-        let mut known = Self::default();
-        for (key, inner) in elements {
-            // Most have another length.
-            match key.len() {
-                3 if key == "url" => known.url = Some(inner),
-                4 if key == "code" => known.code = Some(inner),
-                4 if key == "meta" => {
-                    known.meta = Some(inner);
-                    continue;
-                }
-                6 if key == "system" => known.system = Some(inner),
-                9 if key == "reference" => known.reference = Some(inner),
-                10 if key == "identifier" => known.identifier = Some(inner),
-                11 if key == "contentType" => known.media = Some(inner),
-                12 if key == "resourceType" => known.is_resource = true,
-                _ => {}
-            }
-            if has_parts(inner) {
-                waiting.push(inner);
-            }
-        }
-        known
-    }
-
-    /// Adds what it refers to.
-    pub(super) fn refer(&self, to: &mut Names) {
-        named(self.reference, self.identifier, to);
-        attachment(self.media, self.url, to);
-    }
-}
-
-/// True for what may have elements in it.
-pub(super) fn has_parts(value: &Value) -> bool {
-    matches!(value, Value::Array(_) | Value::Object(_))
 }
 
 pub(super) fn push<T: PartialEq>(to: &mut Vec<T>, item: T) {

@@ -8,8 +8,8 @@ use foldhash::fast::RandomState;
 
 use crate::json::{Text, Value};
 
-use super::entry::{Known, has_parts};
 use super::lists::Lists;
+use super::reading::{Known, has_parts};
 use super::reference::{Name, Names};
 
 /// Something by name.

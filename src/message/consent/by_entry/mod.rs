@@ -32,6 +32,7 @@ mod matching;
 mod notes;
 mod policy;
 mod read;
+mod reading;
 mod reference;
 mod request;
 mod snapshot;
