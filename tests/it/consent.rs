@@ -129,7 +129,10 @@ fn what_waits_for_consent_goes_by_itself_when_it_comes() {
     assert_eq!(fhir.given_name("MRN-2"), None);
     let summary = site.delivery("C1")["reason"].as_str().unwrap().to_owned();
     assert!(summary.contains("consent:c1 for TREAT") && summary.contains("by Consent c1/1"), "{summary}");
-    assert!(summary.contains("; rules ") && summary.contains("; epoch "), "by which rules, and how much was known: {summary}");
+    assert!(
+        summary.contains("; rules ") && summary.contains("; epoch "),
+        "by which rules, and how much was known: {summary}"
+    );
 }
 
 /// A destination that is not being sent to shows what waits for consent all the same.
