@@ -1,6 +1,6 @@
 //! What can be asked of the store, and how it is found: by the index alone.
 
-use std::collections::BinaryHeap;
+use std::collections::VecDeque;
 
 use jiff::Timestamp;
 use message::MessageId;
@@ -88,49 +88,75 @@ pub struct DeliveryQuery {
     pub limit: usize,
 }
 
-/// Candidates in order: each has a number, which is also the cursor.
-struct Merge {
-    entries: Vec<Entries>,
-    heads: BinaryHeap<Head>,
+/// Candidates in order, each once: each has a number, which is also the cursor.
+///
+/// What is looked for moves from range to range meanwhile, from one state to the next. So a stretch of all ranges is read
+/// at a time, in the order in which it moves: what was not there yet when one range was read is in a later one.
+struct Merge<'a> {
+    finder: &'a Finder,
+    /// The ranges, in the order in which something moves through them.
+    prefixes: Vec<Key>,
     backwards: bool,
+    /// Up to where all was read.
+    after: Option<u64>,
+    /// What was read, and not yet given.
+    read: VecDeque<(u64, Vec<u8>)>,
+    /// How much of each range is read at a time.
+    stretch: usize,
+    /// True once there is no more.
+    is_over: bool,
 }
 
-/// The next of one range; the greatest is the one that comes first.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Head {
-    order: u64,
-    range: usize,
-    number: u64,
-    value: Vec<u8>,
-}
+/// How much of each range is read at first: most pages are short. Twice as much each time after, up to the most.
+const STRETCH: usize = 32;
+const LONGEST_STRETCH: usize = 1024;
 
-impl Merge {
-    fn new(finder: &Finder, prefixes: Vec<Key>, after: Option<u64>, backwards: bool) -> Result<Self, StoreError> {
-        let entries = prefixes.into_iter().map(|prefix| match (after, backwards) {
-            (None, false) => finder.index.prefix(&prefix),
-            (None, true) => finder.index.range_back(&prefix, None),
-            (Some(after), false) => finder.index.range(&prefix, &keys::after(&prefix, after.saturating_add(1))),
-            (Some(after), true) => finder.index.range_back(&prefix, Some(&keys::after(&prefix, after))),
-        });
-        let mut merge = Self { entries: entries.collect(), heads: BinaryHeap::new(), backwards };
-        (0..merge.entries.len()).try_for_each(|range| merge.advance(range))?;
-        Ok(merge)
-    }
-
-    fn advance(&mut self, range: usize) -> Result<(), StoreError> {
-        if let Some(entry) = self.entries.get_mut(range).and_then(Iterator::next) {
-            let (key, value) = entry?;
-            let number = keys::number(&key);
-            let order = if self.backwards { number } else { u64::MAX - number };
-            self.heads.push(Head { order, range, number, value: value.to_vec() });
-        }
-        Ok(())
+impl<'a> Merge<'a> {
+    fn new(finder: &'a Finder, prefixes: Vec<Key>, after: Option<u64>, backwards: bool) -> Self {
+        Self { finder, prefixes, backwards, after, read: VecDeque::new(), stretch: STRETCH, is_over: false }
     }
 
     fn next(&mut self) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
-        let Some(head) = self.heads.pop() else { return Ok(None) };
-        self.advance(head.range)?;
-        Ok(Some((head.number, head.value)))
+        while self.read.is_empty() && !self.is_over {
+            self.read_on()?;
+        }
+        Ok(self.read.pop_front())
+    }
+
+    /// Reads the next stretch.
+    fn read_on(&mut self) -> Result<(), StoreError> {
+        let mut read: Vec<(u64, Vec<u8>)> = Vec::new();
+        // Behind this, some range was not read.
+        let mut edge: Option<u64> = None;
+        let is_before = |one: u64, other: u64| if self.backwards { one > other } else { one < other };
+        for prefix in &self.prefixes {
+            let from = read.len();
+            for entry in self.rest_of(prefix).take(self.stretch) {
+                let (key, value) = entry?;
+                read.push((keys::number(&key), value.to_vec()));
+            }
+            if let Some((last, _)) = read.last().filter(|_| read.len() - from >= self.stretch) {
+                edge = edge.filter(|edge| is_before(*edge, *last)).or(Some(*last));
+            }
+        }
+        read.retain(|(number, _)| edge.is_none_or(|edge| !is_before(edge, *number)));
+        read.sort_unstable_by_key(|(number, _)| if self.backwards { u64::MAX - *number } else { *number });
+        read.dedup_by_key(|(number, _)| *number);
+        self.is_over = edge.is_none();
+        self.after = edge.or(self.after);
+        self.stretch = (2 * self.stretch).min(LONGEST_STRETCH);
+        self.read = read.into();
+        Ok(())
+    }
+
+    fn rest_of(&self, prefix: &Key) -> Entries {
+        let index = &self.finder.index;
+        match (self.after, self.backwards) {
+            (None, false) => index.prefix(prefix),
+            (None, true) => index.range_back(prefix, None),
+            (Some(after), false) => index.range(prefix, &keys::after(prefix, after.saturating_add(1))),
+            (Some(after), true) => index.range_back(prefix, Some(&keys::after(prefix, after))),
+        }
     }
 }
 
@@ -146,7 +172,7 @@ impl Finder {
             (None, false) => bounds.0.checked_sub(1),
             (after, _) => after,
         };
-        let mut merge = Merge::new(self, prefixes, start, query.newest_first)?;
+        let mut merge = Merge::new(self, prefixes, start, query.newest_first);
         let mut page = Page { items: Vec::new(), next: None };
         for _ in 0..LOOKED_AT {
             let Some((number, value)) = merge.next()? else { return Ok(Page { next: None, ..page }) };
@@ -177,7 +203,7 @@ impl Finder {
         };
         let states = states(&query.states);
         let prefixes = destinations.iter().flat_map(|name| states.iter().map(|state| keys::queue_prefix(name, *state)));
-        let mut merge = Merge::new(self, prefixes.collect(), query.after, query.newest_first)?;
+        let mut merge = Merge::new(self, prefixes.collect(), query.after, query.newest_first);
         let mut page = Page { items: Vec::new(), next: None };
         for _ in 0..LOOKED_AT {
             let Some((id, _)) = merge.next()? else { return Ok(Page { next: None, ..page }) };
@@ -220,7 +246,7 @@ impl Finder {
 
     fn by_delivery(&self, query: &MessageQuery) -> Vec<Key> {
         let name = query.destination.as_deref().unwrap_or_default();
-        STATES.iter().map(|state| keys::queue_prefix(name, *state)).collect()
+        states(&[]).iter().map(|state| keys::queue_prefix(name, *state)).collect()
     }
 
     /// The ranges that hold all candidates: by search key or control id if there is one, else by
@@ -348,8 +374,11 @@ impl Finder {
     }
 }
 
+/// The states that are asked for, in the order in which most of what is there moves through them; and once more those that
+/// it comes back to when it is released, or sent again.
 fn states(asked: &[State]) -> Vec<State> {
-    if asked.is_empty() { STATES.to_vec() } else { asked.to_vec() }
+    let wanted = |state: &State| asked.is_empty() || asked.contains(state);
+    STATES.into_iter().chain([State::Queued, State::Held]).filter(wanted).collect()
 }
 
 fn fits(entry: &DeliveryEntry, query: &DeliveryQuery) -> bool {

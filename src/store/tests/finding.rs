@@ -116,3 +116,38 @@ async fn counts_tell_the_states_and_the_oldest_that_waits() {
     assert_eq!(counts.oldest.get("late"), Some(&at(1)));
     assert_eq!((counts.accepted("adt"), counts.in_state(State::Dead)), (6, 5));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_moves_from_state_to_state_is_found_once_all_the_while() {
+    const MANY: usize = 600;
+    let site = Site::new();
+    let store = site.store();
+    let mut waiting = Vec::new();
+    for _ in 0..MANY {
+        waiting.extend(queue(&store, &["late"]).await.1);
+    }
+    // Not in their order: some of what is delivered stands on either side of what is read.
+    waiting.sort_unstable_by_key(|delivery| (delivery % 7, *delivery));
+    let moving = tokio::spawn({
+        let store = store.clone();
+        async move {
+            for delivery in waiting {
+                store.commit(vec![held(delivery)]).await.unwrap();
+                store.commit(vec![released(delivery), delivered(delivery)]).await.unwrap();
+            }
+        }
+    });
+    let mut times = 0;
+    while !moving.is_finished() || times == 0 {
+        for newest_first in [true, false] {
+            let query = MessageQuery { newest_first, limit: MANY + 1, ..MessageQuery::default() };
+            let found: std::collections::HashSet<_> =
+                store.messages(&query).await.unwrap().items.into_iter().map(|it| it.received.id).collect();
+            assert_eq!(found.len(), MANY, "after {times} times");
+            let query = DeliveryQuery { newest_first, limit: MANY + 1, ..DeliveryQuery::default() };
+            assert_eq!(store.deliveries(&query).await.unwrap().items.len(), MANY, "deliveries, after {times} times");
+        }
+        times += 1;
+    }
+    moving.await.unwrap();
+}
