@@ -31,7 +31,7 @@ pub struct ConsentConfig {
 }
 
 /// A Consent that a site has on file from the start: `consents/NAME.json`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct FixedConsent {
     /// Its name: its file's name.
     pub name: String,
@@ -39,6 +39,13 @@ pub struct FixedConsent {
     pub directive: Directive,
     /// Whose it is, as `SYSTEM|VALUE`; of everyone in the channels that name it where it names nobody.
     pub patients: Vec<String>,
+}
+
+/// Its name: whose it is tells who they are.
+impl fmt::Debug for FixedConsent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FixedConsent").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// A policy and the digest of its file, for the proof of a decision.

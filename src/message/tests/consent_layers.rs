@@ -80,3 +80,27 @@ fn what_is_undated_is_outside_a_permit_and_inside_a_denial() {
     check("TREAT", labelled("v3-ActCode", &[]), permit, json!({ "*": "permit" }), "deny 8 consent:c");
     check("TREAT", labelled("v3-ActCode", &[]), deny, json!({ "*": "permit" }), "deny 8 consent:c");
 }
+
+#[test]
+fn what_is_printed_names_nobody() {
+    let directory = Arc::new(Directory::default());
+    let patient = json!({ "reference": "Patient/SECRET-77", "match": "certain" });
+    let request = json!({
+        "actions": ["disclose"], "purpose": ["TREAT"], "custodian": "Organization/h",
+        "recipient": { "organization": "Organization/g" }, "patient": patient,
+    });
+    let request = Request::read(&request, Span::parse("2026-03-01").unwrap().from, &directory);
+    let data = json!([{ "meaning": "instance", "reference": { "reference": "Observation/SECRET-77" } }]);
+    let consent = json!({
+        "resourceType": "Consent", "id": "c", "status": "active", "patient": { "reference": "Patient/SECRET-77" },
+        "provision": { "type": "deny", "data": data },
+    });
+    let entry = json!({ "resourceType": "Observation", "id": "SECRET-77" });
+    let entries = Entry::read(Sources { resources: &[(None, &entry)], ..Sources::default() }, &directory);
+    let snapshot = Snapshot::new(vec![Directive::read(&consent)], Source::Fresh);
+    let policy = Policy::read("p", &json!({ "default": { "*": "deny" } })).unwrap();
+    let decision = decide(&request, &entries, &snapshot, &policy, &Terms::shipped().unwrap());
+    let printed = format!("{request:?} {entries:?} {snapshot:?} {decision:?}");
+    assert!(printed.contains("Entry(0 Observation)") && printed.contains("Directive"), "{printed}");
+    assert!(!printed.contains("SECRET-77"), "{printed}");
+}

@@ -1,5 +1,6 @@
 //! A patient's Consent, brought to the form in which it is weighed: R4 and R5 alike.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::entry::Coded;
@@ -8,7 +9,7 @@ use super::span::Span;
 use crate::json::Text;
 
 /// A Consent, compiled.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Directive {
     /// `Consent.id`.
     pub id: Arc<str>,
@@ -38,6 +39,16 @@ pub struct Directive {
     pub faults: Vec<String>,
     /// What a privacy officer should look at, though it can be weighed.
     pub notes: Vec<String>,
+}
+
+/// Which it is, and what cannot be weighed: whose it is and what it says of them is patient data.
+impl fmt::Debug for Directive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, version, mode, status, scope, faults, .. } = self;
+        let mut told = f.debug_struct("Directive");
+        told.field("id", id).field("version", version).field("mode", mode).field("status", status);
+        told.field("scope", scope).field("faults", faults).finish_non_exhaustive()
+    }
 }
 
 /// How provisions relate to each other.
@@ -87,7 +98,7 @@ pub enum Base {
 }
 
 /// One provision. An attribute that is empty is one that was not stated.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Node {
     /// The provision that it stands in; none for the root.
     pub parent: Option<usize>,
@@ -119,8 +130,15 @@ pub struct Node {
     pub data: Vec<Data>,
 }
 
+/// Where it stands and whether it permits.
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Node({} {:?})", self.path, self.effect)
+    }
+}
+
 /// The actors of a provision, each by all its names; empty where nobody can be told by them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Actors {
     /// Who receives (IRCP, PRCP, any role not known).
     pub recipient: Vec<Vec<Text>>,
@@ -131,7 +149,7 @@ pub struct Actors {
 }
 
 /// One item of `data`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Data {
     /// How the data lies to the instance.
     pub meaning: Meaning,

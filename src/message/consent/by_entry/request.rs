@@ -1,5 +1,6 @@
 //! What is asked: who wants the data, for what, about whom, when.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::consent::ACT_REASON;
@@ -14,7 +15,7 @@ use super::span::{Micros, Span};
 pub const OVERRIDE_REASONS: &[&str] = &["OVRER", "OVRPS", "OVRTPS", "OVRPJ", "OVRINCOMP"];
 
 /// A request to release data, all looked up beforehand.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Request {
     /// The instant of the decision.
     pub now: Micros,
@@ -46,6 +47,16 @@ pub struct Request {
     pub emergency: Option<Emergency>,
     /// Who belongs to whom, to tell other parties apart.
     pub directory: Arc<Directory>,
+}
+
+/// What is asked, not of whom.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { now, actions, purposes, identified, production, .. } = self;
+        let mut told = f.debug_struct("Request");
+        told.field("now", now).field("actions", actions).field("purposes", purposes);
+        told.field("identified", identified).field("production", production).finish_non_exhaustive()
+    }
 }
 
 /// A declaration that opens a record in an emergency (break-glass).

@@ -1,6 +1,7 @@
 //! What a decision says: of a message, of each of its entries, and what that rests on.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 use super::policy::Effect;
@@ -47,7 +48,7 @@ impl Release {
 }
 
 /// What is decided for an entry, and by what.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Verdict {
     /// The entry.
     pub reference: Text,
@@ -63,6 +64,16 @@ pub struct Verdict {
     pub label: Option<Text>,
     /// The provision that decided, where a Consent did: `provision.provision[0]`, or `policyRule`.
     pub path: Option<Text>,
+}
+
+/// Without the entry's name, which may be an identifier.
+impl fmt::Debug for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reference: _, effect, basis, layer, purpose, label, path } = self;
+        let mut told = f.debug_struct("Verdict");
+        told.field("effect", effect).field("basis", basis).field("layer", layer).field("purpose", purpose);
+        told.field("label", label).field("path", path).finish_non_exhaustive()
+    }
 }
 
 /// What a decision rests on.
