@@ -128,7 +128,8 @@ async fn what_moves_from_state_to_state_is_found_once_all_the_while() {
     }
     // Not in their order: some of what is delivered stands on either side of what is read.
     waiting.sort_unstable_by_key(|delivery| (delivery % 7, *delivery));
-    let moving = tokio::spawn({
+    let mut moving = tokio::task::JoinSet::new();
+    moving.spawn({
         let store = store.clone();
         async move {
             for delivery in waiting {
@@ -138,7 +139,10 @@ async fn what_moves_from_state_to_state_is_found_once_all_the_while() {
         }
     });
     let mut times = 0;
-    while !moving.is_finished() || times == 0 {
+    let ended = loop {
+        if let Some(ended) = moving.try_join_next() {
+            break ended;
+        }
         for newest_first in [true, false] {
             let query = MessageQuery { newest_first, limit: MANY + 1, ..MessageQuery::default() };
             let found: std::collections::HashSet<_> =
@@ -148,6 +152,7 @@ async fn what_moves_from_state_to_state_is_found_once_all_the_while() {
             assert_eq!(store.deliveries(&query).await.unwrap().items.len(), MANY, "deliveries, after {times} times");
         }
         times += 1;
-    }
-    moving.await.unwrap();
+    };
+    ended.unwrap();
+    assert!(times > 1, "nothing was looked for while it moved");
 }
