@@ -1,6 +1,6 @@
 //! What can be asked of the store, and how it is found: by the index alone.
 
-use std::collections::VecDeque;
+use std::collections::{BinaryHeap, VecDeque};
 
 use jiff::Timestamp;
 use message::MessageId;
@@ -88,11 +88,58 @@ pub struct DeliveryQuery {
     pub limit: usize,
 }
 
-/// Candidates in order, each once: each has a number, which is also the cursor.
+/// Candidates in order: each has a number, which is also the cursor.
+struct Merge<'a> {
+    groups: Vec<Group<'a>>,
+    heads: BinaryHeap<Head>,
+}
+
+/// The next of one group; the greatest is the one that comes first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Head {
+    order: u64,
+    group: usize,
+    number: u64,
+    value: Vec<u8>,
+}
+
+impl<'a> Merge<'a> {
+    /// Of `groups` of ranges, each in the order in which something moves through its ranges.
+    fn new(finder: &'a Finder, groups: Vec<Vec<Key>>, after: Option<u64>, backwards: bool) -> Result<Self, StoreError> {
+        let group = |prefixes| Group {
+            finder,
+            prefixes,
+            backwards,
+            after,
+            read: VecDeque::new(),
+            stretch: STRETCH,
+            is_over: false,
+        };
+        let mut merge = Self { groups: groups.into_iter().map(group).collect(), heads: BinaryHeap::new() };
+        (0..merge.groups.len()).try_for_each(|group| merge.advance(group))?;
+        Ok(merge)
+    }
+
+    fn advance(&mut self, at: usize) -> Result<(), StoreError> {
+        let Some(group) = self.groups.get_mut(at) else { return Ok(()) };
+        if let Some((number, value)) = group.next()? {
+            self.heads.push(Head { order: group.order(number), group: at, number, value });
+        }
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+        let Some(head) = self.heads.pop() else { return Ok(None) };
+        self.advance(head.group)?;
+        Ok(Some((head.number, head.value)))
+    }
+}
+
+/// The candidates of one channel or destination, each once.
 ///
 /// What is looked for moves from range to range meanwhile, from one state to the next. So a stretch of all ranges is read
 /// at a time, in the order in which it moves: what was not there yet when one range was read is in a later one.
-struct Merge<'a> {
+struct Group<'a> {
     finder: &'a Finder,
     /// The ranges, in the order in which something moves through them.
     prefixes: Vec<Key>,
@@ -108,14 +155,10 @@ struct Merge<'a> {
 }
 
 /// How much of each range is read at first: most pages are short. Twice as much each time after, up to the most.
-const STRETCH: usize = 32;
+const STRETCH: usize = 16;
 const LONGEST_STRETCH: usize = 1024;
 
-impl<'a> Merge<'a> {
-    fn new(finder: &'a Finder, prefixes: Vec<Key>, after: Option<u64>, backwards: bool) -> Self {
-        Self { finder, prefixes, backwards, after, read: VecDeque::new(), stretch: STRETCH, is_over: false }
-    }
-
+impl Group<'_> {
     fn next(&mut self) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
         while self.read.is_empty() && !self.is_over {
             self.read_on()?;
@@ -123,12 +166,16 @@ impl<'a> Merge<'a> {
         Ok(self.read.pop_front())
     }
 
+    /// The greater, the sooner it comes.
+    fn order(&self, number: u64) -> u64 {
+        if self.backwards { number } else { u64::MAX - number }
+    }
+
     /// Reads the next stretch.
     fn read_on(&mut self) -> Result<(), StoreError> {
         let mut read: Vec<(u64, Vec<u8>)> = Vec::new();
         // Behind this, some range was not read.
         let mut edge: Option<u64> = None;
-        let is_before = |one: u64, other: u64| if self.backwards { one > other } else { one < other };
         for prefix in &self.prefixes {
             let from = read.len();
             for entry in self.rest_of(prefix).take(self.stretch) {
@@ -136,11 +183,11 @@ impl<'a> Merge<'a> {
                 read.push((keys::number(&key), value.to_vec()));
             }
             if let Some((last, _)) = read.last().filter(|_| read.len() - from >= self.stretch) {
-                edge = edge.filter(|edge| is_before(*edge, *last)).or(Some(*last));
+                edge = edge.filter(|edge| self.order(*edge) > self.order(*last)).or(Some(*last));
             }
         }
-        read.retain(|(number, _)| edge.is_none_or(|edge| !is_before(edge, *number)));
-        read.sort_unstable_by_key(|(number, _)| if self.backwards { u64::MAX - *number } else { *number });
+        read.retain(|(number, _)| edge.is_none_or(|edge| self.order(*number) >= self.order(edge)));
+        read.sort_unstable_by_key(|(number, _)| u64::MAX - self.order(*number));
         read.dedup_by_key(|(number, _)| *number);
         self.is_over = edge.is_none();
         self.after = edge.or(self.after);
@@ -165,14 +212,14 @@ impl Finder {
     pub(super) fn messages(&self, query: &MessageQuery) -> Result<Page<MessageRecord>, StoreError> {
         let bounds = self.sequences(query.from, query.to)?;
         let by_delivery = query.is_by_delivery();
-        let prefixes = if by_delivery { self.by_delivery(query) } else { self.by_message(query)? };
+        let groups = if by_delivery { vec![self.by_delivery(query)] } else { self.by_message(query)? };
         let start = match (query.after, query.newest_first) {
             (None, _) if by_delivery => None,
             (None, true) => Some(bounds.1.saturating_add(1)),
             (None, false) => bounds.0.checked_sub(1),
             (after, _) => after,
         };
-        let mut merge = Merge::new(self, prefixes, start, query.newest_first);
+        let mut merge = Merge::new(self, groups, start, query.newest_first)?;
         let mut page = Page { items: Vec::new(), next: None };
         for _ in 0..LOOKED_AT {
             let Some((number, value)) = merge.next()? else { return Ok(Page { next: None, ..page }) };
@@ -202,8 +249,9 @@ impl Finder {
             None => self.tallies.names(b'd'),
         };
         let states = states(&query.states);
-        let prefixes = destinations.iter().flat_map(|name| states.iter().map(|state| keys::queue_prefix(name, *state)));
-        let mut merge = Merge::new(self, prefixes.collect(), query.after, query.newest_first);
+        let group = |name: &String| states.iter().map(|state| keys::queue_prefix(name, *state)).collect();
+        let groups = destinations.iter().map(group).collect();
+        let mut merge = Merge::new(self, groups, query.after, query.newest_first)?;
         let mut page = Page { items: Vec::new(), next: None };
         for _ in 0..LOOKED_AT {
             let Some((id, _)) = merge.next()? else { return Ok(Page { next: None, ..page }) };
@@ -249,25 +297,25 @@ impl Finder {
         states(&[]).iter().map(|state| keys::queue_prefix(name, *state)).collect()
     }
 
-    /// The ranges that hold all candidates: by search key or control id if there is one, else by
-    /// channel and state.
-    fn by_message(&self, query: &MessageQuery) -> Result<Vec<Key>, StoreError> {
+    /// The ranges that hold all candidates, in groups: by search key or control id if there is one, else by
+    /// channel, and in each by state.
+    fn by_message(&self, query: &MessageQuery) -> Result<Vec<Vec<Key>>, StoreError> {
         let hasher = &self.records.hasher;
         if let Some(value) = &query.search {
             let hash = hasher.search(value);
-            return Ok(self.buckets()?.map(|bucket| keys::search_prefix(bucket, &hash)).collect());
+            return Ok(self.buckets()?.map(|bucket| vec![keys::search_prefix(bucket, &hash)]).collect());
         }
         if let Some(control_id) = &query.control_id {
             let hash = hasher.control_id(control_id);
-            return Ok(self.buckets()?.map(|bucket| keys::control_prefix(bucket, &hash)).collect());
+            return Ok(self.buckets()?.map(|bucket| vec![keys::control_prefix(bucket, &hash)]).collect());
         }
         let channels = match &query.channel {
             Some(channel) => vec![channel.clone()],
             None => self.tallies.names(b'm'),
         };
         let states = states(&query.states);
-        let prefixes = channels.iter().flat_map(|name| states.iter().map(|state| keys::by_state_prefix(name, *state)));
-        Ok(prefixes.collect())
+        let group = |name: &String| states.iter().map(|state| keys::by_state_prefix(name, *state)).collect();
+        Ok(channels.iter().map(group).collect())
     }
 
     /// The message of `delivery`, if that is its last to the query's destination: so each comes once.
