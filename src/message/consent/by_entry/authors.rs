@@ -10,7 +10,7 @@ use crate::json::{Map, Text, Value};
 use super::directory::{Directory, Party};
 use super::entry::{items, list, push};
 use super::links::{ByName, Links};
-use super::reference::{Names, named};
+use super::reference::{Names, named_by};
 
 /// What a message says of who wrote its entries, as it stands; worked out when it is asked for, as most decisions do not.
 #[derive(Default)]
@@ -42,18 +42,7 @@ struct Stated {
 impl Authors {
     /// Takes up a Provenance.
     pub(super) fn add(&mut self, provenance: &Value) {
-        list(provenance, "target").for_each(|target| {
-            let Some(target) = target.as_object() else { return };
-            let (mut literal, mut logical) = (None, None);
-            for (name, member) in target {
-                match name.as_str() {
-                    "reference" => literal = Some(member),
-                    "identifier" => logical = Some(member),
-                    _ => {}
-                }
-            }
-            named(literal, logical, &mut self.names);
-        });
+        list(provenance, "target").for_each(|target| named_by(target, &mut self.names));
         let targets = self.end_names();
         let agents = list(provenance, "agent").filter_map(|agent| self.agent(agent)).collect();
         self.provenances.push(Statement { agents, targets });
@@ -75,7 +64,7 @@ impl Authors {
             return None;
         }
         for who in ["who", "onBehalfOf"].iter().filter_map(|key| agent.get(*key)) {
-            named(who.get("reference"), who.get("identifier"), &mut self.names);
+            named_by(who, &mut self.names);
         }
         Some(Stated { names: self.end_names(), sure })
     }
@@ -90,7 +79,7 @@ impl Authors {
         for (rank, value) in present.into_iter().flatten().enumerate() {
             for value in items(value) {
                 let who = value.get("actor").unwrap_or(value);
-                named(who.get("reference"), who.get("identifier"), &mut self.names);
+                named_by(who, &mut self.names);
                 let names = self.end_names();
                 self.by_elements.push((entry, Stated { names, sure: rank == 0 }));
             }

@@ -63,7 +63,7 @@ pub fn identifier(value: &Value) -> Option<Text> {
 #[must_use]
 pub fn names(reference: &Value) -> Vec<Text> {
     let mut all = Names::default();
-    named(reference.get("reference"), reference.get("identifier"), &mut all);
+    named_by(reference, &mut all);
     all.end();
     all.normal(0).collect()
 }
@@ -180,6 +180,11 @@ impl Names {
             }
         })
     }
+}
+
+/// All that a `Reference` names its target by.
+pub(super) fn named_by(reference: &Value, to: &mut Names) {
+    named(reference.get("reference"), reference.get("identifier"), to);
 }
 
 /// All that a `Reference` with these elements names its target by.
