@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use channels::{Clock, DeliveryError, Outbound, Outgoing, Receipt};
+use message::consent::OBSERVATION_VALUE;
 use message::json::{Map, Value, json};
 use message::provenance::Step;
 use message::signature::{Signed, SigningKey, sign, verify};
@@ -21,7 +22,6 @@ use crate::config::VerifySignatures;
 const STEP: &str = "verify-signature";
 /// Where a signature stands.
 const LOCATION: &str = "Bundle.signature";
-const OBSERVATION_VALUE: &str = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue";
 
 /// Whose signature a message carries; `None` where nobody asks, or where it is not good and only told of.
 pub(super) fn check(

@@ -23,5 +23,5 @@ pub mod vectors;
 pub use decision::{Decision, Evidence, Explanation, Layer, Line, Request, decide, explain};
 pub use flags::{CONFIDENTIALITY, Confidentiality, Flags, REFRAIN};
 pub use marks::{conducted, high_water_mark};
-pub use purpose::{ACT_REASON, Purpose, common};
+pub use purpose::{ACT_REASON, OBSERVATION_VALUE, Purpose, common};
 pub use redaction::{Redacted, redact};

@@ -5,14 +5,13 @@
 
 use std::collections::BTreeSet;
 
-use message::consent::{ACT_REASON, CONFIDENTIALITY, Confidentiality, Flags, Purpose, common};
+use message::consent::{ACT_REASON, CONFIDENTIALITY, Confidentiality, Flags, OBSERVATION_VALUE, Purpose, common};
 use message::json::{Map, Text, Value};
 
 use super::bundle::{kind_of, objects, text};
 use super::labels::Labels;
 
 const ACT_CODE: &str = "http://terminology.hl7.org/CodeSystem/v3-ActCode";
-const OBSERVATION_VALUE: &str = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue";
 /// The system of MSH-11.1 as a tag.
 pub(super) const PROCESSING_ID: &str = "http://terminology.hl7.org/CodeSystem/v2-0103";
 /// The system of MSH-11.2 as a tag.

@@ -6,15 +6,13 @@ use std::collections::BTreeSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use message::Sha256;
-use message::consent::{ACT_REASON, CONFIDENTIALITY, Confidentiality};
+use message::consent::{ACT_REASON, CONFIDENTIALITY, Confidentiality, OBSERVATION_VALUE};
 use message::fhir::{NAMESPACE, deterministic_id, get_str};
 use message::json::{Text, Value, json};
 
 use super::obligations::{AGREED, VISIBLE};
 
 pub(super) const ACT_CODE: &str = "http://terminology.hl7.org/CodeSystem/v3-ActCode";
-/// Labels of what was done to data.
-const OBSERVATION_VALUE: &str = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue";
 /// What 42 CFR 2.32(a)(2) asks to be sent along.
 const PART_2_STATEMENT: &str = "42 CFR part 2 prohibits unauthorized use or disclosure of these records.";
 

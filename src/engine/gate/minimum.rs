@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use message::consent::OBSERVATION_VALUE;
 use message::fhir;
 use message::json::Value;
 
@@ -12,7 +13,6 @@ use super::people::parts;
 const ALWAYS: [&str; 6] = ["resourceType", "id", "meta", "implicitRules", "language", "modifierExtension"];
 /// How a list says that a resource leaves whole.
 const WHOLE: &str = "*";
-const OBSERVATION_VALUE: &str = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue";
 
 /// Resource types, each with the elements that may leave; `*` for all.
 pub(super) type List = BTreeMap<String, Vec<String>>;

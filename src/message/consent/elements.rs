@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 
 use super::by_entry::{Entry, Inner, Notice};
+use crate::consent::OBSERVATION_VALUE;
 use crate::json::{Map, Text, Value, json};
 
-const OBSERVATION_VALUE: &str = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue";
 const ABSENT: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
 
 /// Every label of demographics that is known here, with the elements of a Patient that it covers, and the extensions.

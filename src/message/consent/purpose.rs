@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// The code system of purposes of use: HL7's v3-ActReason.
 pub const ACT_REASON: &str = "http://terminology.hl7.org/CodeSystem/v3-ActReason";
 
+/// The code system of what was done to data and how far it is trusted (integrity, assertion): HL7's v3-ObservationValue.
+pub const OBSERVATION_VALUE: &str = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue";
+
 /// A purpose of use: a code of ActReason (`http://terminology.hl7.org/CodeSystem/v3-ActReason`),
 /// such as `TREAT`, `HPAYMT`, `HOPERAT`, `HRESCH`, `ETREAT`, `PUBHLTH`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use crate::consent::OBSERVATION_VALUE;
 use crate::json::{Map, Text, Value, json};
 
 use super::by_entry::{Notice, identifier, names, normal};
 use super::high_water_mark;
 
-const OBSERVATION_VALUE: &str = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue";
 const ABSENT: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
 const EMPTY_REASON: &str = "http://terminology.hl7.org/CodeSystem/list-empty-reason";
 /// How the original message is named (RFC 6920).

@@ -15,13 +15,10 @@ use super::reference::Names;
 use super::span::Span;
 use super::systems::{canonical, canonical_text};
 use super::terms::ACT_CODE;
-use crate::consent::{ACT_REASON, CONFIDENTIALITY, Confidentiality};
+use crate::consent::{ACT_REASON, CONFIDENTIALITY, Confidentiality, OBSERVATION_VALUE};
 
 /// The tag of MSH-11: which messages are for production, training or debugging.
 const PROCESSING_ID: &str = "http://terminology.hl7.org/CodeSystem/v2-0103";
-
-/// Integrity and assertion labels: they say what was done to data, never who may have it.
-const OBSERVATION_VALUE: &str = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue";
 
 /// The extension that labels an element within a resource (FHIR DS4P 1.0).
 const INLINE_LABEL: &str = "http://hl7.org/fhir/uv/security-label-ds4p/StructureDefinition/extension-inline-sec-label";

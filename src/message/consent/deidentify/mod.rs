@@ -18,11 +18,11 @@ use uuid::Uuid;
 
 use super::by_entry::identifier;
 use super::marks::high_water_mark;
+use crate::consent::OBSERVATION_VALUE;
 use crate::json::{Map, Value, json};
 
 use element::Cleaning;
 
-const OBSERVATION_VALUE: &str = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue";
 /// Where the code systems of labels are.
 const TERMINOLOGY: &str = "http://terminology.hl7.org/CodeSystem/";
 const PROCESSING_ID: &str = "http://terminology.hl7.org/CodeSystem/v2-0103";
